@@ -1,0 +1,6 @@
+"""``python -m lcot``."""
+
+from lcot.cli import main
+
+if __name__ == "__main__":
+    main()

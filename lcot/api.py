@@ -1,0 +1,240 @@
+"""A trained run from Python: load it, ask it, hand it on.
+
+import lcot
+
+solver = lcot.load("runs/prosqa")
+solver.solve(["…"])[0].answer
+solver.save_pretrained("my-model")
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from lcot.errors import CheckpointError, UserError
+from lcot.metrics import extract_answer
+from lcot.modules.backbone import Backbone, rebuild
+from lcot.modules.coconut import Coconut, Halting
+from lcot.reasoning.batch import collate
+from lcot.reasoning.curriculum import ThoughtKind
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """One answered question.
+
+    Attributes:
+        question: As it was asked.
+        answer: What stands behind the answer marker; ``None`` if the model never wrote one.
+        text: All that the model wrote.
+        thoughts: Number of thoughts (or pauses) before the text.
+        tokens: Number of written tokens, without eos.
+    """
+
+    question: str
+    answer: str | None
+    text: str
+    thoughts: int
+    tokens: int
+
+
+class Solver:
+    """A trained model with its tokenizer and its number of thoughts; made by :func:`load`.
+
+    Args:
+        module: The trained module, with its language model.
+        kind: What its thoughts are.
+        thoughts: How many of them it thinks.
+    """
+
+    def __init__(self, module: Coconut, kind: ThoughtKind, thoughts: int) -> None:
+        assert module.model is not None and module.tokenizer is not None and module.special is not None
+        self.module = module.eval()
+        self.tokenizer: PreTrainedTokenizerBase = module.tokenizer
+        self.special: SpecialTokens = module.special
+        self.kind = kind
+        self.thoughts = thoughts
+        self.builder = LayoutBuilder(self.tokenizer, self.special, kind, module.text)
+
+    def solve(self, questions: Sequence[str], batch_size: int = 32) -> list[Solution]:
+        """Answer questions.
+
+        Args:
+            questions: Texts in the form of the training data.
+            batch_size: Questions that are answered at once; it changes speed, not answers.
+
+        Returns:
+            One solution a question, in their order.
+
+        Raises:
+            UserError: If a question is no text, or blank.
+        """
+        if isinstance(questions, str):
+            raise UserError("solve() got one string", fix="give a list of questions: solve([question])")
+        for place, question in enumerate(questions):
+            if not isinstance(question, str) or not question.strip():
+                raise UserError(f"question {place} is {question!r}", fix="give a text")
+        solutions: dict[int, Solution] = {}
+        # Neighbours of similar length waste least padding; the answers go back to their places.
+        order = sorted(range(len(questions)), key=lambda place: len(questions[place]))
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            for place, solution in zip(places, self._solve([questions[p] for p in places]), strict=True):
+                solutions[place] = solution
+        return [solutions[place] for place in range(len(questions))]
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a Hugging Face folder: weights as safetensors, config, tokenizer, and ``lcot.json`` with the thoughts.
+
+        ``AutoModelForCausalLM`` and ``AutoTokenizer`` load it, :func:`load` does too, and it can be the ``path`` of a
+        backbone. A halting classifier is not part of a language model and is refused.
+
+        Raises:
+            UserError: If the module has a classifier.
+        """
+        if self.module.halt is not None:
+            raise UserError(
+                "this run ends its thoughts with a classifier",
+                why="a Hugging Face folder has no place for its weights",
+                fix="keep the checkpoint, or train with model.halting null",
+            )
+        folder = Path(folder)
+        assert self.module.model is not None
+        self.module.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        described = {
+            "format": 1,
+            "kind": self.kind,
+            "thoughts": self.thoughts,
+            "text": {
+                "after_question": self.module.text.after_question,
+                "after_step": self.module.text.after_step,
+                "before_answer": self.module.text.before_answer,
+            },
+            "max_new_tokens": self.module.max_new_tokens,
+        }
+        (folder / "lcot.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    def _solve(self, questions: Sequence[str]) -> list[Solution]:
+        examples = [ReasoningExample(question, (), "", str(place)) for place, question in enumerate(questions)]
+        layouts = [self.builder.prompt(pieces, self.thoughts) for pieces in self.builder.encode(examples)]
+        batch = collate(layouts, self.special.pad).to(self.module.device)
+        answers = self.module.answer(batch)
+        texts = self.module.decode_texts(answers)
+        return [
+            Solution(
+                question,
+                extract_answer(text, self.module.text.before_answer),
+                text,
+                int(answers.thoughts[place]),
+                len([token for token in answers.tokens[place] if token != self.special.eos]),
+            )
+            for place, (question, text) in enumerate(zip(questions, texts, strict=True))
+        ]
+
+
+def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -> Solver:
+    """Load a run, one of its checkpoints, or a folder that :meth:`Solver.save_pretrained` wrote.
+
+    Args:
+        path: ``runs/<name>``, a ``.ckpt`` file of a run, or an exported folder.
+        device: Where to put the model.
+        checkpoint: File name within the run's ``checkpoints`` folder; the best one of the last stage if not given, or
+            ``last.ckpt`` where none was marked as best.
+
+    Raises:
+        UserError: If there is no such run.
+        CheckpointError: If the checkpoint is damaged or not of this framework.
+    """
+    path = Path(path)
+    if (path / "lcot.json").is_file():
+        return _load_exported(path, device)
+    file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
+    saved = read_checkpoint(file)
+    entry: dict[str, Any] = saved["lcot"]
+    run = file.parent.parent
+    tokenizer = AutoTokenizer.from_pretrained(run / "tokenizer")
+    halting = Halting(**entry["halting"]) if entry.get("halting") else None
+    module = Coconut(Backbone(config={}), max_new_tokens=entry["max_new_tokens"], halting=halting)
+    module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**entry["text"]))
+    module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
+    module.configure_model()
+    module.on_load_checkpoint(saved)
+    module.load_state_dict(saved["state_dict"])
+    return Solver(module.to(device), entry["kind"], entry["thoughts"])
+
+
+def pick_checkpoint(run: Path, name: str | None = None) -> Path:
+    """The checkpoint file of a run.
+
+    Raises:
+        UserError: If the run or the file is not there.
+    """
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        others = sorted(other.name for other in run.parent.glob("*") if (other / "checkpoints").is_dir())
+        raise UserError(
+            f"no run at {str(run)!r}",
+            why=f"runs there: {', '.join(others)}" if others else None,
+            fix="give the folder that a fit wrote, such as runs/prosqa",
+        )
+    if name is not None:
+        chosen = folder / name
+        if not chosen.is_file():
+            raise UserError.unknown(
+                "checkpoint", name, [file.name for file in folder.glob("*.ckpt")], where=str(folder)
+            )
+        return chosen
+    best = sorted(folder.glob("best-stage*.ckpt"), key=lambda file: (_stage_of(file), file.stat().st_mtime))
+    last = folder / "last.ckpt"
+    if not best and not last.is_file():
+        raise UserError(f"the run at {str(run)!r} has no checkpoint yet", fix="let it finish its first epoch")
+    return best[-1] if best else last
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code from it (``weights_only``).
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not of this framework.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint {str(file)!r}", fix="give a file of runs/<name>/checkpoints")
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as err:
+        raise CheckpointError(
+            f"the checkpoint {str(file)!r} cannot be read",
+            why=f"it is cut short, damaged, or holds more than tensors and plain values: {str(err).splitlines()[0]}",
+            fix="use another checkpoint of the run, such as last.ckpt",
+        ) from err
+    if not isinstance(saved, dict) or "lcot" not in saved:
+        raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")
+    return saved
+
+
+def _load_exported(folder: Path, device: str) -> Solver:
+    described = json.loads((folder / "lcot.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    module = Coconut(Backbone(path=str(folder)), max_new_tokens=described["max_new_tokens"])
+    module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**described["text"]))
+    assert module.special is not None
+    module.model = module.backbone.build(tokenizer, module.special, seed=0)
+    return Solver(module.to(device), described["kind"], described["thoughts"])
+
+
+def _stage_of(file: Path) -> int:
+    digits = file.stem.removeprefix("best-stage").partition("-")[0]
+    return int(digits) if digits.isdigit() else -1

@@ -1,0 +1,127 @@
+"""The curriculum's place in a run: it tells the stage of an epoch, and does what a change of stage entails."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+
+from lcot.errors import UserError
+from lcot.modules.base import ReasoningModule
+from lcot.reasoning.curriculum import Curriculum, StageClock
+
+_log = logging.getLogger("lcot")
+
+
+class CurriculumCallback(Callback, StageClock):
+    """Owns the schedule.
+
+    Samplers pull epoch and stage from here when they start an epoch; nothing is ever pushed into a loader, so resumed
+    runs, prefetching workers and ranks agree (the loops' own counters lag behind at that moment after a resume).
+
+    Args:
+        schedule: The curriculum.
+        reset_optimizer: When the optimizer forgets its moments: ``stage`` (the paper), ``epoch`` (the released code),
+            or ``none``. The learning-rate schedule goes on.
+        eval_stage: Stage for validate, test and predict; ``None`` for the stage of the loaded checkpoint, or the last
+            one without a checkpoint. No effect in fit, which validates in the stage it trains.
+
+    Raises:
+        UserError: If ``reset_optimizer`` is unknown or ``eval_stage`` does not exist.
+    """
+
+    def __init__(
+        self,
+        schedule: Curriculum,
+        reset_optimizer: Literal["none", "stage", "epoch"] = "stage",
+        eval_stage: int | None = None,
+    ) -> None:
+        if reset_optimizer not in ("none", "stage", "epoch"):
+            raise UserError.unknown("reset_optimizer", str(reset_optimizer), ["none", "stage", "epoch"])
+        if eval_stage is not None and not 0 <= eval_stage <= schedule.last_stage:
+            raise UserError(
+                f"eval_stage is {eval_stage}",
+                where="curriculum.eval_stage",
+                why=f"the schedule has stages 0 to {schedule.last_stage}",
+            )
+        self.schedule = schedule
+        self.reset_optimizer = reset_optimizer
+        self.eval_stage = eval_stage
+        self._trainer: L.Trainer | None = None
+
+    # -- StageClock -------------------------------------------------------------------------------------------------
+
+    def epoch(self) -> int:
+        """The number of finished epochs: right at any moment, where ``current_epoch`` lags while data is set up."""
+        assert self._trainer is not None
+        return int(self._trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+
+    def stage(self) -> int:
+        """The stage of the epoch in fit; otherwise ``eval_stage``, or the checkpoint's, or the last."""
+        trainer = self._trainer
+        assert trainer is not None
+        if trainer.state.fn == TrainerFn.FITTING:
+            return self.schedule.stage_at(self.epoch())
+        trained = getattr(trainer.lightning_module, "trained_stage", None)
+        for choice in (self.eval_stage, trained):
+            if choice is not None:
+                return int(choice)
+        return self.schedule.last_stage
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Remember the trainer, and refuse a run that would end before the curriculum does.
+
+        Raises:
+            UserError: If it would, or if a classifier was asked for where there are no continuous thoughts.
+        """
+        self._trainer = trainer
+        if getattr(pl_module, "halting", None) is not None and self.schedule.kind != "continuous":
+            raise UserError(
+                f"model.halting is set, and the kind of thought is {self.schedule.kind!r}",
+                why="the classifier reads continuous thoughts; it would never be trained or asked",
+                fix="set model.halting to null, or the curriculum's kind to 'continuous'",
+            )
+        if stage == "fit" and trainer.max_epochs and trainer.max_epochs > 0 and not getattr(trainer, "fast_dev_run", 0):
+            self.schedule.check_reach(trainer.max_epochs)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Reset the optimizer where asked for, and say which stage begins.
+
+        The decision is a function of the epoch alone, so an epoch that a resumed run starts is treated as it was, or
+        would have been, in an uninterrupted one. An epoch that is resumed in its middle does not come through here.
+        """
+        epoch = trainer.current_epoch
+        stage = self.schedule.stage_at(epoch)
+        changed = epoch > 0 and stage != self.schedule.stage_at(epoch - 1)
+        if changed or epoch == 0:
+            shape = self.schedule.thoughts_at_inference(stage)
+            _log.info("epoch %d: stage %d of %d, %d thoughts", epoch, stage, self.schedule.last_stage, shape)
+        if epoch > 0 and (self.reset_optimizer == "epoch" or (changed and self.reset_optimizer == "stage")):
+            for optimizer in trainer.optimizers:
+                optimizer.state.clear()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the stage beside the losses of its steps."""
+        stage = self.schedule.stage_at(trainer.current_epoch)
+        pl_module.log("curriculum/stage", float(stage), prog_bar=True, on_step=True, on_epoch=False)
+        thoughts = float(self.schedule.thoughts_at_inference(stage))
+        pl_module.log("curriculum/thoughts", thoughts, on_step=True, on_epoch=False)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write down the stage and what inference does in it."""
+        stage = self.schedule.stage_at(trainer.current_epoch)
+        if trainer.state.fn != TrainerFn.FITTING and isinstance(pl_module, ReasoningModule):
+            stage = pl_module.trained_stage if pl_module.trained_stage is not None else self.schedule.last_stage
+        entry = checkpoint.setdefault("lcot", {})
+        entry.update(
+            stage=stage,
+            kind=self.schedule.kind,
+            thoughts=self.schedule.thoughts_at_inference(stage),
+        )

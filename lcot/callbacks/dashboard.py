@@ -1,0 +1,77 @@
+"""TensorBoard: epoch-indexed curves and the model's words, beside what the module logs by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from lcot.errors import UserError
+from lcot.modules.base import ReasoningModule
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.curriculum import find_clock
+
+
+class Dashboard(Callback):
+    """What a researcher opens TensorBoard for.
+
+    - ``by_epoch/*``: validation's and training's means with the epoch as the axis, where stages are easiest to see;
+    - ``answers``: the same few validation questions after every epoch, with what the model wrote in that stage.
+
+    Only rank 0 writes.
+
+    Args:
+        questions: How many validation questions to show; 0 for none.
+    """
+
+    def __init__(self, questions: int = 5) -> None:
+        if questions < 0:
+            raise UserError(f"questions is {questions}", where="dashboard.questions", fix="use 0 or more")
+        self.questions = questions
+        self._shown: ThoughtBatch | None = None
+
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Take the first rows of the first batch; validation's order never changes, so they stay the same."""
+        if batch_idx == 0 and isinstance(batch, ThoughtBatch):
+            self._shown = batch
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's means and words."""
+        board = next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+        if board is None or not trainer.is_global_zero:
+            self._shown = None
+            return
+        epoch = trainer.current_epoch
+        means = {
+            f"by_epoch/{name.removesuffix('_epoch')}": float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/") or name.endswith("_epoch")
+        }
+        clock = find_clock(getattr(trainer, "callbacks", []))
+        stage = clock.schedule.stage_at(epoch) if clock is not None else 0
+        board.log_metrics({**means, "by_epoch/curriculum/stage": stage}, step=epoch)
+        if self._shown is not None and self.questions and isinstance(pl_module, ReasoningModule):
+            board.experiment.add_text("answers", self._table(pl_module, self._shown, stage), epoch)
+        self._shown = None
+
+    def _table(self, module: ReasoningModule, batch: ThoughtBatch, stage: int) -> str:
+        """A Markdown table of the first questions."""
+        was_training = module.training
+        module.eval()
+        records = module.records(batch, module.answer(batch))[: self.questions]
+        module.train(was_training)
+        rows = [
+            f"| {_cell(record['question'])} | {record['thoughts']} | {_cell(record['output'])} | "
+            f"{_cell(record['gold'])} | {'right' if record['correct'] else 'wrong'} |"
+            for record in records
+        ]
+        head = [f"Stage {stage}", "", "| question | thoughts | written | gold | |", "|---|---|---|---|---|"]
+        return "\n".join([*head, *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", "<br>")

@@ -1,0 +1,67 @@
+"""Answers in a file: one JSON object a line, in the order of the data, from any number of ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes what ``predict`` returns as JSONL.
+
+    Every rank writes a part of its own while it goes; at the end rank 0 puts the parts together in the order of the
+    data and replaces the file in one move, so a file under the final name is always whole.
+
+    Args:
+        path: The file; the command line fills in ``predictions.jsonl`` of the run's folder.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        super().__init__(write_interval="batch")
+        self.path = path
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start this rank's part."""
+        self._part(trainer).parent.mkdir(parents=True, exist_ok=True)
+        self._part(trainer).write_text("")
+
+    def write_on_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Add a batch's records to this rank's part."""
+        with self._part(trainer).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in prediction)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Merge the parts."""
+        trainer.strategy.barrier()
+        if not trainer.is_global_zero:
+            return
+        parts = [self._part(trainer, rank) for rank in range(trainer.world_size)]
+        lines = [line for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
+        lines.sort(key=lambda line: int(json.loads(line)["index"]))
+        whole = self._target(trainer).with_suffix(".tmp")
+        whole.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        os.replace(whole, self._target(trainer))
+        for part in parts:
+            part.unlink()
+
+    def _target(self, trainer: L.Trainer) -> Path:
+        return Path(self.path or Path(trainer.default_root_dir) / "predictions.jsonl")
+
+    def _part(self, trainer: L.Trainer, rank: int | None = None) -> Path:
+        rank = trainer.global_rank if rank is None else rank
+        return self._target(trainer).with_suffix(f".part{rank}")

@@ -1,0 +1,362 @@
+"""The frame of all data modules: source → rows → batches, for any stage of a curriculum."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerBase
+
+from lcot.datamodules.sampler import ResumableLoader, RowKey, Share, StageBatchSampler
+from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
+from lcot.errors import DataError, UserError
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.curriculum import Curriculum, StageClock, find_clock
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.keyed import keyed_random
+from lcot.reasoning.layout import EncodedExample, Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
+
+_log = logging.getLogger("lcot")
+
+Split = Literal["train", "val", "test", "predict"]
+RowForm = Literal["train", "val", "prompt"]
+
+
+class Source(Protocol):
+    """Examples by number. What a visit looks like may depend on the epoch (other symbols, another order of facts)."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The example as it is seen in an epoch; a pure function of its arguments."""
+        ...
+
+    @property
+    def redraws(self) -> bool:
+        """Whether an example differs from epoch to epoch."""
+        ...
+
+
+class ListSource:
+    """Examples that never change.
+
+    Args:
+        examples: All of them.
+    """
+
+    redraws = False
+
+    def __init__(self, examples: Iterable[ReasoningExample]) -> None:
+        self._examples = list(examples)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The example, whatever the epoch."""
+        return self._examples[index]
+
+
+class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
+    """Rows by :class:`RowKey`. It holds no state that moves, so workers never fall behind the main process.
+
+    Args:
+        source: The examples.
+        builder: Lays them out.
+        curriculum: Says what a stage means for an example.
+        seed: Keys the curriculum's random choices together with epoch and index.
+        form: ``train`` applies those choices, ``val`` does not, ``prompt`` leaves out the text behind the thoughts.
+    """
+
+    def __init__(
+        self, source: Source, builder: LayoutBuilder, curriculum: Curriculum, seed: int, form: RowForm
+    ) -> None:
+        self.source = source
+        self.builder = builder
+        self.curriculum = curriculum
+        self.seed = seed
+        self.form = form
+        self._encoded: dict[int, EncodedExample] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: RowKey) -> tuple[Layout, int, ReasoningExample]:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> list[tuple[Layout, int, ReasoningExample]]:
+        """One batch's rows at once, which lets the tokenizer work on all of them in one call."""
+        examples = [self.source.example(key.row, key.epoch) for key in keys]
+        encoded = self._encode(keys, examples)
+        rows = zip(keys, examples, encoded, strict=True)
+        return [(self._layout(key, example, pieces), key.row, example) for key, example, pieces in rows]
+
+    def _encode(self, keys: Sequence[RowKey], examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
+        if self.source.redraws:
+            return self.builder.encode(examples)
+        fresh = [place for place, key in enumerate(keys) if key.row not in self._encoded]
+        for place, pieces in zip(fresh, self.builder.encode([examples[p] for p in fresh]), strict=True):
+            self._encoded[keys[place].row] = pieces
+        return [self._encoded[key.row] for key in keys]
+
+    def _layout(self, key: RowKey, example: ReasoningExample, pieces: EncodedExample) -> Layout:
+        steps = len(example.steps)
+        if self.form == "prompt":
+            return self.builder.prompt(pieces, self.curriculum.thoughts_at_inference(key.stage))
+        if self.form == "val":
+            return self.builder.train(pieces, self.curriculum.evaluate(key.stage, steps))
+        draw = keyed_random("stage", self.seed, key.epoch, key.row)
+        return self.builder.train(pieces, self.curriculum.sample(key.stage, steps, draw))
+
+
+class Collator:
+    """Rows → :class:`ThoughtBatch`.
+
+    Args:
+        pad: Token id for padding.
+        keep_examples: Whether batches carry their examples, for metrics and predictions.
+    """
+
+    def __init__(self, pad: int, keep_examples: bool) -> None:
+        self.pad = pad
+        self.keep_examples = keep_examples
+
+    def __call__(self, rows: Sequence[tuple[Layout, int, ReasoningExample]]) -> ThoughtBatch:
+        """Pad rows into a batch."""
+        layouts, index, examples = zip(*rows, strict=True)
+        return collate(layouts, self.pad, index, examples if self.keep_examples else ())
+
+
+class ReasoningDataModule(L.LightningDataModule):
+    """Tokenizer, rows and loaders for any source of examples; a data set only says where its examples come from.
+
+    Args:
+        tokenizer: ``words`` builds a lossless word-level tokenizer from the data's own vocabulary; otherwise the name
+            or the folder of a Hugging Face tokenizer.
+        batch_size: Rows of one optimizer step on one rank.
+        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
+        num_workers: Data-loader processes.
+        max_length: Longest row in tokens; ``None`` for no limit. Keep it within the model's context.
+        too_long: What to do with longer examples: stop with an error, or drop them and say how many.
+        group_by_length: Let rows of similar length share a batch (an epoch still visits every row once).
+        text: How question, steps and answer are joined.
+        seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str = "words",
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        max_length: int | None = None,
+        too_long: Literal["error", "drop"] = "error",
+        group_by_length: bool = True,
+        text: TextFormat | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+            if value < least:
+                raise UserError(f"{name} is {value}", where=f"data.{name}", fix=f"use {least} or more")
+        self.tokenizer_name = tokenizer
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.num_workers = num_workers
+        self.max_length = max_length
+        self.too_long = too_long
+        self.group_by_length = group_by_length
+        self.text = text or TextFormat()
+        self.seed = seed
+        self.tokenizer: PreTrainedTokenizerBase | None = None
+        self.special: SpecialTokens | None = None
+        self._sources: dict[str, Source] = {}
+        self._lengths: dict[str, list[int]] = {}
+        self._longest = {"row": 0, "prompt": 0}
+
+    @abstractmethod
+    def make_source(self, split: Split) -> Source:
+        """The examples of a split; called once a process.
+
+        Raises:
+            DataError: If they cannot be had.
+        """
+
+    @abstractmethod
+    def vocabulary(self) -> Iterable[str]:
+        """Texts with every word of the data, for ``tokenizer: words``."""
+
+    def setup(self, stage: str) -> None:
+        """Make tokenizer and sources, and check every row's length before anything is trained."""
+        self.set_up_tokenizer()
+        splits: dict[str, list[Split]] = {
+            "fit": ["train", "val"],
+            "validate": ["val"],
+            "test": ["test"],
+            "predict": ["predict"],
+        }
+        for split in splits[stage]:
+            if split not in self._sources:
+                self._sources[split] = self._measured(split, self.make_source(split))
+
+    def set_up_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Build or load the tokenizer and give it the thought tokens."""
+        if self.tokenizer is None:
+            words = self.tokenizer_name == "words"
+            self.tokenizer = build_word_tokenizer(self.vocabulary()) if words else load_tokenizer(self.tokenizer_name)
+            self.special = add_thought_tokens(self.tokenizer)
+        return self.tokenizer
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Keyed, length-grouped batches; the stage is asked for at the start of each epoch."""
+        return self._loader("train", "train", self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Every example once over all ranks, with its text, for loss and generated answers."""
+        return self._loader("val", "val", self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Every example once over all ranks, questions and thoughts only."""
+        return self._loader("test", "prompt", self.eval_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """As in test."""
+        return self._loader("predict", "prompt", self.eval_batch_size)
+
+    def size(self, split: Split) -> int:
+        """Number of examples of a split that was set up."""
+        return len(self._lengths[split])
+
+    def builder(self) -> LayoutBuilder:
+        """The layouts of this run's tokenizer and kind of thoughts."""
+        tokenizer = self.set_up_tokenizer()
+        assert self.special is not None
+        return LayoutBuilder(tokenizer, self.special, self.clock().schedule.kind, self.text, self.max_length)
+
+    def check_context(self, context: int, new_tokens: int) -> None:
+        """Make sure that the longest row, and the longest prompt with its answer, fit a model.
+
+        Args:
+            context: Number of positions of the model.
+            new_tokens: Longest generated text.
+
+        Raises:
+            DataError: If one does not fit.
+        """
+        for what, length in (
+            ("row", self._longest["row"]),
+            (f"prompt with {new_tokens} new tokens", self._longest["prompt"] + new_tokens),
+        ):
+            if length > context:
+                raise DataError(
+                    f"the longest {what} takes {length} positions, and the model has {context}",
+                    where="the data and model.backbone",
+                    fix="use a model with a longer context, lower model.max_new_tokens, or set data.max_length with"
+                    " data.too_long 'drop'",
+                )
+
+    def clock(self) -> StageClock:
+        """The trainer's curriculum.
+
+        Raises:
+            UserError: If the trainer has none.
+        """
+        clock = find_clock(getattr(self.trainer, "callbacks", []))
+        if clock is not None:
+            return clock
+        raise UserError(
+            "the trainer has no curriculum",
+            where="Trainer(callbacks=…)",
+            fix="add lcot.callbacks.CurriculumCallback(schedule)",
+        )
+
+    def keyed_by(self) -> int:
+        """The seed that keys data and order: ``seed``, or else the run's ``seed_everything``."""
+        return self.seed if self.seed is not None else run_seed()
+
+    def _measured(self, split: Split, source: Source) -> Source:
+        builder, curriculum = self.builder(), self.clock().schedule
+        lengths: list[int] = []
+        kept: list[int] = []
+        for start in range(0, len(source), 1024):
+            examples = [source.example(index, 0) for index in range(start, min(start + 1024, len(source)))]
+            for place, (example, pieces) in enumerate(zip(examples, builder.encode(examples), strict=True)):
+                # Stage 0 has all the text, the last stage all the thoughts: no row in between is longer than both.
+                rows = [
+                    builder.train(pieces, curriculum.resolve(stage, len(example.steps)))
+                    for stage in (0, curriculum.last_stage)
+                ]
+                longest = max(rows, key=lambda row: len(row.ids))
+                if self.too_long == "error":
+                    builder.check_length(longest, example)
+                elif self.max_length is not None and len(longest.ids) > self.max_length:
+                    continue
+                self._longest["row"] = max(self._longest["row"], len(longest.ids))
+                self._longest["prompt"] = max(self._longest["prompt"], *(row.prompt for row in rows))
+                kept.append(start + place)
+                lengths.append(rows[0].head)
+        if not kept:
+            raise DataError(f"no example of the {split} split is left", where="data.max_length and data.too_long")
+        self._lengths[split] = lengths
+        if len(kept) == len(source):
+            return source
+        dropped = len(source) - len(kept)
+        _log.warning("%d of %d %s examples are over data.max_length and were dropped", dropped, len(source), split)
+        return _Subset(source, kept)
+
+    def _loader(self, split: Split, form: RowForm, batch_size: int) -> DataLoader[Any]:
+        clock, builder = self.clock(), self.builder()
+        share = Share(getattr(self.trainer, "global_rank", 0), getattr(self.trainer, "world_size", 1))
+        source = self._sources[split]
+        if len(source) < share.world:
+            raise UserError(
+                f"the {split} split has {len(source)} examples for {share.world} processes",
+                where="trainer.devices and the data",
+                why="a process without any example would wait for the others forever",
+                fix=f"use at most {len(source)} processes, or more data",
+            )
+        seed = self.keyed_by()
+        training = form == "train"
+        sampler = StageBatchSampler(
+            self._lengths[split],
+            batch_size,
+            position=lambda: (clock.epoch(), clock.stage()),
+            share=share,
+            seed=seed,
+            shuffle=training,
+            group=50 if self.group_by_length else 1,
+        )
+        loader = ResumableLoader if training else DataLoader
+        return loader(
+            StageDataset(source, builder, clock.schedule, seed, form),
+            batch_sampler=sampler,
+            collate_fn=Collator(builder.special.pad, keep_examples=not training),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+
+class _Subset:
+    def __init__(self, source: Source, kept: list[int]) -> None:
+        self._source, self._kept = source, kept
+        self.redraws = source.redraws
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        return self._source.example(self._kept[index], epoch)
+
+
+def run_seed() -> int:
+    """The seed that ``seed_everything`` was given, 0 if it was never called."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))

@@ -1,0 +1,425 @@
+"""ProsQA's graphs: drawing them, telling them apart, and writing them as text.
+
+The construction follows Algorithm 1 of the Coconut paper (arXiv 2412.06769, appendix A). The paper leaves choices open,
+and its listing taken literally misses the published graphs. These rules are *ours*, and with them every statistic that
+was measured on the published files is met (``tests/datamodules/test_graphs.py`` holds the bands):
+
+- 28 nodes are drawn, always; those that end without any edge are dropped and the rest numbered anew (14 to 28 remain).
+- The listing's two thresholds .35 and .7 are compared with two separate draws: a new node takes its parents among the
+  descendants of node 0 with probability .35, of node 1 with .65 x .7 = .455, among all nodes with .195. So node 1's
+  side is the larger one, and node 1 the root of most problems.
+- A node that descends from neither root can be a parent by the third kind of draw only. The listing lets the first two
+  choose it as well, which gives four times as many entities as were published.
+- The depth in the weights 1.5 x depth + 1 is the distance from the one root that a node descends from; nodes that
+  descend from both or neither count as depth 0. Otherwise nodes that descend from both have twice as many children.
+- The root is the node of {0, 1} whose deepest leaf out of the other's reach is deeper (a coin decides ties), the target
+  is that leaf, the other option any leaf that only the other node reaches; graphs outside the hops are redrawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import random
+from bisect import bisect
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+from lcot.errors import UserError
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.keyed import keyed_random, keyed_seed
+
+Style = Literal["prose", "compact"]
+GraphSplit = Literal["train", "val", "test"]
+
+ENTITIES: tuple[str, ...] = tuple(
+    "Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom Wren".split()
+)
+"""The 17 names of published ProsQA for nodes without parents."""
+
+CONCEPTS: tuple[str, ...] = tuple(
+    "bompus boompus brimpus chorpus dumpus felpus fompus gerpus gorpus grimpus gwompus hilpus impus jelpus jompus "
+    "kerpus lempus lorpus numpus quimpus rempus rompus rorpus scrompus shumpus sterpus storpus terpus timpus tumpus "
+    "vumpus worpus wumpus yerpus yimpus yumpus zhorpus zumpus".split()
+)
+"""The 38 names of published ProsQA for all other nodes."""
+
+_TRIES = 5_000
+_FIRST_SIDE, _SECOND_SIDE = 0.35, 0.7
+_DEPTH_PULL = 1.5
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What the graphs of a data set look like.
+
+    Attributes:
+        nodes: Smallest and largest number of nodes that are drawn, uniformly, before nodes without any edge are dropped
+            (15 % of 10, 19 % of 28 on average).
+        hops: Smallest and largest distance from root to target, in edges: the number of reasoning steps.
+        symbols: How many names are in play, 17 in 55 of them for entities as in the published data. Graphs that need
+            more are redrawn.
+        parents: Mean of the Poisson draw of a node's number of parents.
+    """
+
+    nodes: tuple[int, int]
+    hops: tuple[int, int]
+    symbols: int = len(ENTITIES) + len(CONCEPTS)
+    parents: float = 1.5
+
+    def __post_init__(self) -> None:
+        largest = len(ENTITIES) + len(CONCEPTS)
+        symbols_fit = type(self.symbols) is int and 4 <= self.symbols <= largest
+        for name, fits, fix in (
+            (
+                "nodes",
+                _is_range(self.nodes, 4),
+                "give (fewest, most), whole numbers from 4: two roots need a leaf each",
+            ),
+            ("hops", _is_range(self.hops, 1), "give (fewest, most), whole numbers from 1"),
+            ("symbols", symbols_fit, f"give a whole number from 4 to {largest}"),
+            ("parents", 0 < self.parents <= 8, "give a number above 0, at most 8"),
+        ):
+            if not fits:
+                raise UserError(f"{name} is {getattr(self, name)!r}", where=name, fix=fix)
+        for name in ("nodes", "hops"):  # lists come from stored settings; the fields key the draws as text
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.hops[0] > self.nodes[1] - 3:
+            raise UserError(
+                f"hops starts at {self.hops[0]}, but nodes ends at {self.nodes[1]}",
+                where="hops, nodes",
+                why="a way of n hops takes n + 1 nodes, and the other root and its leaf two more",
+                fix=f"lower hops to at most {self.nodes[1] - 3}, or raise nodes to {self.hops[0] + 3}",
+            )
+
+    @classmethod
+    def published(cls) -> Self:
+        """The size of published ProsQA (17,886 / 300 / 500 problems of 23 nodes and 36 edges on average)."""
+        return cls(nodes=(28, 28), hops=(3, 6))
+
+    @property
+    def entity_names(self) -> tuple[str, ...]:
+        """The names that nodes without parents can get."""
+        share = round(self.symbols * len(ENTITIES) / (len(ENTITIES) + len(CONCEPTS)))
+        return ENTITIES[: max(2, share)]
+
+    @property
+    def concept_names(self) -> tuple[str, ...]:
+        """The names that all other nodes can get."""
+        return CONCEPTS[: self.symbols - len(self.entity_names)]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A directed graph without cycles and the question asked about it: which of two nodes does the root reach?
+
+    Attributes:
+        edges: (from, to) pairs: "every *from* is a *to*".
+        num_nodes: Nodes are numbered from 0; every one has an edge.
+        root: Where the question starts; a node without parents.
+        target: The option that the root reaches.
+        neg_target: The option that it does not reach.
+    """
+
+    edges: tuple[tuple[int, int], ...]
+    num_nodes: int
+    root: int
+    target: int
+    neg_target: int
+
+    @property
+    def entities(self) -> frozenset[int]:
+        """The nodes without parents, which carry the names of persons."""
+        return frozenset(range(self.num_nodes)).difference(child for _, child in self.edges)
+
+    def distances(self, source: int) -> list[int]:
+        """Number of edges from ``source`` to each node along the shortest way, -1 where there is none."""
+        return _distances(_children(self.num_nodes, self.edges), source)
+
+    def shortest_path(self) -> tuple[int, ...]:
+        """The nodes from root to target along a shortest way; of several the one with the smallest numbers first."""
+        to_target = _distances(
+            _children(self.num_nodes, [(child, parent) for parent, child in self.edges]), self.target
+        )
+        children = _children(self.num_nodes, self.edges)
+        path = [self.root]
+        while path[-1] != self.target:
+            path.append(min(node for node in children[path[-1]] if to_target[node] == to_target[path[-1]] - 1))
+        return tuple(path)
+
+
+def draw_problem(spec: GraphSpec, rng: random.Random) -> Problem:
+    """Draw one problem.
+
+    Args:
+        spec: What the graph looks like.
+        rng: Every random choice comes from it.
+
+    Returns:
+        A problem whose edges lead from lower to higher numbers and whose root is node 0 or 1.
+
+    Raises:
+        UserError: If none of 5,000 graphs fits the specification; it names the option that stands against it.
+    """
+    faults: Counter[str] = Counter()
+    for _ in range(_TRIES):
+        problem = _attempt(spec, rng)
+        if isinstance(problem, Problem):
+            return problem
+        faults[problem] += 1
+    option, times = faults.most_common(1)[0]
+    why, fix = {
+        "nodes": ("the graphs were too small to give both roots a leaf of their own", "raise nodes"),
+        "hops": ("the deepest leaf was nearer or farther", "widen hops, or raise nodes for longer ways"),
+        "symbols": ("the graphs needed more entity or concept names", "raise symbols, or lower nodes"),
+    }[option]
+    raise UserError(
+        f"no graph with nodes={spec.nodes}, hops={spec.hops}, symbols={spec.symbols} in {_TRIES:,} draws",
+        where=option,
+        why=f"{why} ({times:,} times)",
+        fix=fix,
+    )
+
+
+def _attempt(spec: GraphSpec, rng: random.Random) -> Problem | str:
+    """One draw: a problem, or the name of the option that rejects it."""
+    size, edges = _draw_graph(rng.randint(*spec.nodes), spec.parents, rng)
+    children = _children(size, edges)
+    depths = [_distances(children, 0), _distances(children, 1)]
+    ends = [node for node in range(size) if not children[node]]
+    leaves = [[node for node in ends if depths[side][node] > 0 and depths[1 - side][node] < 0] for side in (0, 1)]
+    if not (leaves[0] and leaves[1]):
+        return "nodes"
+    deepest = [max(depths[side][node] for node in leaves[side]) for side in (0, 1)]
+    root = rng.randrange(2) if deepest[0] == deepest[1] else int(deepest[1] > deepest[0])
+    if not spec.hops[0] <= deepest[root] <= spec.hops[1]:
+        return "hops"
+    target = rng.choice([node for node in leaves[root] if depths[root][node] == deepest[root]])
+    problem = Problem(tuple(edges), size, root, target, rng.choice(leaves[1 - root]))
+    entities = len(problem.entities)
+    if entities > len(spec.entity_names) or size - entities > len(spec.concept_names):
+        return "symbols"
+    return problem
+
+
+def _draw_graph(size: int, parents: float, rng: random.Random) -> tuple[int, list[tuple[int, int]]]:
+    """Algorithm 1 for ``size`` nodes: the number of nodes with an edge, and the edges between them, renumbered."""
+    # A label's bits say which of the nodes 0 and 1 a node descends from.
+    labels, weights = [1, 2], [1.0, 1.0]
+    sides: dict[int, list[int]] = {1: [0], 2: [1]}
+    edges: list[tuple[int, int]] = []
+    poisson = _poisson_table(parents)
+    for node in range(2, size):
+        wanted = bisect(poisson, rng.random())
+        if rng.random() <= _FIRST_SIDE:
+            candidates = sides[1].copy()
+        elif rng.random() <= _SECOND_SIDE:
+            candidates = sides[2].copy()
+        else:
+            candidates = list(range(node))
+        label, weight = 0, math.inf
+        for _ in range(min(wanted, len(candidates))):
+            # Without replacement: the chosen one leaves the candidates.
+            (parent,) = rng.choices(candidates, [weights[candidate] for candidate in candidates])
+            candidates.remove(parent)
+            edges.append((parent, node))
+            label |= labels[parent]
+            if labels[parent]:
+                weight = min(weight, weights[parent] + _DEPTH_PULL)
+        labels.append(label)
+        weights.append(weight if label in sides else 1.0)
+        if label in sides:
+            sides[label].append(node)
+    number = {node: index for index, node in enumerate(sorted({0, 1}.union(*edges)))}
+    return len(number), sorted((number[parent], number[child]) for parent, child in edges)
+
+
+def canonical_key(problem: Problem, *, marks: bool = True) -> int:
+    """A number that does not depend on how the nodes are numbered, named or listed.
+
+    Isomorphic problems always share their key; others hardly ever do. Nodes are told apart by the colours of their
+    parents and children until nothing changes; what is described then depends on colours alone.
+
+    Args:
+        problem: The graph and its question.
+        marks: Whether root, target and other option must correspond too; False compares the graphs alone.
+
+    Returns:
+        A 63-bit number, the same on every machine.
+    """
+    size, nodes = problem.num_nodes, range(problem.num_nodes)
+    children = _children(size, problem.edges)
+    parents = _children(size, [(child, parent) for parent, child in problem.edges])
+    asked = {problem.root: 1, problem.target: 2, problem.neg_target: 3} if marks else {}
+    colours = _ranks([(asked.get(node, 0), len(children[node]), len(parents[node])) for node in nodes])
+    for _ in range(size):
+        around = [[sorted([colours[other] for other in near[node]]) for near in (children, parents)] for node in nodes]
+        refined = _ranks([(colour, *map(tuple, sides)) for colour, sides in zip(colours, around, strict=True)])
+        if max(refined) == max(colours):
+            break
+        colours = refined
+    described = (
+        sorted(colours),
+        sorted([(colours[parent], colours[child]) for parent, child in problem.edges]),
+        sorted([(mark, colours[node]) for node, mark in asked.items()]),
+    )
+    return int.from_bytes(hashlib.blake2b(repr(described).encode(), digest_size=8).digest(), "big") >> 1
+
+
+def split_of(problem: Problem) -> GraphSplit:
+    """The split that a graph belongs to, whatever is asked about it: one in 16 to test, one in 16 to validation."""
+    sixteenth = keyed_seed("graph split", canonical_key(problem, marks=False)) % 16
+    if sixteenth > 1:
+        return "train"
+    return "val" if sixteenth else "test"
+
+
+def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[Problem]:
+    """The first ``count`` problems of a split.
+
+    No graph is in two splits, not even renamed, whatever the seeds, sizes and specifications: its own shape decides
+    where it belongs. A smaller count gives the beginning of what a larger one gives.
+
+    Args:
+        spec: What the graphs look like.
+        seed: Another seed gives other problems.
+        split: ``train``, ``val`` or ``test``.
+        count: How many.
+
+    Returns:
+        The problems, in the order they were drawn.
+
+    Raises:
+        UserError: If the specification gives no problem, or none for this split.
+    """
+    rng = keyed_random("graphs", spec.nodes, spec.hops, spec.symbols, float(spec.parents), seed, split)
+    problems: list[Problem] = []
+    misses = 0
+    while len(problems) < count:
+        problem = draw_problem(spec, rng)
+        if split_of(problem) == split:
+            problems.append(problem)
+            misses = 0
+        elif (misses := misses + 1) == _TRIES:
+            raise UserError(
+                f"no graph of the {split} split with nodes={spec.nodes}, hops={spec.hops} in {_TRIES:,} draws",
+                where="nodes",
+                why="so small graphs have too few shapes to fill three splits",
+                fix="raise nodes",
+            )
+    return problems
+
+
+def draw_names(spec: GraphSpec, problem: Problem, rng: random.Random) -> tuple[str, ...]:
+    """A name for each node, no name twice: persons for nodes without parents, concepts for all others."""
+    entities = problem.entities
+    persons = iter(rng.sample(spec.entity_names, len(entities)))
+    concepts = iter(rng.sample(spec.concept_names, problem.num_nodes - len(entities)))
+    return tuple(next(persons if node in entities else concepts) for node in range(problem.num_nodes))
+
+
+def render(
+    problem: Problem, names: Sequence[str], order_rng: random.Random, style: Style, *, example_id: str
+) -> ReasoningExample:
+    """Write a problem as text.
+
+    ``prose`` is the published surface. ``compact`` says the same in few tokens: with the word tokenizer three for a
+    fact, two for a step, and a name is the same token everywhere.
+
+    Args:
+        problem: The graph and its question.
+        names: One name a node.
+        order_rng: Shuffles the facts and decides which option comes first.
+        style: ``prose`` or ``compact``.
+        example_id: The example's name.
+
+    Returns:
+        The example. Its facts are those of the published files: ``idx_to_symbol``, ``edges``, ``root``, ``target``,
+        ``neg_target``.
+
+    Raises:
+        UserError: If the style is unknown.
+        ValueError: If there is not exactly one name for each node.
+    """
+    if style not in ("prose", "compact"):
+        raise UserError.unknown("style", style, ("prose", "compact"))
+    if len(names) != problem.num_nodes or len(set(names)) != len(names):
+        raise ValueError(f"{problem.num_nodes} nodes need as many different names, not {list(names)}")
+    entities = problem.entities
+    edges = list(problem.edges)
+    order_rng.shuffle(edges)
+    options = [names[problem.target], names[problem.neg_target]]
+    if order_rng.random() < 0.5:
+        options.reverse()
+    path = problem.shortest_path()
+    hops = list(itertools.pairwise(path))
+    root, target = names[problem.root], names[problem.target]
+    if style == "compact":
+        facts = [f"{names[parent]} {names[child]}." for parent, child in edges]
+        question = f"{root}: {options[0]} or {options[1]}?"
+        steps = [f"{names[child]}." for _, child in hops]
+        answer = f"{target}."
+    else:
+        subjects = [name if node in entities else f"Every {name}" for node, name in enumerate(names)]
+        facts = [f"{subjects[parent]} is a {names[child]}." for parent, child in edges]
+        question = f"Is {root} a {options[0]} or {options[1]}?"
+        steps = [f"{subjects[parent]} is a {names[child]}." for parent, child in hops]
+        answer = f"{root} is a {target}."
+    known = {
+        "idx_to_symbol": list(names),
+        "edges": [list(edge) for edge in problem.edges],
+        "root": problem.root,
+        "target": problem.target,
+        "neg_target": problem.neg_target,
+    }
+    return ReasoningExample(" ".join([*facts, question]), tuple(steps), answer, example_id, known)
+
+
+def surface_texts(spec: GraphSpec, style: Style) -> list[str]:
+    """Texts that hold every word and mark that :func:`render` can write, to build a word tokenizer from."""
+    words = "or" if style == "compact" else "Every is a Is or"
+    return [" ".join([*spec.entity_names, *spec.concept_names]), words, ". ", ": ", "?", "."]
+
+
+def _is_range(value: object, least: int) -> bool:
+    if not isinstance(value, tuple | list) or len(value) != 2 or any(type(bound) is not int for bound in value):
+        return False
+    return bool(least <= value[0] <= value[1])
+
+
+def _ranks(signatures: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Each signature's place among the different ones; depends on their values, never on their order."""
+    place = {signature: rank for rank, signature in enumerate(sorted(set(signatures)))}
+    return [place[signature] for signature in signatures]
+
+
+@lru_cache(maxsize=32)
+def _poisson_table(mean: float) -> tuple[float, ...]:
+    """Cumulative probabilities of 0, 1, 2, ...; the last one is close enough to 1."""
+    terms = [math.exp(-mean)]
+    for number in range(1, 40):
+        terms.append(terms[-1] * mean / number)
+    return tuple(sum(terms[: index + 1]) for index in range(len(terms)))
+
+
+def _children(size: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
+    children: list[list[int]] = [[] for _ in range(size)]
+    for parent, child in edges:
+        children[parent].append(child)
+    return children
+
+
+def _distances(children: list[list[int]], source: int) -> list[int]:
+    distances = [-1] * len(children)
+    distances[source] = 0
+    queue = [source]
+    for node in queue:  # grows while it is read
+        for child in children[node]:
+            if distances[child] < 0:
+                distances[child] = distances[node] + 1
+                queue.append(child)
+    return distances

@@ -1,0 +1,215 @@
+"""ProsQA: which of two concepts does a chain of "every x is a y" lead to (arXiv 2412.06769, appendix A)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lcot.datamodules.base import ListSource, ReasoningDataModule, Source, Split
+from lcot.datamodules.graphs import (
+    GraphSpec,
+    Problem,
+    Style,
+    draw_names,
+    generate,
+    render,
+    surface_texts,
+)
+from lcot.datamodules.records import read_examples
+from lcot.errors import DataError, UserError
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.keyed import keyed_random
+from lcot.reasoning.layout import TextFormat
+
+Redraw = Literal["none", "order", "all"]
+
+
+class GraphSource:
+    """Problems that are written anew at each visit.
+
+    Args:
+        problems: The graphs.
+        names: The names of each problem's nodes where they are fixed (published files); ``None`` draws them from
+            ``spec``.
+        spec: Which names are in play.
+        style: How they are written.
+        redraw: What changes from epoch to epoch: nothing, the order of the facts and options, or that and all names.
+        seed: Keys the draws together with epoch and index.
+        prefix: Begins the examples' ids.
+    """
+
+    def __init__(
+        self,
+        problems: list[Problem],
+        names: list[tuple[str, ...]] | None,
+        spec: GraphSpec,
+        style: Style,
+        redraw: Redraw,
+        seed: int,
+        prefix: str,
+    ) -> None:
+        self.problems = problems
+        self.names = names
+        self.spec = spec
+        self.style = style
+        self.redraw = redraw
+        self.seed = seed
+        self.prefix = prefix
+
+    @property
+    def redraws(self) -> bool:
+        """Whether an example differs from epoch to epoch."""
+        return self.redraw != "none"
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The problem as text, as it is seen in an epoch."""
+        problem = self.problems[index]
+        if self.names is not None:
+            names = self.names[index]
+        else:
+            naming = epoch if self.redraw == "all" else 0
+            names = draw_names(self.spec, problem, keyed_random("names", self.seed, self.prefix, naming, index))
+        order = epoch if self.redraw != "none" else 0
+        draw = keyed_random("facts", self.seed, self.prefix, order, index)
+        return render(problem, names, draw, self.style, example_id=f"{self.prefix}-{index}")
+
+
+class ProsQA(ReasoningDataModule):
+    """ProsQA from the generator, or from files in the published format.
+
+    Args:
+        nodes: Fewest and most nodes of a generated graph.
+        hops: Shortest and longest chain of a generated problem.
+        symbols: Number of names in play.
+        train_size: Generated training graphs.
+        val_size: Generated validation graphs; no graph is in two splits, not even renamed.
+        test_size: Generated test graphs, also those that ``predict`` answers.
+        style: ``prose`` as published, or ``compact``: the same problem in half the tokens.
+        redraw: What changes at each visit to a generated *training* graph: ``none``, the ``order`` of facts and
+            options, or ``all`` (order and names). Published files name their nodes themselves, so ``all`` redraws no
+            more than the order there; with ``none`` and ``prose`` they are read as they stand.
+        train_path: A published-format file to train on instead of generated graphs.
+        val_path: Likewise for validation.
+        test_path: Likewise for test and predict.
+        tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer.
+        batch_size: Rows of one optimizer step on one rank.
+        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
+        num_workers: Data-loader processes.
+        max_length: Longest row in tokens; ``None`` for no limit.
+        too_long: What to do with longer examples: ``error`` or ``drop``.
+        group_by_length: Let rows of similar length share a batch.
+        text: How question, steps and answer are joined.
+        seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
+
+    Raises:
+        UserError: If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        nodes: tuple[int, int] = (28, 28),
+        hops: tuple[int, int] = (3, 6),
+        symbols: int = 55,
+        train_size: int = 17886,
+        val_size: int = 300,
+        test_size: int = 500,
+        style: Style = "prose",
+        redraw: Redraw = "none",
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        tokenizer: str = "words",
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        max_length: int | None = None,
+        too_long: Literal["error", "drop"] = "error",
+        group_by_length: bool = True,
+        text: TextFormat | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            tokenizer, batch_size, eval_batch_size, num_workers, max_length, too_long, group_by_length, text, seed
+        )
+        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols)
+        self.sizes = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
+        for name, size in self.sizes.items():
+            if size < 1:
+                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
+        if style not in ("prose", "compact"):
+            raise UserError.unknown("style", str(style), ["prose", "compact"], where="data.style")
+        if redraw not in ("none", "order", "all"):
+            raise UserError.unknown("redraw", str(redraw), ["none", "order", "all"], where="data.redraw")
+        self.style: Style = style
+        self.redraw: Redraw = redraw
+        self.paths = {"train": train_path, "val": val_path, "test": test_path, "predict": test_path}
+
+    def make_source(self, split: Split) -> Source:
+        """Read the split's file, or generate its graphs.
+
+        Raises:
+            DataError: If the file cannot be used.
+        """
+        path, seed = self.paths[split], self.keyed_by()
+        redraw: Redraw = self.redraw if split == "train" else "none"
+        if path is None:
+            part: Any = "test" if split == "predict" else split
+            problems = generate(self.spec, seed, part, self.sizes[split])
+            return GraphSource(problems, None, self.spec, self.style, redraw, seed, part)
+        examples = read_examples(Path(path))
+        if self.style == "prose" and redraw == "none":
+            return ListSource(examples)
+        graphs = [_published(example, path) for example in examples]
+        # A published file names its nodes itself, so "all" cannot redraw more than the order.
+        return GraphSource(
+            [problem for problem, _ in graphs],
+            [names for _, names in graphs],
+            self.spec,
+            self.style,
+            redraw,
+            seed,
+            split,
+        )
+
+    def vocabulary(self) -> Iterable[str]:
+        """All 55 published names, whatever ``symbols`` is, in a fact of each style; and the words of files.
+
+        A model that is trained on few names can so be validated on published files, which use all of them.
+        """
+        for style in get_args(Style):
+            yield from surface_texts(GraphSpec.published(), style)
+        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        if self.paths["train"] is not None:
+            for example in read_examples(Path(self.paths["train"])):
+                yield from _pieces(example, self.text)
+
+
+def _pieces(example: ReasoningExample, text: TextFormat) -> Iterable[str]:
+    yield example.question + text.after_question
+    yield from (step + text.after_step for step in example.steps)
+    yield text.before_answer + example.answer
+
+
+def _published(example: ReasoningExample, path: str) -> tuple[Problem, tuple[str, ...]]:
+    """The graph of a published record.
+
+    Raises:
+        DataError: If the record does not carry one.
+    """
+    facts: dict[str, Any] = dict(example.facts)
+    needed = ("idx_to_symbol", "edges", "root", "target", "neg_target")
+    missing = [key for key in needed if key not in facts]
+    if missing:
+        raise DataError(
+            f"example {example.id!r} has no field {missing[0]!r}",
+            where=path,
+            why="style 'compact' and redraw rewrite a problem from its graph",
+            fix="use style 'prose' with redraw 'none', or a file with " + ", ".join(needed),
+        )
+    names = tuple(str(name) for name in facts["idx_to_symbol"])
+    edges = tuple((int(start), int(end)) for start, end in facts["edges"])
+    return Problem(edges, len(names), facts["root"], facts["target"], facts["neg_target"]), names

@@ -1,0 +1,77 @@
+"""Whether answers are right, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+def extract_answer(text: str, marker: str = "###") -> str | None:
+    """The text behind the last marker, without commas: the extraction of the released Coconut code.
+
+    Args:
+        text: What the model wrote (not the question, which may contain the marker itself).
+        marker: What stands before an answer.
+
+    Returns:
+        The answer, stripped; ``None`` if the marker was never written or nothing follows it. The released code would
+        compare the whole text instead, which can only be wrong.
+    """
+    _, found, answer = text.rpartition(marker.strip())
+    answer = answer.replace(",", "").strip()
+    return answer if found and answer else None
+
+
+def is_correct(answer: str | None, gold: str) -> bool:
+    """Exact equality of strings, commas aside; an answer that could not be extracted is wrong."""
+    return answer is not None and answer == gold.replace(",", "").strip()
+
+
+class AnswerAccuracy(Metric):
+    """Share of right answers; every example counts once on any number of ranks.
+
+    Sums are kept and added up over ranks, never means: means of unequal shares are not the mean.
+    """
+
+    full_state_update = False
+    correct: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("correct", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, answers: Sequence[str | None], golds: Sequence[str]) -> None:
+        """Count a batch of extracted answers against the gold ones."""
+        self.correct += sum(is_correct(answer, gold) for answer, gold in zip(answers, golds, strict=True))
+        self.total += len(golds)
+
+    def compute(self) -> Tensor:
+        """Accuracy in [0, 1]; NaN before any example."""
+        return self.correct / self.total if self.total else torch.tensor(float("nan"))
+
+
+class Average(Metric):
+    """Sum over total, added up over ranks: a token-weighted loss, tokens per answer, seconds per question."""
+
+    full_state_update = False
+    summed: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("summed", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor | float, count: int) -> None:
+        """Add a sum over ``count`` things."""
+        self.summed += float(value)
+        self.count += count
+
+    def compute(self) -> Tensor:
+        """The mean; NaN if nothing was counted."""
+        return (self.summed / self.count).float() if self.count else torch.tensor(float("nan"))

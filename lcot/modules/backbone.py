@@ -1,0 +1,156 @@
+"""The language model inside a module: from a Hugging Face name or folder, or from scratch by its configuration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from lcot.errors import UserError
+from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.tokens import SpecialTokens, grow_vocabulary
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Which decoder thinks. Exactly one of ``path`` and ``config`` is given.
+
+    Attributes:
+        path: Hugging Face name or folder of a pretrained causal language model (safetensors).
+        config: A model from scratch: ``model_type`` and any field of that type's configuration. The vocabulary's size
+            and the special ids come from the tokenizer.
+        dtype: Type of the weights. Keep float32 for training and let ``trainer.precision`` choose the arithmetic.
+        new_tokens: How the rows of added tokens start in a pretrained model: ``copy:TOKEN``, ``mean`` or ``random``.
+            No effect with ``config``, where all rows are random.
+        attention: Implementation of attention in transformers.
+    """
+
+    path: str | None = None
+    config: dict[str, Any] | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    new_tokens: str = "mean"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.config is None):
+            given = "both" if self.path is not None else "neither"
+            raise UserError(
+                f"{given} of model.backbone.path and model.backbone.config",
+                why="a model is either pretrained or made from scratch",
+                fix="give path for a pretrained model, or config (with model_type) for a new one; null for the other",
+            )
+
+    def build(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens, seed: int) -> PreTrainedModel:
+        """Make the model, with a row for every token of the tokenizer.
+
+        Args:
+            tokenizer: With the thought tokens added.
+            special: Their ids, and which of them were added.
+            seed: Keys the initial weights; the global generator is left as it was.
+
+        Returns:
+            The model in training mode.
+
+        Raises:
+            UserError: If the model cannot be had or its configuration has an unknown field.
+        """
+        # Only the CPU's generator draws here (models are made on the CPU), so only that one is put aside.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(keyed_seed("weights", seed))
+            if self.config is not None:
+                model = from_config(self._fresh_config(tokenizer, special), self.dtype, self.attention)
+            else:
+                model = self._pretrained()
+                grow_vocabulary(model, tokenizer, special.added, self.new_tokens)
+        model.config.pad_token_id = special.pad
+        model.config.eos_token_id = special.eos
+        model.train()
+        return model
+
+    def _fresh_config(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> PretrainedConfig:
+        fields = dict(self.config or {})
+        kind = fields.pop("model_type", None)
+        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise UserError.unknown(
+                "model_type", str(kind), ["gpt2", "llama", "qwen2", "qwen3", "mistral"], where="model.backbone.config"
+            )
+        known = AutoConfig.for_model(kind)
+        owned = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"} & set(fields)
+        if owned:
+            raise UserError(
+                f"{', '.join(sorted(owned))} in model.backbone.config",
+                why="the tokenizer decides it, and the setting would be ignored",
+                fix="leave it out",
+            )
+        for field in fields:
+            if field not in known.to_dict() and field not in known.attribute_map:
+                raise UserError.unknown(
+                    f"field of a {kind} model", field, known.to_dict(), where="model.backbone.config"
+                )
+        return AutoConfig.for_model(
+            kind,
+            vocab_size=len(tokenizer),
+            bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else special.eos,
+            eos_token_id=special.eos,
+            pad_token_id=special.pad,
+            **fields,
+        )
+
+    def _pretrained(self) -> PreTrainedModel:
+        try:
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                str(self.path),
+                dtype=getattr(torch, self.dtype),
+                attn_implementation=self.attention,
+                use_safetensors=True,
+            )
+        except (OSError, ValueError) as err:
+            raise UserError(
+                f"the model {self.path!r} could not be loaded",
+                where="model.backbone.path",
+                why=str(err).strip().splitlines()[0],
+                fix="check the name, download it to a folder and give that, or train from scratch with backbone.config",
+            ) from err
+        return model
+
+
+def from_config(config: PretrainedConfig, dtype: str, attention: str) -> PreTrainedModel:
+    """A model with random weights.
+
+    Raises:
+        UserError: If the configuration's numbers do not fit one another.
+    """
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=getattr(torch, dtype), attn_implementation=attention
+        )
+    except (ValueError, RuntimeError, TypeError, ImportError) as err:
+        raise UserError(
+            f"no {config.model_type} model can be made from model.backbone.config",
+            why=str(err).strip().splitlines()[0],
+        ) from err
+    return model
+
+
+def rebuild(config_json: str, dtype: str, attention: str) -> PreTrainedModel:
+    """The model of a checkpoint, before its weights are loaded.
+
+    Args:
+        config_json: What ``config.to_json_string()`` gave when the checkpoint was written.
+        dtype: Type of the weights.
+        attention: Implementation of attention.
+    """
+    fields = json.loads(config_json)
+    for key in ("transformers_version", "architectures", "dtype", "torch_dtype"):
+        fields.pop(key, None)
+    return from_config(AutoConfig.for_model(fields.pop("model_type"), **fields), dtype, attention)
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """Longest row that the model has positions for; ``None`` if its configuration does not say."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    return int(limit) if limit else None

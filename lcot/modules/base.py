@@ -1,0 +1,329 @@
+"""What all modules share: loss over all ranks, validation by generation, checkpoints that know what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from abc import abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lcot.errors import CheckpointError, UserError
+from lcot.metrics import AnswerAccuracy, Average, extract_answer, is_correct
+from lcot.modules.backbone import Backbone, context_length
+from lcot.modules.schedules import WarmupStableDecay
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.decode import Sampling
+from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.tokens import SpecialTokens
+
+FORMAT = 1
+"""Version of the ``lcot`` entry of a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model wrote for one batch.
+
+    Attributes:
+        tokens: New token ids of each row; a finished row ends with eos.
+        thoughts: ``(B,)`` number of thoughts of each row, pauses included.
+        seconds: Wall time of thinking and writing, for the whole batch.
+    """
+
+    tokens: list[list[int]]
+    thoughts: Tensor
+    seconds: float
+
+
+class ReasoningModule(L.LightningModule):
+    """A language model that is trained and evaluated on :class:`~lcot.reasoning.batch.ThoughtBatch`.
+
+    The language model is made in ``configure_model``, when the tokenizer of the trainer's data module is known.
+
+    Args:
+        backbone: Which decoder.
+        optimizer: Makes the optimizer from the trainable parameters.
+        lr_scheduler: Makes the learning-rate schedule, stepped after each optimizer step; ``None`` keeps the rate.
+        max_new_tokens: Longest text that is generated for an answer.
+        sampling: How tokens are chosen in validation, test and prediction; greedy if not given.
+    """
+
+    model: PreTrainedModel | None
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        optimizer: OptimizerCallable,
+        lr_scheduler: LRSchedulerCallable | None,
+        max_new_tokens: int,
+        sampling: Sampling | None,
+    ) -> None:
+        super().__init__()
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens is {max_new_tokens}", where="model.max_new_tokens", fix="use 1 or more")
+        self.backbone = backbone
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.max_new_tokens = max_new_tokens
+        self.sampling = sampling or Sampling()
+        self.model = None
+        self.tokenizer: PreTrainedTokenizerBase | None = None
+        self.special: SpecialTokens | None = None
+        self.text = TextFormat()
+        self.trained_stage: int | None = None
+        """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
+        self.configure_metrics()
+
+    # -- what a method defines ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
+        """Loss summed over supervised tokens, their number, and scalars worth logging."""
+
+    @abstractmethod
+    def answer(self, batch: ThoughtBatch) -> Answers:
+        """Think and write for every row of a batch."""
+
+    # -- set-up -----------------------------------------------------------------------------------------------------
+
+    def attach(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens, text: TextFormat) -> None:
+        """Tell the module what its ids mean."""
+        self.tokenizer, self.special, self.text = tokenizer, special, text
+
+    def configure_model(self) -> None:
+        """Make the language model for the data module's tokenizer; does nothing if there is one already."""
+        if self.model is None:
+            data = getattr(self.trainer, "datamodule", None)
+            if data is None:
+                raise UserError(
+                    "the trainer has no data module, so the model does not know its tokenizer",
+                    fix="pass trainer.fit(model, datamodule=…), or call model.attach(…) and set model.model",
+                )
+            self.attach(data.set_up_tokenizer(), data.special, data.text)
+            assert self.tokenizer is not None and self.special is not None
+            self.model = self.backbone.build(self.tokenizer, self.special, data.keyed_by())
+            limit = context_length(self.model)
+            if limit is not None:
+                data.check_context(limit, self.max_new_tokens)
+
+    def configure_metrics(self) -> None:
+        """Metrics of validation and test; kept in float64 and long sums."""
+        for stage in ("val", "test"):
+            setattr(self, f"{stage}_accuracy", AnswerAccuracy())
+            for name in ("loss", "tokens", "thoughts", "seconds"):
+                setattr(self, f"{stage}_{name}", Average())
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer over the trainable parameters, and the schedule if there is one."""
+        optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        if self.lr_scheduler is None:
+            return optimizer
+        scheduler = self.lr_scheduler(optimizer)
+        if isinstance(scheduler, WarmupStableDecay) and scheduler.total_steps is None:
+            scheduler.set_total(int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Switch dropout on: pretrained models arrive in evaluation mode."""
+        assert self.model is not None
+        self.model.train()
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: ThoughtBatch, batch_idx: int) -> None:
+        """Key this step's randomness (dropout), so that a resumed run draws what an uninterrupted one would have."""
+        data = getattr(self.trainer, "datamodule", None)
+        seed = data.keyed_by() if data is not None else 0
+        torch.manual_seed(keyed_seed("step", seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def training_step(self, batch: ThoughtBatch, batch_idx: int) -> Tensor:
+        """One loss: the mean over the supervised tokens of all ranks' rows."""
+        summed, tokens, extras = self.loss(batch)
+        # DDP averages gradients over ranks; scaling by world / all tokens turns that into one token mean.
+        totals = torch.stack([summed.detach().double(), summed.new_tensor(tokens).double()])
+        if self.trainer.world_size > 1:
+            totals = self.trainer.strategy.reduce(totals, reduce_op="sum")
+        mean = float(totals[0] / totals[1])
+        if not torch.isfinite(totals[0]):
+            self._stop_on_bad_loss(mean, batch_idx)
+        self.log("train/loss", mean, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch))
+        for name, value in extras.items():
+            self.log(f"train/{name}", value, on_step=True, on_epoch=True, batch_size=len(batch))
+        return summed * (self.trainer.world_size / float(totals[1]))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the global gradient norm before clipping."""
+        every = max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        if self.trainer.global_step % every == 0:
+            gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
+        """Teacher-forced loss and generated answers of a batch."""
+        summed, tokens, _ = self.loss(batch)
+        self._average("val", "loss").update(summed, tokens)
+        self._count("val", batch, self.answer(batch))
+
+    def test_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
+        """Generated answers of a batch."""
+        self._count("test", batch, self.answer(batch))
+
+    def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
+        """One record a question: see :meth:`records`."""
+        return self.records(batch, self.answer(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log validation's means over all ranks."""
+        self._log_means("val", ("loss", "tokens", "thoughts", "seconds"))
+
+    def on_test_epoch_end(self) -> None:
+        """Log test's means over all ranks."""
+        self._log_means("test", ("tokens", "thoughts", "seconds"))
+
+    def records(self, batch: ThoughtBatch, answers: Answers) -> list[dict[str, Any]]:
+        """Questions with what was written, as plain values.
+
+        ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
+        batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted.
+        """
+        rows = []
+        texts = self.decode_texts(answers)
+        seconds = answers.seconds / len(batch)
+        for place, (example, text) in enumerate(zip(batch.examples, texts, strict=True)):
+            answer = extract_answer(text, self.text.before_answer)
+            rows.append(
+                {
+                    "index": int(batch.index[place]),
+                    "id": example.id,
+                    "question": example.question,
+                    "gold": example.answer,
+                    "output": text,
+                    "answer": answer,
+                    "correct": is_correct(answer, example.answer),
+                    "thoughts": int(answers.thoughts[place]),
+                    "tokens": self._text_tokens(answers.tokens[place]),
+                    "seconds": round(seconds, 6),
+                }
+            )
+        return rows
+
+    def decode_texts(self, answers: Answers) -> list[str]:
+        """The written text of each row, without eos."""
+        assert self.tokenizer is not None and self.special is not None
+        eos = self.special.eos
+        return [str(self.tokenizer.decode([token for token in row if token != eos])) for row in answers.tokens]
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must know to be rebuilt without its config, in plain values (``weights_only`` loads it)."""
+        assert self.model is not None and self.tokenizer is not None
+        return {
+            "format": FORMAT,
+            "module": type(self).__name__,
+            "backbone": self.model.config.to_json_string(use_diff=False),
+            "dtype": self.backbone.dtype,
+            "attention": self.backbone.attention,
+            "vocabulary": vocabulary_hash(self.tokenizer),
+            "text": asdict(self.text),
+            "max_new_tokens": self.max_new_tokens,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the description under ``lcot``."""
+        checkpoint["lcot"] = {**checkpoint.get("lcot", {}), **self.describe()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that a checkpoint fits this module, and remember the stage it was trained to.
+
+        Raises:
+            CheckpointError: If it is of another framework, method, model or tokenizer.
+        """
+        mine, saved = self.describe(), checkpoint.get("lcot")
+        if saved is None:
+            raise CheckpointError(
+                "the checkpoint was not written by lcot", fix="give a file of runs/<name>/checkpoints"
+            )
+        if saved["module"] != mine["module"]:
+            raise CheckpointError(f"the checkpoint holds a {saved['module']}, and the config a {mine['module']}")
+        if saved["vocabulary"] != mine["vocabulary"]:
+            raise CheckpointError(
+                "the checkpoint was trained with another tokenizer",
+                why="its token ids mean other words, so every answer would be noise",
+                fix="set data.tokenizer to the tokenizer/ folder of the checkpoint's run",
+            )
+        differing = _differences(json.loads(saved["backbone"]), json.loads(mine["backbone"]))
+        if differing:
+            raise CheckpointError(
+                "the checkpoint is of another model: " + "; ".join(differing),
+                where="model.backbone",
+                fix="use the config.yaml of the checkpoint's run",
+            )
+        self.trained_stage = saved.get("stage")
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _average(self, stage: str, name: str) -> Average:
+        metric = getattr(self, f"{stage}_{name}")
+        assert isinstance(metric, Average)
+        return metric
+
+    def _count(self, stage: str, batch: ThoughtBatch, answers: Answers) -> None:
+        extracted = [extract_answer(text, self.text.before_answer) for text in self.decode_texts(answers)]
+        getattr(self, f"{stage}_accuracy").update(extracted, [example.answer for example in batch.examples])
+        self._average(stage, "tokens").update(sum(map(self._text_tokens, answers.tokens)), len(batch))
+        self._average(stage, "thoughts").update(answers.thoughts.sum(), len(batch))
+        self._average(stage, "seconds").update(answers.seconds, len(batch))
+
+    def _text_tokens(self, tokens: list[int]) -> int:
+        assert self.special is not None
+        return len(tokens) - (tokens[-1:] == [self.special.eos])
+
+    def _log_means(self, stage: str, names: tuple[str, ...]) -> None:
+        # A resumed run replays this hook for an epoch without batches; nothing was counted then.
+        accuracy = getattr(self, f"{stage}_accuracy")
+        if self.trainer.sanity_checking or not accuracy.update_called:
+            return
+        values = {"accuracy": accuracy.compute(), **{name: self._average(stage, name).compute() for name in names}}
+        for name, value in values.items():
+            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "accuracy", rank_zero_only=False)
+        self.log(f"{stage}/examples", accuracy.total.float())
+        for metric in (accuracy, *(self._average(stage, name) for name in names)):
+            metric.reset()
+
+    def _stop_on_bad_loss(self, loss: float, batch_idx: int) -> None:
+        rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        raise UserError(
+            f"the training loss is {loss}",
+            where=f"epoch {self.current_epoch}, batch {batch_idx}, learning rate {max(rates, default=0.0):.2e}",
+            why="the step was not taken; the weights of the last checkpoint are untouched",
+            fix="lower the learning rate, clip gradients (trainer.gradient_clip_val), or look at this batch's data",
+        )
+
+
+def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A short hash of every token and its id."""
+    entries = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    return hashlib.blake2b(json.dumps(entries).encode(), digest_size=8).hexdigest()
+
+
+def clock_time(device: torch.device) -> float:
+    """Seconds on a steady clock, after the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _differences(saved: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    incidental = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "use_cache"}
+    keys = sorted((set(saved) | set(mine)) - incidental)
+    return [f"{key} {saved.get(key)} ≠ {mine.get(key)}" for key in keys if saved.get(key) != mine.get(key)][:4]

@@ -1,0 +1,167 @@
+"""Coconut: the last hidden state is the next input embedding (Hao et al., arXiv 2412.06769)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lcot.errors import UserError
+from lcot.modules.backbone import Backbone
+from lcot.modules.base import Answers, ReasoningModule, clock_time
+from lcot.reasoning.batch import ThoughtBatch, heads
+from lcot.reasoning.decode import Sampling, decode
+from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
+
+
+@dataclass(frozen=True)
+class Halting:
+    """A binary classifier on the latest state decides when to leave latent mode (the paper's second option).
+
+    Attributes:
+        weight: Weight of the classifier's loss beside the language-model loss.
+        threshold: Probability of stopping above which a row stops.
+        max_thoughts: Upper bound at inference.
+    """
+
+    weight: float = 1.0
+    threshold: float = 0.5
+    max_thoughts: int = 16
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0 or not 0 < self.threshold < 1 or self.max_thoughts < 0:
+            raise UserError(
+                f"weight {self.weight}, threshold {self.threshold}, max_thoughts {self.max_thoughts}",
+                where="model.halting",
+                fix="weight is above 0, threshold between 0 and 1, max_thoughts 0 or more",
+            )
+
+
+class Coconut(ReasoningModule):
+    """A decoder that thinks in its own hidden states, and every baseline with another curriculum.
+
+    Which method this is depends on the curriculum alone: without thoughts it is CoT or No-CoT, with pauses the
+    pause-token model. Defaults of the optimizer are those of the paper (AdamW, 1e-4, weight decay 0.01).
+
+    Args:
+        backbone: Which decoder; all its weights are trained.
+        optimizer: Makes the optimizer from the parameters.
+        lr_scheduler: Makes the learning-rate schedule, stepped after each optimizer step; ``None`` keeps the rate.
+        max_new_tokens: Longest text that is generated for an answer.
+        sampling: How tokens are chosen in validation, test and prediction; greedy if not given.
+        halting: A classifier that ends the thoughts; ``None`` for the curriculum's fixed number, as in all published
+            runs.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        max_new_tokens: int = 128,
+        sampling: Sampling | None = None,
+        halting: Halting | None = None,
+    ) -> None:
+        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling)
+        self.halting = halting
+        self.halt: nn.Linear | None = None
+
+    def configure_model(self) -> None:
+        """Make the decoder and, if asked for, the classifier."""
+        super().configure_model()
+        if self.halting is not None and self.halt is None:
+            assert self.model is not None
+            self.halt = nn.Linear(self.model.config.hidden_size, 1)
+            nn.init.zeros_(self.halt.weight)
+            nn.init.zeros_(self.halt.bias)
+
+    def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
+        """Cross-entropy summed over supervised tokens; with a classifier, its weighted loss is added.
+
+        Returns:
+            The sum, the number of supervised tokens, and ``thought_norm`` (mean L2 norm of the fed-back states) where
+            the batch has thoughts.
+        """
+        assert self.model is not None
+        thinking = think(self.model, batch)
+        return self._loss_of(batch, thinking)
+
+    def answer(self, batch: ThoughtBatch) -> Answers:
+        """Think the fixed number of thoughts, or as many as the classifier says, and write."""
+        assert self.model is not None and self.special is not None
+        start = clock_time(self.device)
+        with torch.no_grad():
+            if self.halt is None or not self._has_markers(batch):
+                thinking = think(self.model, batch, keep_cache=True)
+            else:
+                thinking = self._think_freely(batch)
+            tokens = decode(
+                self.model,
+                thinking,
+                max_new_tokens=self.max_new_tokens,
+                eos=self.special.eos,
+                sampling=self.sampling,
+                index=batch.index,
+            )
+        pauses = (batch.input_ids == self.special.pause).sum(dim=1)
+        return Answers(tokens, thinking.thoughts + pauses, clock_time(self.device) - start)
+
+    def _loss_of(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:
+        assert self.model is not None
+        summed, tokens = supervised_loss(self.model, batch, thinking)
+        extras: dict[str, Tensor] = {}
+        slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
+        if batch.max_thoughts:
+            norms = thinking.states[:, : batch.max_thoughts].detach().float().norm(dim=-1)
+            extras["thought_norm"] = (norms * slots).sum() / slots.sum()
+        if self.halt is not None:
+            halting, right = self._halting_loss(batch, thinking)
+            extras["halt_accuracy"] = right
+            # The classifier's loss is a mean over states; it is scaled to the sum that the caller divides by tokens.
+            summed = summed + self.halting_weight * halting * tokens
+        return summed, tokens, extras
+
+    @property
+    def halting_weight(self) -> float:
+        """Weight of the classifier's loss; 0 without one."""
+        return self.halting.weight if self.halting is not None else 0.0
+
+    def _halting_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, Tensor]:
+        """Binary cross-entropy, mean over the states at bot and at each thought: stop at the last one, go on before."""
+        assert self.halt is not None
+        if not self._has_markers(batch):
+            # Every trainable parameter must take part in every loss, or DDP waits for it at the next step.
+            idle = sum(parameter.sum() for parameter in self.halt.parameters()) * 0.0
+            return torch.as_tensor(idle), torch.ones((), device=self.device)
+        if batch.max_thoughts:
+            number = torch.arange(batch.max_thoughts + 1, device=self.device)
+            states = thinking.states[:, : batch.max_thoughts + 1]
+            asked = number <= batch.thoughts[:, None]
+            target = (number == batch.thoughts[:, None]).to(states.dtype)
+        else:  # heads are not in line, and eot follows bot
+            states = thinking.state_at(batch.prompt_ends - 2)[:, None]
+            target = torch.ones_like(states[..., 0])
+            asked = target.bool()
+        logits = self.halt(states)[..., 0]
+        loss = F.binary_cross_entropy_with_logits(logits[asked], target[asked])
+        right = ((logits > 0) == target.bool())[asked].float().mean()
+        return loss, right
+
+    def _think_freely(self, batch: ThoughtBatch) -> Thinking:
+        assert self.model is not None and self.special is not None and self.halting is not None
+        classifier, threshold = self.halt, self.halting.threshold
+        assert classifier is not None
+
+        def stop(states: Tensor, thoughts: int) -> Tensor:
+            chance: Tensor = classifier(states)[:, 0].sigmoid()
+            return chance > threshold
+
+        prompts = heads(batch, self.special.pad)
+        return think_until(self.model, prompts, stop, self.halting.max_thoughts, self.special.eot)
+
+    def _has_markers(self, batch: ThoughtBatch) -> bool:
+        assert self.special is not None
+        return bool((batch.input_ids == self.special.bot).any())

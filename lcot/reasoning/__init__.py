@@ -1,0 +1,27 @@
+"""The core: what a trace of reasoning is, and how a model thinks it. Torch and transformers only."""
+
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.curriculum import Curriculum, Fixed, Stage, StageClock, Stepwise
+from lcot.reasoning.decode import Sampling, decode
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
+
+__all__ = [
+    "Curriculum",
+    "Fixed",
+    "LayoutBuilder",
+    "ReasoningExample",
+    "Sampling",
+    "Stage",
+    "StageClock",
+    "Stepwise",
+    "TextFormat",
+    "Thinking",
+    "ThoughtBatch",
+    "collate",
+    "decode",
+    "supervised_loss",
+    "think",
+    "think_until",
+]

@@ -1,0 +1,133 @@
+"""Rows of a batch, padded so that the first thoughts of all rows stand in one column.
+
+row 0   pad pad Q   Q   bot z1  z2  eot T   T
+row 1   Q   Q   Q   Q   bot z1  eot T   pad pad
+                        ─── ┬
+                            first: column of the first thought
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import IGNORE, Layout
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtBatch:
+    """A padded batch of B rows and L columns.
+
+    Attributes:
+        input_ids: ``(B, L)`` token ids.
+        attention_mask: ``(B, L)`` bool; ``False`` on padding.
+        position_ids: ``(B, L)`` positions counted from each row's first real token; 0 on padding.
+        labels: ``(B, L)`` aligned with ``input_ids``; :data:`~lcot.reasoning.layout.IGNORE` where unsupervised.
+        thoughts: ``(B,)`` number of continuous thoughts of each row.
+        prompt_ends: ``(B,)`` column behind each row's prompt; its text starts there.
+        index: ``(B,)`` position of each example in its data set.
+        first: Column of the first thought, P; all rows have question and bot right before it. In a batch without
+            continuous thoughts rows start at column 0 instead, and P is the end of the shortest question.
+        max_thoughts: Largest number of continuous thoughts in the batch, N, kept as an int so that no device sync is
+            needed to know how many passes to run.
+        examples: The examples themselves, for metrics and predictions; empty in training batches.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+    labels: Tensor
+    thoughts: Tensor
+    prompt_ends: Tensor
+    index: Tensor
+    first: int
+    max_thoughts: int
+    examples: tuple[ReasoningExample, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return int(self.input_ids.shape[0])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """A copy on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """A copy in page-locked memory; data loaders call this."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: object) -> Self:
+        assert callable(change)
+        moved = {f.name: change(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
+
+
+def collate(
+    layouts: Sequence[Layout],
+    pad: int,
+    index: Sequence[int] | None = None,
+    examples: Sequence[ReasoningExample] = (),
+    align: bool = False,
+) -> ThoughtBatch:
+    """Pad layouts into one batch.
+
+    Args:
+        layouts: B rows.
+        pad: Token id for padding.
+        index: Position of each example in its data set; 0 … B-1 if not given.
+        examples: Carried along.
+        align: Put all heads in line even if no row has continuous thoughts.
+
+    Returns:
+        The batch; with thoughts, columns = longest head + longest rest, so rows of similar length waste least.
+    """
+    thoughts = [layout.thoughts for layout in layouts]
+    # Only fed-back thoughts need a common column; without them, rows that start together are the narrowest batch.
+    align = align or any(thoughts)
+    first = max(layout.head for layout in layouts) if align else min(layout.head for layout in layouts)
+    starts = [first - layout.head if align else 0 for layout in layouts]
+    length = max(start + len(layout.ids) for start, layout in zip(starts, layouts, strict=True))
+    shape = (len(layouts), length)
+    input_ids = torch.full(shape, pad, dtype=torch.long)
+    labels = torch.full(shape, IGNORE, dtype=torch.long)
+    position_ids = torch.zeros(shape, dtype=torch.long)
+    attention_mask = torch.zeros(shape, dtype=torch.bool)
+    for row, (start, layout) in enumerate(zip(starts, layouts, strict=True)):
+        stop = start + len(layout.ids)
+        input_ids[row, start:stop] = torch.tensor(layout.ids)
+        labels[row, start:stop] = torch.tensor(layout.labels)
+        position_ids[row, start:stop] = torch.arange(len(layout.ids))
+        attention_mask[row, start:stop] = True
+    return ThoughtBatch(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        labels=labels,
+        thoughts=torch.tensor(thoughts),
+        prompt_ends=torch.tensor([start + layout.prompt for start, layout in zip(starts, layouts, strict=True)]),
+        index=torch.tensor(list(index) if index is not None else list(range(len(layouts)))),
+        first=first,
+        max_thoughts=max(thoughts),
+        examples=tuple(examples),
+    )
+
+
+def heads(batch: ThoughtBatch, pad: int) -> ThoughtBatch:
+    """The questions of a batch with their bot and nothing behind it, aligned at bot: where free-running thought starts.
+
+    Args:
+        batch: Rows with markers, whose prompts end with eot.
+        pad: Token id for padding.
+    """
+    layouts = []
+    for ids, mask, end, thoughts in zip(
+        batch.input_ids, batch.attention_mask, batch.prompt_ends.tolist(), batch.thoughts.tolist(), strict=True
+    ):
+        head = ids[: end - thoughts - 1][mask[: end - thoughts - 1]].tolist()
+        layouts.append(Layout(head, [IGNORE] * len(head), head=len(head), thoughts=0, prompt=len(head)))
+    aligned = collate(layouts, pad, batch.index.tolist(), batch.examples, align=True)
+    return aligned.to(batch.input_ids.device)

@@ -1,0 +1,163 @@
+"""From an example and a stage to token ids, labels and thought slots.
+
+    question ⊕ bot ⊕ thought × n ⊕ eot ⊕ remaining steps ⊕ answer ⊕ eos
+
+Only the remaining steps, the answer and the eos after it are supervised (arXiv 2412.06769, section 3). Without markers
+(kind ``none``) the text follows the question directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from lcot.errors import DataError
+from lcot.reasoning.curriculum import Stage, ThoughtKind
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.tokens import SpecialTokens
+
+IGNORE = -100
+"""The label of positions that are not supervised, as in ``torch.nn.functional.cross_entropy``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    r"""How the pieces of an example become text; the defaults are those of the released Coconut code.
+
+    Attributes:
+        after_question: Ends the question.
+        after_step: Ends each step.
+        before_answer: Stands before the answer; answers are extracted by it.
+    """
+
+    after_question: str = "\n"
+    after_step: str = "\n"
+    before_answer: str = "### "
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExample:
+    """Token ids of the pieces of one example.
+
+    Attributes:
+        question: With the tokenizer's own beginning (a BOS for Llama, nothing for GPT-2).
+        steps: One list a step.
+        answer: With its marker and the closing eos.
+    """
+
+    question: list[int]
+    steps: list[list[int]]
+    answer: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One row before padding, of length T.
+
+    Attributes:
+        ids: T token ids; thought slots hold the latent or pause token.
+        labels: T labels, aligned with ``ids`` (not shifted); :data:`IGNORE` where nothing is supervised.
+        head: Number of ids before the first thought: question and bot. The first supervised label is never before it.
+        thoughts: Number of *continuous* thoughts, which stand at ``head`` … ``head + thoughts - 1``; 0 for pauses.
+        prompt: Number of ids that the model is given at inference: everything before the written text.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    head: int
+    thoughts: int
+    prompt: int
+
+
+class LayoutBuilder:
+    """Tokenizes examples piece by piece and lays the pieces out.
+
+    Args:
+        tokenizer: A tokenizer that already has the thought tokens.
+        special: Their ids.
+        kind: What stands between the markers.
+        text: How pieces become text.
+        max_length: Longest row that the model can take, in tokens; ``None`` for no limit.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        special: SpecialTokens,
+        kind: ThoughtKind,
+        text: TextFormat | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.special = special
+        self.kind = kind
+        self.text = text or TextFormat()
+        self.max_length = max_length
+
+    def encode(self, examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
+        """Tokenize examples; one call for many is several times as fast as one call each."""
+        if not examples:
+            return []
+        questions = self._ids([example.question + self.text.after_question for example in examples], bos=True)
+        pieces = [
+            piece
+            for example in examples
+            for piece in (*(step + self.text.after_step for step in example.steps), self._answer(example))
+        ]
+        ids = iter(self._ids(pieces, bos=False))
+        encoded = []
+        for example, question in zip(examples, questions, strict=True):
+            steps = [next(ids) for _ in example.steps]
+            encoded.append(EncodedExample(question, steps, [*next(ids), self.special.eos]))
+        return encoded
+
+    def train(self, encoded: EncodedExample, stage: Stage) -> Layout:
+        """The row that is trained on: prompt, remaining steps, answer, eos."""
+        prompt = self.prompt(encoded, stage.thoughts)
+        text = [token for step in encoded.steps[stage.hidden :] for token in step] + encoded.answer
+        return Layout(
+            prompt.ids + text, prompt.labels + text, head=prompt.head, thoughts=prompt.thoughts, prompt=prompt.prompt
+        )
+
+    def prompt(self, encoded: EncodedExample, thoughts: int) -> Layout:
+        """The row that inference starts from: question and thoughts, no text."""
+        ids = list(encoded.question)
+        if self.kind != "none":
+            ids.append(self.special.bot)
+        head = len(ids)
+        if self.kind != "none":
+            slot = self.special.latent if self.kind == "continuous" else self.special.pause
+            ids += [slot] * thoughts + [self.special.eot]
+        return Layout(
+            ids,
+            [IGNORE] * len(ids),
+            head=head,
+            thoughts=thoughts if self.kind == "continuous" else 0,
+            prompt=len(ids),
+        )
+
+    def check_length(self, layout: Layout, example: ReasoningExample) -> None:
+        """Refuse a row that the model cannot take.
+
+        Raises:
+            DataError: If the row is longer than ``max_length``.
+        """
+        if self.max_length is not None and len(layout.ids) > self.max_length:
+            raise DataError(
+                f"example {example.id!r} takes {len(layout.ids)} tokens, and the limit is {self.max_length}",
+                where=f"question: {example.question[:60]}…",
+                why="cutting it would change the question or drop the answer",
+                fix="raise data.max_length (and the model's context), or set data.too_long to 'drop'",
+            )
+
+    def _answer(self, example: ReasoningExample) -> str:
+        return self.text.before_answer + example.answer
+
+    def _ids(self, texts: list[str], bos: bool) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=bos, return_attention_mask=False)["input_ids"]
+        if bos and (eos := self.tokenizer.eos_token_id) is not None:
+            # Some tokenizers close every text with eos; behind a question it would end the row before its thoughts.
+            ids = [row[:-1] if row and row[-1] == eos else row for row in ids]
+        return ids

@@ -1,0 +1,230 @@
+"""The multi-pass forward: each thought is the last hidden state, fed back as the next input embedding.
+
+With P the column of the first thoughts and N the largest number of thoughts in the batch, there are N + 2 passes over
+one growing key-value cache, or a single one where N = 0 (arXiv 2412.06769, section 3):
+
+    columns [0, P)          question and bot
+    column  P, … P + N - 1  one thought each; its input is the state of the column before
+    columns [P + N, L)      eot and text
+
+A row with fewer than N thoughts has ordinary tokens in the later one-column passes, so rows of all stages may share a
+batch.
+Letters in shapes: B rows, L columns, D hidden width, N thoughts, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+from lcot.errors import UserError
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.layout import IGNORE
+
+
+@dataclass(slots=True)
+class Thinking:
+    """What is left after the passes.
+
+    Attributes:
+        states: ``(B, L - P + 1, D)`` last hidden states (after the final norm) of columns P - 1 … L - 1.
+        first: P, the column of the first thoughts (see :class:`~lcot.reasoning.batch.ThoughtBatch`).
+        cache: Keys and values of all L columns; ``None`` if none was asked for.
+        attention_mask: ``(B, L)`` bool: which columns of the cache are real.
+        position_ids: ``(B, L)``.
+        prompt_ends: ``(B,)`` column behind each row's prompt.
+        thoughts: ``(B,)`` number of thoughts of each row.
+    """
+
+    states: Tensor
+    first: int
+    cache: Cache | None
+    attention_mask: Tensor
+    position_ids: Tensor
+    prompt_ends: Tensor
+    thoughts: Tensor
+
+    def state_at(self, columns: Tensor) -> Tensor:
+        """Last hidden states ``(B, D)`` of one column a row; ``columns`` is ``(B,)``, each at least P - 1."""
+        rows = torch.arange(len(columns), device=columns.device)
+        return self.states[rows, columns - (self.first - 1)]
+
+
+def think(model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = False) -> Thinking:
+    """Run all passes over a batch.
+
+    Args:
+        model: A causal language model with a cache. Gradients flow through every thought.
+        batch: B rows with aligned first thoughts.
+        keep_cache: Keep keys and values, to decode from them. Without thoughts this is the only use of a cache.
+
+    Returns:
+        The states from the last prompt column on; the question's other states are never gathered, since no label looks
+        at them.
+
+    Raises:
+        UserError: If the model has gradient checkpointing switched on; transformers then drops the cache silently.
+    """
+    refuse_dropped_cache(model)
+    embeddings = model.get_input_embeddings()(batch.input_ids)
+    head, length = batch.first, batch.input_ids.shape[1]
+    end = head + batch.max_thoughts
+    cache = DynamicCache(config=model.config) if keep_cache or batch.max_thoughts else None
+    forward = Passes(model, batch.attention_mask, batch.position_ids, cache)
+    if not batch.max_thoughts:
+        states = forward(embeddings, 0, length)[:, head - 1 :]
+        return _thinking(batch, states, cache)
+    gathered = [forward(embeddings[:, :head], 0, head)[:, -1:]]
+    for column in range(head, end):
+        # Rows whose thoughts are over read their own token here; torch.where keeps both gradients exact.
+        is_thought = (column - head < batch.thoughts)[:, None, None]
+        inputs = torch.where(is_thought, gathered[-1], embeddings[:, column : column + 1])
+        gathered.append(forward(inputs, column, column + 1))
+    if end < length:
+        gathered.append(forward(embeddings[:, end:], end, length))
+    return _thinking(batch, torch.cat(gathered, dim=1), cache)
+
+
+def think_until(
+    model: PreTrainedModel,
+    batch: ThoughtBatch,
+    stop: Callable[[Tensor, int], Tensor],
+    max_thoughts: int,
+    eot: int,
+) -> Thinking:
+    """Think until a rule says stop, row by row, then read ``<eot>``.
+
+    The passes go on until every row has stopped; what a row computes beyond its own end is masked and never seen again,
+    so a row's result does not depend on its batch mates.
+
+    Args:
+        model: A causal language model with a cache.
+        batch: Rows that end with bot: ``max_thoughts`` 0 and no eot.
+        stop: Gets the state ``(B, D)`` at bot or at the latest thought and the number of thoughts so far; returns
+            ``(B,)`` bool, ``True`` where the row's next input is to be eot.
+        max_thoughts: Upper bound; rows that never stop get this many.
+        eot: Token id of ``<eot>``.
+
+    Returns:
+        The same record that :func:`think` returns for prompts with these numbers of thoughts.
+    """
+    refuse_dropped_cache(model)
+    rows, head = batch.input_ids.shape
+    assert head == batch.first, "prompts must end with bot"
+    device = batch.input_ids.device
+    room = max_thoughts + 1
+    mask = torch.cat([batch.attention_mask, batch.attention_mask.new_zeros(rows, room)], dim=1)
+    start = batch.position_ids[:, -1:] + 1
+    positions = torch.cat([batch.position_ids, start + torch.arange(room, device=device)], dim=1)
+    cache = DynamicCache(config=model.config)
+    embed = model.get_input_embeddings()
+    forward = Passes(model, mask, positions, cache)
+    gathered = [forward(embed(batch.input_ids), 0, head)[:, -1:]]
+    thinking = torch.ones(rows, dtype=torch.bool, device=device)
+    thoughts = torch.zeros(rows, dtype=torch.long, device=device)
+    column = head
+    while column - head < max_thoughts:
+        thinking &= ~stop(gathered[-1][:, 0], column - head)
+        if not thinking.any():
+            break
+        mask[:, column] = thinking
+        thoughts += thinking
+        # A stopped row would attend to nothing but masked columns of its own; its key at this column stays masked.
+        gathered.append(forward(gathered[-1], column, column + 1))
+        column += 1
+    mask[:, column] = True
+    # Not in place: learned positions keep the earlier slices of this tensor for the backward pass.
+    forward.position_ids = positions = torch.cat([positions[:, :column], start + thoughts[:, None]], dim=1)
+    ends = embed(torch.full((rows, 1), eot, device=device))
+    gathered.append(forward(ends, column, column + 1))
+    return Thinking(
+        states=torch.cat(gathered, dim=1),
+        first=head,
+        cache=cache,
+        attention_mask=mask[:, : column + 1],
+        position_ids=positions,
+        prompt_ends=torch.full((rows,), column + 1, device=device),
+        thoughts=thoughts,
+    )
+
+
+@dataclass(slots=True)
+class Passes:
+    """Runs the backbone (no head) over a slice of columns, appending to one cache.
+
+    Attributes:
+        model: The language model.
+        attention_mask: ``(B, ≥ stop)`` bool over cached and current columns.
+        position_ids: ``(B, ≥ stop)``.
+        cache: Grows by the slice; ``None`` for a single pass over everything.
+    """
+
+    model: PreTrainedModel
+    attention_mask: Tensor
+    position_ids: Tensor
+    cache: Cache | None
+
+    def __call__(self, inputs: Tensor, start: int, stop: int) -> Tensor:
+        """Last hidden states ``(B, stop - start, D)`` of embeddings of that shape."""
+        # Mask and positions are always given: left padding shifts learned positions otherwise, and repeated positions
+        # without a mask would be read as several packed sequences.
+        output = self.model.base_model(
+            inputs_embeds=inputs,
+            attention_mask=self.attention_mask[:, :stop].long(),
+            position_ids=self.position_ids[:, start:stop],
+            past_key_values=self.cache,
+            use_cache=self.cache is not None,
+        )
+        states: Tensor = output.last_hidden_state
+        return states
+
+
+def supervised_loss(model: PreTrainedModel, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int]:
+    """Cross-entropy in nats, summed over the supervised positions, and their number.
+
+    The state of column t - 1 predicts the label of column t. Head and softmax run at those positions only, in float32.
+    A sum is returned so that the caller can divide by the number of tokens of all ranks.
+    """
+    targets = batch.labels[:, batch.first :]
+    chosen = targets != IGNORE
+    logits = output_head(model)(thinking.states[:, : targets.shape[1]][chosen])
+    loss = F.cross_entropy(logits.float(), targets[chosen], reduction="sum")
+    return loss, int(chosen.sum())
+
+
+def output_head(model: PreTrainedModel) -> nn.Module:
+    """The layer that turns states ``(…, D)`` into logits ``(…, V)``."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    assert isinstance(head, nn.Module), "a causal language model has an output head"
+    return head
+
+
+def refuse_dropped_cache(model: PreTrainedModel) -> None:
+    """Raise where the cache would be lost.
+
+    Raises:
+        UserError: If gradient checkpointing is on.
+    """
+    if model.training and any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+        raise UserError(
+            "gradient checkpointing is switched on in the backbone",
+            why="transformers then discards the key-value cache without an error, and every thought would see nothing",
+            fix="call model.gradient_checkpointing_disable()",
+        )
+
+
+def _thinking(batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Thinking:
+    return Thinking(
+        states=states,
+        first=batch.first,
+        cache=cache,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        prompt_ends=batch.prompt_ends,
+        thoughts=batch.thoughts,
+    )

@@ -1,0 +1,130 @@
+"""The tokens that mark thoughts, and how their rows of a pretrained model start out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lcot.errors import UserError
+
+BOT, EOT, LATENT, PAUSE = "<|start-latent|>", "<|end-latent|>", "<|latent|>", "<|pause|>"
+THOUGHT_TOKENS = (BOT, EOT, LATENT, PAUSE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Token ids of the markers and of the tokenizer's own end and padding.
+
+    Attributes:
+        bot: Begin of thought, ``<|start-latent|>``.
+        eot: End of thought, ``<|end-latent|>``.
+        latent: Stands where a continuous thought goes; its embedding is never used as an input.
+        pause: Stands where a pause goes; its embedding is learned.
+        eos: End of the answer.
+        pad: Fills short rows; never attended to.
+        added: Those of the four thought tokens that the tokenizer did not have when it was loaded.
+    """
+
+    bot: int
+    eot: int
+    latent: int
+    pause: int
+    eos: int
+    pad: int
+    added: tuple[int, ...] = ()
+
+
+def add_thought_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """Add the four markers to a tokenizer unless it has them, and return the ids.
+
+    Every method gets the same four tokens, used or not, so that checkpoints of all methods fit one another (the
+    published GSM8K runs start Coconut from a CoT checkpoint).
+
+    Raises:
+        UserError: If the tokenizer has no end-of-sequence or no padding token.
+    """
+    for role, token in (("end-of-sequence", tokenizer.eos_token_id), ("padding", tokenizer.pad_token_id)):
+        if token is None:
+            raise UserError(
+                f"the tokenizer {tokenizer.name_or_path!r} has no {role} token",
+                where="data.tokenizer",
+                fix=f"set its {role} token and save it to a folder, or choose another tokenizer",
+            )
+    known = tokenizer.get_vocab()
+    missing = [token for token in THOUGHT_TOKENS if token not in known]
+    tokenizer.add_tokens(missing, special_tokens=True)
+    ids = tokenizer.get_vocab()
+    bot, eot, latent, pause = (ids[token] for token in THOUGHT_TOKENS)
+    added = tuple(ids[token] for token in missing)
+    return SpecialTokens(bot, eot, latent, pause, tokenizer.eos_token_id, tokenizer.pad_token_id, added)
+
+
+@torch.no_grad()
+def grow_vocabulary(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, added: Sequence[int], policy: str
+) -> list[int]:
+    """Give a pretrained model rows for the tokens that were added to its tokenizer, and initialise them.
+
+    Input embedding and an untied output head follow the same policy; the released Coconut code left untied heads random
+    until August 2025.
+
+    Args:
+        model: The pretrained model; changed in place.
+        tokenizer: The tokenizer with the added tokens.
+        added: Ids that the pretrained model never saw. They may lie inside a table that is padded beyond its tokenizer.
+        policy: ``copy:TOKEN`` copies the row of one existing token (the released code uses ``copy:<<``), ``mean`` uses
+            the mean of all old rows, ``random`` keeps the model's own initialisation.
+
+    Returns:
+        Ids of the rows that were initialised.
+
+    Raises:
+        UserError: If the policy is unknown, or names a text that is not exactly one token of the tokenizer.
+    """
+    source = _copied_token(policy, tokenizer)
+    rows = _tables(model)[0].shape[0]
+    new = sorted({*added, *range(rows, len(tokenizer))})
+    if len(tokenizer) > rows:
+        # mean_resizing would draw from a fitted normal and put all rows next to one another; the rows are set below.
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    if not new or policy == "random":
+        return new
+    for table in _tables(model):
+        row = table[source].clone() if source is not None else table[: new[0]].float().mean(0).to(table.dtype)
+        table[new] = row  # a view of the table itself could not be written into it
+    return new
+
+
+def _copied_token(policy: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    if policy in ("mean", "random"):
+        return None
+    if not policy.startswith("copy:"):
+        raise UserError(
+            f"unknown policy {policy!r} for the rows of new tokens",
+            where="model.backbone.new_tokens",
+            fix="use 'mean', 'random', or 'copy:' and a token, such as 'copy:<<'",
+        )
+    text = policy.removeprefix("copy:")
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+        found = f"{len(ids)} tokens of this tokenizer, not one" if len(ids) != 1 else "unknown to this tokenizer"
+        raise UserError(
+            f"{text!r} is {found}",
+            where=f"model.backbone.new_tokens: {policy}",
+            why="there is no single row to copy",
+            fix="name a text that is one token, or use 'mean'",
+        )
+    return int(ids[0])
+
+
+def _tables(model: PreTrainedModel) -> Sequence[torch.Tensor]:
+    embedding: nn.Module = model.get_input_embeddings()
+    head: nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    tables = [embedding.weight]
+    if head is not None and head.weight is not embedding.weight:
+        tables.append(head.weight)
+    return [table for table in tables if isinstance(table, torch.Tensor)]

@@ -1,0 +1,241 @@
+r"""One example worked out on paper.
+
+The question "Tom has 3 ." with the steps "3 + 2 = 5" and "5 + 1 = 6" and the answer 6 becomes, piece by piece,
+
+    Tom has 3 . \n   →   10 11 14 12 4
+    3 + 2 = 5 \n     →   14 6 15 7 16 4
+    5 + 1 = 6 \n     →   16 6 17 7 18 4
+    ### 6 </s>       →   8 18 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from lcot.errors import DataError
+from lcot.reasoning.curriculum import Fixed, Stage, Stepwise, ThoughtKind
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.tokens import add_thought_tokens
+from tests.models import random_examples, word_tokenizer
+from tests.reasoning.support import builder
+
+WORDS = "<unk> <s> </s> <pad> \n ; + = ### A: Tom has . Ann 3 2 5 1 6".split(" ")
+BOT, EOT, LATENT, PAUSE = 19, 20, 21, 22
+_ = IGNORE
+
+EXAMPLE = ReasoningExample("Tom has 3 .", ("3 + 2 = 5", "5 + 1 = 6"), "6", "tom")
+QUESTION = [10, 11, 14, 12, 4]
+STEPS = [[14, 6, 15, 7, 16, 4], [16, 6, 17, 7, 18, 4]]
+ANSWER = [8, 18, 2]
+
+
+def tom(
+    kind: ThoughtKind = "continuous",
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    text: TextFormat | None = None,
+    max_length: int | None = None,
+) -> LayoutBuilder:
+    """A builder whose tokenizer knows the example's words."""
+    tokenizer = tokenizer or word_tokenizer(WORDS)
+    return LayoutBuilder(tokenizer, add_thought_tokens(tokenizer), kind, text, max_length)
+
+
+def test_the_pieces() -> None:
+    assert tom().encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
+
+
+def test_many_at_once() -> None:
+    other = ReasoningExample("Ann has 1 .", (), "1", "ann")
+    encoded = tom().encode([other, EXAMPLE, other])
+    assert encoded[1] == EncodedExample(QUESTION, STEPS, ANSWER)
+    assert encoded[0] == encoded[2] == EncodedExample([13, 11, 17, 12, 4], [], [8, 17, 2])
+    assert tom().encode([]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "ids", "labels", "head", "thoughts", "prompt"),
+    [
+        pytest.param(
+            "continuous",
+            Stage(0, 0),
+            [10, 11, 14, 12, 4, 19, 20, 14, 6, 15, 7, 16, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, _, _, 14, 6, 15, 7, 16, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            6,
+            0,
+            7,
+            id="stage 0",
+        ),
+        pytest.param(
+            "continuous",
+            Stage(1, 1),
+            [10, 11, 14, 12, 4, 19, 21, 20, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, _, _, _, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            6,
+            1,
+            8,
+            id="stage 1",
+        ),
+        pytest.param(
+            "continuous",
+            Stage(1, 2),
+            [10, 11, 14, 12, 4, 19, 21, 21, 20, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, _, _, _, _, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            6,
+            2,
+            9,
+            id="stage 1, two thoughts a step",
+        ),
+        pytest.param(
+            "continuous",
+            Stage(2, 4),
+            [10, 11, 14, 12, 4, 19, 21, 21, 21, 21, 20, 8, 18, 2],
+            [_, _, _, _, _, _, _, _, _, _, _, 8, 18, 2],
+            6,
+            4,
+            11,
+            id="last stage, two thoughts a step",
+        ),
+        pytest.param(
+            "pause",
+            Stage(0, 0),
+            [10, 11, 14, 12, 4, 19, 20, 14, 6, 15, 7, 16, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, _, _, 14, 6, 15, 7, 16, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            6,
+            0,
+            7,
+            id="pauses, stage 0",
+        ),
+        pytest.param(
+            "pause",
+            Stage(1, 2),
+            [10, 11, 14, 12, 4, 19, 22, 22, 20, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, _, _, _, _, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            6,
+            0,
+            9,
+            id="pauses, stage 1",
+        ),
+        pytest.param(
+            "pause",
+            Stage(2, 2),
+            [10, 11, 14, 12, 4, 19, 22, 22, 20, 8, 18, 2],
+            [_, _, _, _, _, _, _, _, _, 8, 18, 2],
+            6,
+            0,
+            9,
+            id="pauses, last stage",
+        ),
+        pytest.param(
+            "none",
+            Stage(0, 0),
+            [10, 11, 14, 12, 4, 14, 6, 15, 7, 16, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, 14, 6, 15, 7, 16, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            5,
+            0,
+            5,
+            id="CoT",
+        ),
+        pytest.param(
+            "none",
+            Stage(1, 0),
+            [10, 11, 14, 12, 4, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, 16, 6, 17, 7, 18, 4, 8, 18, 2],
+            5,
+            0,
+            5,
+            id="w/o thought, stage 1",
+        ),
+        pytest.param(
+            "none", Stage(2, 0), [10, 11, 14, 12, 4, 8, 18, 2], [_, _, _, _, _, 8, 18, 2], 5, 0, 5, id="No-CoT"
+        ),
+    ],
+)
+def test_a_training_row(
+    kind: ThoughtKind, stage: Stage, ids: list[int], labels: list[int], head: int, thoughts: int, prompt: int
+) -> None:
+    encoded = EncodedExample(QUESTION, STEPS, ANSWER)
+    row = tom(kind).train(encoded, stage)
+    assert row == Layout(ids, labels, head, thoughts, prompt)
+    # Inference is given the same row up to its text, and knows no label.
+    assert tom(kind).prompt(encoded, stage.thoughts) == Layout(ids[:prompt], [_] * prompt, head, thoughts, prompt)
+
+
+def test_the_example_is_left_as_it_was() -> None:
+    encoded = EncodedExample(list(QUESTION), [list(step) for step in STEPS], list(ANSWER))
+    for stage in (Stage(0, 0), Stage(1, 2), Stage(2, 3)):
+        tom().train(encoded, stage).ids.append(99)
+        tom().prompt(encoded, 3).labels.append(99)
+    assert encoded == EncodedExample(QUESTION, STEPS, ANSWER)
+
+
+def test_schedules_that_end_alike_lay_out_the_same_last_row() -> None:
+    example, stepwise = random_examples(1, steps=(3,))[0], Stepwise(max_stage=6)
+    last = stepwise.resolve(stepwise.last_stage, 3)
+    assert builder().train(example, last) == builder().train(example, Fixed("all", 6, "continuous").resolve(0, 3))
+
+
+class TestText:
+    """How pieces are joined, and what tokenizers add of their own."""
+
+    def test_the_format(self) -> None:
+        text = TextFormat(after_question=" ;", after_step=" ; \n", before_answer="A: ")
+        assert tom(text=text).encode([EXAMPLE]) == [
+            EncodedExample([10, 11, 14, 12, 5], [[14, 6, 15, 7, 16, 5, 4], [16, 6, 17, 7, 18, 5, 4]], [9, 18, 2])
+        ]
+
+    def test_pieces_spell_the_whole_text(self) -> None:
+        build = tom("none")
+        ids = build.train(build.encode([EXAMPLE])[0], Stage(0, 0)).ids
+        whole = "Tom has 3 .\n3 + 2 = 5\n5 + 1 = 6\n### 6"
+        assert ids == [*build.tokenizer(whole)["input_ids"], 2]
+
+    @pytest.mark.parametrize("closing_eos", [False, True])
+    def test_bos_opens_the_row_and_nothing_else(self, closing_eos: bool) -> None:
+        build = tom(tokenizer=word_tokenizer(WORDS, bos=True, closing_eos=closing_eos))
+        encoded = build.encode([EXAMPLE])[0]
+        assert encoded == EncodedExample([1, *QUESTION], STEPS, ANSWER)
+        row = build.train(encoded, Stage(1, 1))
+        assert row.ids == [1, 10, 11, 14, 12, 4, 19, 21, 20, 16, 6, 17, 7, 18, 4, 8, 18, 2]
+        assert (row.head, row.thoughts, row.prompt) == (7, 1, 9)
+
+    def test_an_eos_that_the_tokenizer_adds_does_not_end_the_question(self) -> None:
+        build = tom(tokenizer=word_tokenizer(WORDS, closing_eos=True))
+        assert build.encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
+
+
+class TestLength:
+    """Rows that the model cannot take."""
+
+    @staticmethod
+    def check(max_length: int | None, stage: Stage) -> None:
+        """Check the example's row at a stage."""
+        build = tom(max_length=max_length)
+        build.check_length(build.train(build.encode([EXAMPLE])[0], stage), EXAMPLE)
+
+    @pytest.mark.parametrize(("max_length", "stage"), [(22, Stage(0, 0)), (17, Stage(1, 1)), (None, Stage(0, 500))])
+    def test_just_fits(self, max_length: int | None, stage: Stage) -> None:
+        self.check(max_length, stage)
+
+    def test_one_too_long(self) -> None:
+        with pytest.raises(DataError) as caught:
+            self.check(21, Stage(0, 0))
+        message = str(caught.value)
+        for part in ("example 'tom' takes 22 tokens, and the limit is 21", "Tom has 3 .", "max_length", "too_long"):
+            assert part in message
+
+    def test_thoughts_count(self) -> None:
+        with pytest.raises(DataError, match="takes 18 tokens, and the limit is 17"):
+            self.check(17, Stage(1, 2))
+
+
+def test_kinds_differ_in_the_slot_only() -> None:
+    encoded = EncodedExample(QUESTION, STEPS, ANSWER)
+    kinds: Sequence[ThoughtKind] = ("continuous", "pause")
+    continuous, pause = (tom(kind).train(encoded, Stage(1, 3)) for kind in kinds)
+    assert [PAUSE if token == LATENT else token for token in continuous.ids] == pause.ids
+    assert continuous.labels == pause.labels
+    assert (continuous.head, continuous.prompt) == (pause.head, pause.prompt)
