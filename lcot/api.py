@@ -24,7 +24,7 @@ from lcot.metrics import extract_answer
 from lcot.modules.backbone import Backbone, rebuild
 from lcot.modules.coconut import Coconut, Halting
 from lcot.reasoning.batch import collate
-from lcot.reasoning.curriculum import ThoughtKind
+from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
@@ -55,17 +55,19 @@ class Solver:
     Args:
         module: The trained module, with its language model.
         kind: What its thoughts are.
+        markers: Where the markers stand.
         thoughts: How many of them it thinks.
     """
 
-    def __init__(self, module: Coconut, kind: ThoughtKind, thoughts: int) -> None:
+    def __init__(self, module: Coconut, kind: ThoughtKind, thoughts: int, markers: Markers = "always") -> None:
         assert module.model is not None and module.tokenizer is not None and module.special is not None
         self.module = module.eval()
         self.tokenizer: PreTrainedTokenizerBase = module.tokenizer
         self.special: SpecialTokens = module.special
         self.kind = kind
+        self.markers = markers
         self.thoughts = thoughts
-        self.builder = LayoutBuilder(self.tokenizer, self.special, kind, module.text)
+        self.builder = LayoutBuilder(self.tokenizer, self.special, kind, module.text, markers=markers)
 
     def solve(self, questions: Sequence[str], batch_size: int = 32) -> list[Solution]:
         """Answer questions.
@@ -116,6 +118,7 @@ class Solver:
         described = {
             "format": 1,
             "kind": self.kind,
+            "markers": self.markers,
             "thoughts": self.thoughts,
             "text": {
                 "after_question": self.module.text.after_question,
@@ -173,7 +176,7 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
     module.configure_model()
     module.on_load_checkpoint(saved)
     module.load_state_dict(saved["state_dict"])
-    return Solver(module.to(device), entry["kind"], entry["thoughts"])
+    return Solver(module.to(device), entry["kind"], entry["thoughts"], entry["markers"])
 
 
 def pick_checkpoint(run: Path, name: str | None = None) -> Path:
@@ -232,7 +235,7 @@ def _load_exported(folder: Path, device: str) -> Solver:
     module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**described["text"]))
     assert module.special is not None
     module.model = module.backbone.build(tokenizer, module.special, seed=0)
-    return Solver(module.to(device), described["kind"], described["thoughts"])
+    return Solver(module.to(device), described["kind"], described["thoughts"], described["markers"])
 
 
 def _stage_of(file: Path) -> int:

@@ -80,11 +80,13 @@ class CurriculumCallback(Callback, StageClock):
             UserError: If it would, or if a classifier was asked for where there are no continuous thoughts.
         """
         self._trainer = trainer
-        if getattr(pl_module, "halting", None) is not None and self.schedule.kind != "continuous":
+        plain = self.schedule.kind == "continuous" and self.schedule.markers == "always"
+        if getattr(pl_module, "halting", None) is not None and not plain:
             raise UserError(
-                f"model.halting is set, and the kind of thought is {self.schedule.kind!r}",
-                why="the classifier reads continuous thoughts; it would never be trained or asked",
-                fix="set model.halting to null, or the curriculum's kind to 'continuous'",
+                f"model.halting is set with thoughts of kind {self.schedule.kind!r}, markers {self.schedule.markers!r}",
+                where="model.halting and curriculum.schedule",
+                why="the classifier decides at <bot> and at each continuous thought whether <eot> comes next",
+                fix="set model.halting to null, or kind to 'continuous' and markers to 'always'",
             )
         if stage == "fit" and trainer.max_epochs and trainer.max_epochs > 0 and not getattr(trainer, "fast_dev_run", 0):
             self.schedule.check_reach(trainer.max_epochs)
@@ -123,5 +125,6 @@ class CurriculumCallback(Callback, StageClock):
         entry.update(
             stage=stage,
             kind=self.schedule.kind,
+            markers=self.schedule.markers,
             thoughts=self.schedule.thoughts_at_inference(stage),
         )

@@ -5,134 +5,24 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import lightning as L
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from lcot.datamodules.sampler import ResumableLoader, RowKey, Share, StageBatchSampler
+from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset, Subset
+from lcot.datamodules.sampler import ResumableLoader, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.errors import DataError, UserError
-from lcot.reasoning.batch import ThoughtBatch, collate
-from lcot.reasoning.curriculum import Curriculum, StageClock, find_clock
-from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.keyed import keyed_random
-from lcot.reasoning.layout import EncodedExample, Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
 
 _log = logging.getLogger("lcot")
 
 Split = Literal["train", "val", "test", "predict"]
-RowForm = Literal["train", "val", "prompt"]
-
-
-class Source(Protocol):
-    """Examples by number. What a visit looks like may depend on the epoch (other symbols, another order of facts)."""
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        ...
-
-    def example(self, index: int, epoch: int) -> ReasoningExample:
-        """The example as it is seen in an epoch; a pure function of its arguments."""
-        ...
-
-    @property
-    def redraws(self) -> bool:
-        """Whether an example differs from epoch to epoch."""
-        ...
-
-
-class ListSource:
-    """Examples that never change.
-
-    Args:
-        examples: All of them.
-    """
-
-    redraws = False
-
-    def __init__(self, examples: Iterable[ReasoningExample]) -> None:
-        self._examples = list(examples)
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def example(self, index: int, epoch: int) -> ReasoningExample:
-        """The example, whatever the epoch."""
-        return self._examples[index]
-
-
-class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
-    """Rows by :class:`RowKey`. It holds no state that moves, so workers never fall behind the main process.
-
-    Args:
-        source: The examples.
-        builder: Lays them out.
-        curriculum: Says what a stage means for an example.
-        seed: Keys the curriculum's random choices together with epoch and index.
-        form: ``train`` applies those choices, ``val`` does not, ``prompt`` leaves out the text behind the thoughts.
-    """
-
-    def __init__(
-        self, source: Source, builder: LayoutBuilder, curriculum: Curriculum, seed: int, form: RowForm
-    ) -> None:
-        self.source = source
-        self.builder = builder
-        self.curriculum = curriculum
-        self.seed = seed
-        self.form = form
-        self._encoded: dict[int, EncodedExample] = {}
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, key: RowKey) -> tuple[Layout, int, ReasoningExample]:
-        return self.__getitems__([key])[0]
-
-    def __getitems__(self, keys: Sequence[RowKey]) -> list[tuple[Layout, int, ReasoningExample]]:
-        """One batch's rows at once, which lets the tokenizer work on all of them in one call."""
-        examples = [self.source.example(key.row, key.epoch) for key in keys]
-        encoded = self._encode(keys, examples)
-        rows = zip(keys, examples, encoded, strict=True)
-        return [(self._layout(key, example, pieces), key.row, example) for key, example, pieces in rows]
-
-    def _encode(self, keys: Sequence[RowKey], examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
-        if self.source.redraws:
-            return self.builder.encode(examples)
-        fresh = [place for place, key in enumerate(keys) if key.row not in self._encoded]
-        for place, pieces in zip(fresh, self.builder.encode([examples[p] for p in fresh]), strict=True):
-            self._encoded[keys[place].row] = pieces
-        return [self._encoded[key.row] for key in keys]
-
-    def _layout(self, key: RowKey, example: ReasoningExample, pieces: EncodedExample) -> Layout:
-        steps = len(example.steps)
-        if self.form == "prompt":
-            return self.builder.prompt(pieces, self.curriculum.thoughts_at_inference(key.stage))
-        if self.form == "val":
-            return self.builder.train(pieces, self.curriculum.evaluate(key.stage, steps))
-        draw = keyed_random("stage", self.seed, key.epoch, key.row)
-        return self.builder.train(pieces, self.curriculum.sample(key.stage, steps, draw))
-
-
-class Collator:
-    """Rows → :class:`ThoughtBatch`.
-
-    Args:
-        pad: Token id for padding.
-        keep_examples: Whether batches carry their examples, for metrics and predictions.
-    """
-
-    def __init__(self, pad: int, keep_examples: bool) -> None:
-        self.pad = pad
-        self.keep_examples = keep_examples
-
-    def __call__(self, rows: Sequence[tuple[Layout, int, ReasoningExample]]) -> ThoughtBatch:
-        """Pad rows into a batch."""
-        layouts, index, examples = zip(*rows, strict=True)
-        return collate(layouts, self.pad, index, examples if self.keep_examples else ())
 
 
 class ReasoningDataModule(L.LightningDataModule):
@@ -239,7 +129,10 @@ class ReasoningDataModule(L.LightningDataModule):
         """The layouts of this run's tokenizer and kind of thoughts."""
         tokenizer = self.set_up_tokenizer()
         assert self.special is not None
-        return LayoutBuilder(tokenizer, self.special, self.clock().schedule.kind, self.text, self.max_length)
+        schedule = self.clock().schedule
+        return LayoutBuilder(
+            tokenizer, self.special, schedule.kind, self.text, self.max_length, markers=schedule.markers
+        )
 
     def check_context(self, context: int, new_tokens: int) -> None:
         """Make sure that the longest row, and the longest prompt with its answer, fit a model.
@@ -310,7 +203,7 @@ class ReasoningDataModule(L.LightningDataModule):
             return source
         dropped = len(source) - len(kept)
         _log.warning("%d of %d %s examples are over data.max_length and were dropped", dropped, len(source), split)
-        return _Subset(source, kept)
+        return Subset(source, kept)
 
     def _loader(self, split: Split, form: RowForm, batch_size: int) -> DataLoader[Any]:
         clock, builder = self.clock(), self.builder()
@@ -343,18 +236,6 @@ class ReasoningDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
-
-
-class _Subset:
-    def __init__(self, source: Source, kept: list[int]) -> None:
-        self._source, self._kept = source, kept
-        self.redraws = source.redraws
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def example(self, index: int, epoch: int) -> ReasoningExample:
-        return self._source.example(self._kept[index], epoch)
 
 
 def run_seed() -> int:

@@ -1,4 +1,4 @@
-"""ProsQA's graphs: drawing them, telling them apart, and writing them as text.
+"""ProsQA's graphs: drawing them, and telling them apart.
 
 The construction follows Algorithm 1 of the Coconut paper (arXiv 2412.06769, appendix A). The paper leaves choices open,
 and its listing taken literally misses the published graphs. These rules are *ours*, and with them every statistic that
@@ -19,7 +19,6 @@ was measured on the published files is met (``tests/datamodules/test_graphs.py``
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 import random
 from bisect import bisect
@@ -30,10 +29,8 @@ from functools import lru_cache
 from typing import Any, Literal, Self
 
 from lcot.errors import UserError
-from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed
 
-Style = Literal["prose", "compact"]
 GraphSplit = Literal["train", "val", "test"]
 
 ENTITIES: tuple[str, ...] = tuple(
@@ -312,77 +309,6 @@ def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[
                 fix="raise nodes",
             )
     return problems
-
-
-def draw_names(spec: GraphSpec, problem: Problem, rng: random.Random) -> tuple[str, ...]:
-    """A name for each node, no name twice: persons for nodes without parents, concepts for all others."""
-    entities = problem.entities
-    persons = iter(rng.sample(spec.entity_names, len(entities)))
-    concepts = iter(rng.sample(spec.concept_names, problem.num_nodes - len(entities)))
-    return tuple(next(persons if node in entities else concepts) for node in range(problem.num_nodes))
-
-
-def render(
-    problem: Problem, names: Sequence[str], order_rng: random.Random, style: Style, *, example_id: str
-) -> ReasoningExample:
-    """Write a problem as text.
-
-    ``prose`` is the published surface. ``compact`` says the same in few tokens: with the word tokenizer three for a
-    fact, two for a step, and a name is the same token everywhere.
-
-    Args:
-        problem: The graph and its question.
-        names: One name a node.
-        order_rng: Shuffles the facts and decides which option comes first.
-        style: ``prose`` or ``compact``.
-        example_id: The example's name.
-
-    Returns:
-        The example. Its facts are those of the published files: ``idx_to_symbol``, ``edges``, ``root``, ``target``,
-        ``neg_target``.
-
-    Raises:
-        UserError: If the style is unknown.
-        ValueError: If there is not exactly one name for each node.
-    """
-    if style not in ("prose", "compact"):
-        raise UserError.unknown("style", style, ("prose", "compact"))
-    if len(names) != problem.num_nodes or len(set(names)) != len(names):
-        raise ValueError(f"{problem.num_nodes} nodes need as many different names, not {list(names)}")
-    entities = problem.entities
-    edges = list(problem.edges)
-    order_rng.shuffle(edges)
-    options = [names[problem.target], names[problem.neg_target]]
-    if order_rng.random() < 0.5:
-        options.reverse()
-    path = problem.shortest_path()
-    hops = list(itertools.pairwise(path))
-    root, target = names[problem.root], names[problem.target]
-    if style == "compact":
-        facts = [f"{names[parent]} {names[child]}." for parent, child in edges]
-        question = f"{root}: {options[0]} or {options[1]}?"
-        steps = [f"{names[child]}." for _, child in hops]
-        answer = f"{target}."
-    else:
-        subjects = [name if node in entities else f"Every {name}" for node, name in enumerate(names)]
-        facts = [f"{subjects[parent]} is a {names[child]}." for parent, child in edges]
-        question = f"Is {root} a {options[0]} or {options[1]}?"
-        steps = [f"{subjects[parent]} is a {names[child]}." for parent, child in hops]
-        answer = f"{root} is a {target}."
-    known = {
-        "idx_to_symbol": list(names),
-        "edges": [list(edge) for edge in problem.edges],
-        "root": problem.root,
-        "target": problem.target,
-        "neg_target": problem.neg_target,
-    }
-    return ReasoningExample(" ".join([*facts, question]), tuple(steps), answer, example_id, known)
-
-
-def surface_texts(spec: GraphSpec, style: Style) -> list[str]:
-    """Texts that hold every word and mark that :func:`render` can write, to build a word tokenizer from."""
-    words = "or" if style == "compact" else "Every is a Is or"
-    return [" ".join([*spec.entity_names, *spec.concept_names]), words, ". ", ": ", "?", "."]
 
 
 def _is_range(value: object, least: int) -> bool:

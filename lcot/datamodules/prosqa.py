@@ -6,17 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lcot.datamodules.base import ListSource, ReasoningDataModule, Source, Split
-from lcot.datamodules.graphs import (
-    GraphSpec,
-    Problem,
-    Style,
-    draw_names,
-    generate,
-    render,
-    surface_texts,
-)
+from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.graph_text import Style, draw_names, render, surface_texts
+from lcot.datamodules.graphs import GraphSpec, Problem, generate
 from lcot.datamodules.records import read_examples
+from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random

@@ -17,6 +17,11 @@ from lcot.errors import UserError
 ThoughtKind = Literal["continuous", "pause", "none"]
 """What stands between the markers: fed-back hidden states, copies of a learned pause token, or nothing (no markers)."""
 
+Markers = Literal["always", "with_thoughts", "never"]
+"""Where ``<bot>`` and ``<eot>`` stand: in every row (the published ProsQA and ProntoQA runs), only around thoughts (the
+published GSM8K runs, whose stage 0 is a CoT run), or nowhere, so that the first thought is the state at the question's
+last token (arXiv 2505.12514). No effect where the kind of thought is ``none``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -36,15 +41,19 @@ class Curriculum(ABC):
 
     Args:
         kind: What the thoughts are. ``none`` also leaves out the markers, as in CoT and No-CoT.
+        markers: Where the markers stand.
 
     Raises:
-        UserError: If ``kind`` is unknown.
+        UserError: If ``kind`` or ``markers`` is unknown.
     """
 
-    def __init__(self, kind: ThoughtKind) -> None:
+    def __init__(self, kind: ThoughtKind, markers: Markers = "always") -> None:
         if kind not in get_args(ThoughtKind):
             raise UserError.unknown("kind of thought", str(kind), get_args(ThoughtKind), where="curriculum kind")
+        if markers not in get_args(Markers):
+            raise UserError.unknown("place of markers", str(markers), get_args(Markers), where="curriculum markers")
         self.kind: ThoughtKind = kind
+        self.markers: Markers = markers
 
     @property
     @abstractmethod
@@ -109,13 +118,20 @@ class Fixed(Curriculum):
         hidden: ``none`` keeps all steps as text (CoT), ``all`` leaves them all out.
         thoughts: Number of thoughts, whatever the example.
         kind: What the thoughts are; with ``none``, ``thoughts`` must be 0.
+        markers: Where ``<bot>`` and ``<eot>`` stand.
 
     Raises:
         UserError: If the number of thoughts is negative, or thoughts are asked for without a kind.
     """
 
-    def __init__(self, hidden: Literal["none", "all"] = "all", thoughts: int = 0, kind: ThoughtKind = "none") -> None:
-        super().__init__(kind)
+    def __init__(
+        self,
+        hidden: Literal["none", "all"] = "all",
+        thoughts: int = 0,
+        kind: ThoughtKind = "none",
+        markers: Markers = "always",
+    ) -> None:
+        super().__init__(kind, markers)
         if hidden not in ("none", "all"):
             raise UserError.unknown("choice of hidden steps", str(hidden), ["none", "all"], where="curriculum hidden")
         _check_count("thoughts", thoughts, kind)
@@ -152,6 +168,7 @@ class Stepwise(Curriculum):
         max_stage: The largest number of steps that are replaced one by one, M.
         thoughts_per_step: c. With ``kind`` none it must be 0 (the ablation *w/o thought*).
         kind: ``continuous`` is Coconut, ``pause`` is *pause as thought*, ``none`` is *w/o thought*.
+        markers: Where ``<bot>`` and ``<eot>`` stand.
         pad_to_max: ``True``: n = c·s thoughts whatever the example's number of steps L, as in all published runs.
             ``False``: n = c·min(s, L) in training. Inference does not know L and uses c·s in both cases, where the
             released code reads L from the gold steps; let a classifier end the thoughts when this is ``False``.
@@ -170,11 +187,12 @@ class Stepwise(Curriculum):
         max_stage: int = 6,
         thoughts_per_step: int = 1,
         kind: ThoughtKind = "continuous",
+        markers: Markers = "always",
         pad_to_max: bool = True,
         mix_probability: float = 0.0,
         mix_support: Literal["all", "seen"] = "all",
     ) -> None:
-        super().__init__(kind)
+        super().__init__(kind, markers)
         if max_stage < 0:
             raise UserError(f"max_stage is {max_stage}", where="curriculum max_stage", fix="use 0 or more")
         epochs = [epochs_per_stage] * (max_stage + 1) if isinstance(epochs_per_stage, int) else list(epochs_per_stage)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import DataError
-from lcot.reasoning.curriculum import Stage, ThoughtKind
+from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.tokens import SpecialTokens
 
@@ -78,6 +78,7 @@ class LayoutBuilder:
         tokenizer: A tokenizer that already has the thought tokens.
         special: Their ids.
         kind: What stands between the markers.
+        markers: Where the markers stand.
         text: How pieces become text.
         max_length: Longest row that the model can take, in tokens; ``None`` for no limit.
     """
@@ -89,10 +90,12 @@ class LayoutBuilder:
         kind: ThoughtKind,
         text: TextFormat | None = None,
         max_length: int | None = None,
+        markers: Markers = "always",
     ) -> None:
         self.tokenizer = tokenizer
         self.special = special
         self.kind = kind
+        self.markers = markers
         self.text = text or TextFormat()
         self.max_length = max_length
 
@@ -123,13 +126,14 @@ class LayoutBuilder:
 
     def prompt(self, encoded: EncodedExample, thoughts: int) -> Layout:
         """The row that inference starts from: question and thoughts, no text."""
-        ids = list(encoded.question)
-        if self.kind != "none":
-            ids.append(self.special.bot)
+        marked = self.kind != "none" and (
+            self.markers == "always" or (self.markers == "with_thoughts" and thoughts > 0)
+        )
+        ids = [*encoded.question, *([self.special.bot] if marked else [])]
         head = len(ids)
         if self.kind != "none":
             slot = self.special.latent if self.kind == "continuous" else self.special.pause
-            ids += [slot] * thoughts + [self.special.eot]
+            ids += [slot] * thoughts + ([self.special.eot] if marked else [])
         return Layout(
             ids,
             [IGNORE] * len(ids),

@@ -1,9 +1,10 @@
-"""ProsQA's generator: the published statistics, splits without leaks, and the text it writes."""
+"""ProsQA's generator: the published statistics, splits without leaks."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,43 +16,39 @@ import pytest
 
 from lcot.datamodules import graphs
 from lcot.datamodules.graphs import (
-    CONCEPTS,
-    ENTITIES,
     GraphSpec,
     GraphSplit,
     Problem,
-    Style,
     canonical_key,
-    draw_names,
     draw_problem,
     generate,
-    render,
     split_of,
-    surface_texts,
 )
-from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import UserError
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "prosqa" / "prosqa_valid.json"
 SMALL = GraphSpec(nodes=(10, 10), hops=(2, 3), symbols=16)
 
-# Statistic → (value over the 800 published validation and test graphs, half the width of its band). The bands hold
-# three standard errors of a sample of 1,500 against one of 800; those of the depths and the roots cover 300 as well.
+
+def shares(name: str, first: int, *counts: int) -> dict[str, tuple[float, float]]:
+    """Bands for shares of the 800 published graphs: three standard errors of 1,500 drawn ones against them."""
+    found = {f"{name} = {first + place}": count / 800 for place, count in enumerate(counts)}
+    return {key: (share, 3 * math.sqrt(share * (1 - share) * (1 / 1500 + 1 / 800))) for key, share in found.items()}
+
+
+# Statistic → (value over the 800 published validation and test graphs, half the width of its band).
 BANDS = {
     "nodes, mean": (22.8, 0.3),
     "nodes, sd": (2.0, 0.15),
-    **{
-        f"nodes = {n}": (count / 800, 0.05)
-        for n, count in zip(range(20, 27), (53, 97, 142, 155, 149, 98, 47), strict=True)
-    },
     "edges, mean": (36.05, 0.8),
-    **{f"in-degree = {n}": (share, 0.015) for n, share in enumerate((0.03, 0.48, 0.30, 0.13, 0.04, 0.01))},
-    **{f"entities = {n}": (count / 800, 0.06) for n, count in zip(range(2, 6), (461, 253, 68, 16), strict=True)},
-    **{f"target depth = {n}": (count / 800, 0.06) for n, count in zip(range(3, 7), (326, 350, 105, 19), strict=True)},
-    **{f"option depth = {n}": (count / 800, 0.06) for n, count in zip(range(1, 5), (159, 417, 201, 21), strict=True)},
+    **shares("nodes", 20, 53, 97, 142, 155, 149, 98, 47),
+    **shares("entities", 2, 461, 253, 68, 16),
+    **shares("target depth", 3, 326, 350, 105, 19),
+    **shares("option depth", 1, 159, 417, 201, 21),
+    **shares("root", 1, 512),
+    **{f"in-degree = {n}": (share, 0.012) for n, share in enumerate((0.03, 0.48, 0.30, 0.13, 0.04))},
     "shortest paths, mean": (1.59, 0.15),
     "root out-degree, mean": (2.95, 0.2),
-    "root is node 1": (0.64, 0.06),
     # The rest was measured on the 300 validation graphs only.
     "leaves, mean": (7.4, 0.4),
     "reached from both, mean": (1.29, 0.25),
@@ -87,8 +84,7 @@ def statistics(problems: Iterable[Problem]) -> dict[str, float]:
         }
         for name, numbers in values.items():
             seen.setdefault(name, []).extend(numbers)
-    found = {"nodes, sd": pstdev(seen["nodes"]), "root is node 1": mean(seen["root"])}
-    found["from both, out-degree"] = mean(seen["from both, out"])
+    found = {"nodes, sd": pstdev(seen["nodes"]), "from both, out-degree": mean(seen["from both, out"])}
     for name in BANDS:
         if name.endswith(", mean"):
             found[name] = mean(seen[name.removesuffix(", mean")])
@@ -185,7 +181,7 @@ def test_problems_keep_the_rules_of_the_published_ones(sample: list[Problem], pu
 @pytest.mark.parametrize(
     ("rule", "value", "broken"),
     [
-        ("_SECOND_SIDE", 0.35 / 0.65, "root is node 1"),
+        ("_SECOND_SIDE", 0.35 / 0.65, "root = 1"),
         ("_DEPTH_PULL", 0.0, "target depth = 3"),
         ("_FIRST_SIDE", 0.1, "entities = 2"),
     ],
@@ -298,110 +294,3 @@ def test_a_split_that_no_graph_belongs_to_is_named() -> None:
     empty = [split for split in splits if split != split_of(draw_problem(spec, random.Random(0)))]
     with pytest.raises(UserError, match=f"no graph of the {empty[0]} split"):
         generate(spec, 0, empty[0], 1)
-
-
-def test_names_are_few_and_fit_their_nodes() -> None:
-    assert (len(ENTITIES), len(CONCEPTS)) == (17, 38)
-    assert (len(SMALL.entity_names), len(SMALL.concept_names)) == (5, 11)
-    rng = random.Random(4)
-    for problem in generate(SMALL, 0, "train", 50):
-        names = draw_names(SMALL, problem, rng)
-        assert len(set(names)) == problem.num_nodes
-        assert {node for node, name in enumerate(names) if name in SMALL.entity_names} == problem.entities
-        assert set(names) <= {*SMALL.entity_names, *SMALL.concept_names}
-
-
-class InOrder(random.Random):
-    """Shuffles nothing and flips no options."""
-
-    def shuffle(self, x: Any) -> None:
-        """Leave the list as it is."""
-
-    def random(self) -> float:
-        """Heads."""
-        return 0.9
-
-
-# 0 → 2 → 4 → 5, 1 → 3, 0 → 3 and the parentless 6 → 4: three entities, and a detour 2 → 3 that shortest paths avoid.
-WORKED = Problem(((0, 2), (0, 3), (1, 3), (1, 6), (2, 4), (4, 5), (7, 4)), 8, 0, 5, 6)
-NAMES = ("Tom", "Alex", "lempus", "rompus", "impus", "wumpus", "yumpus", "Eva")
-
-
-def test_prose_worked_by_hand() -> None:
-    example = render(WORKED, NAMES, InOrder(), "prose", example_id="one")
-    assert example.question == (
-        "Tom is a lempus. Tom is a rompus. Alex is a rompus. Alex is a yumpus. Every lempus is a impus. "
-        "Every impus is a wumpus. Eva is a impus. Is Tom a wumpus or yumpus?"
-    )
-    assert example.steps == ("Tom is a lempus.", "Every lempus is a impus.", "Every impus is a wumpus.")
-    assert example.answer == "Tom is a wumpus."
-    assert example.id == "one"
-    assert example.facts == {
-        "idx_to_symbol": list(NAMES),
-        "edges": [[0, 2], [0, 3], [1, 3], [1, 6], [2, 4], [4, 5], [7, 4]],
-        "root": 0,
-        "target": 5,
-        "neg_target": 6,
-    }
-    assert json.loads(json.dumps(example.facts)) == example.facts
-
-
-def test_compact_worked_by_hand_and_in_tokens() -> None:
-    example = render(WORKED, NAMES, InOrder(), "compact", example_id="one")
-    assert example.question == (
-        "Tom lempus. Tom rompus. Alex rompus. Alex yumpus. lempus impus. impus wumpus. Eva impus. "
-        "Tom: wumpus or yumpus?"
-    )
-    assert (example.steps, example.answer) == (("lempus.", "impus.", "wumpus."), "wumpus.")
-    tokenizer = build_word_tokenizer(surface_texts(GraphSpec.published(), "compact"))
-    ids = tokenizer.encode(example.question + "\n")
-    assert len(ids) == 3 * len(WORKED.edges) + 6
-    lempus = ids[1]
-    assert [place for place, token in enumerate(ids) if token == lempus] == [1, 12]
-    assert [len(tokenizer.encode(step + "\n")) for step in example.steps] == [2, 2, 2]
-    assert tokenizer.encode("lempus.\n")[0] == tokenizer.encode("### lempus.")[1] == lempus
-
-
-@pytest.mark.parametrize("style", ["prose", "compact"])
-def test_every_text_is_covered_by_the_words_of_its_style(style: Style) -> None:
-    tokenizer = build_word_tokenizer(surface_texts(SMALL, style))
-    octets = {tokenizer.get_vocab()[f"<0x{octet:02X}>"] for octet in range(256)}
-    rng = random.Random(6)
-    questions, options = set(), Counter[bool]()
-    for problem in generate(SMALL, 1, "train", 100):
-        example = render(problem, draw_names(SMALL, problem, rng), rng, style, example_id="x")
-        for text in (example.question + "\n", *(step + "\n" for step in example.steps), "### " + example.answer):
-            ids = tokenizer.encode(text)
-            assert not octets.intersection(ids), text
-            assert tokenizer.decode(ids) == text
-        questions.add(example.question)
-        symbols: Any = example.facts["idx_to_symbol"]
-        options[example.question.endswith(f" or {symbols[problem.target]}?")] += 1
-        assert len(example.steps) == problem.distances(problem.root)[problem.target]
-    assert len(questions) == 100
-    assert options[True] == pytest.approx(50, abs=16)
-
-
-def test_render_refuses_an_unknown_style_and_wrong_names() -> None:
-    with pytest.raises(UserError, match="unknown style 'prosa'"):
-        render(WORKED, NAMES, InOrder(), "prosa", example_id="x")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="8 nodes need as many different names"):
-        render(WORKED, (*NAMES[:-1], "Tom"), InOrder(), "prose", example_id="x")
-
-
-def test_a_published_record_is_written_as_published() -> None:
-    if not PUBLISHED.is_file():
-        pytest.skip("needs the published prosqa_valid.json under ../shared/data/prosqa")
-    for record in json.loads(PUBLISHED.read_text(encoding="utf-8")):
-        edges = tuple((parent, child) for parent, child in record["edges"])
-        asked = (record["root"], record["target"], record["neg_target"])
-        problem = Problem(edges, len(record["idx_to_symbol"]), *asked)
-        example = render(problem, record["idx_to_symbol"], random.Random(0), "prose", example_id="x")
-        facts, question = record["question"].rsplit(". ", 1)
-        ours, asks = example.question.rsplit(". ", 1)
-        assert sorted(ours.split(". ")) == sorted(facts.split(". "))
-        assert sorted(asks.rstrip("?").split()) == sorted(question.rstrip("?").split())
-        assert example.answer == record["answer"]
-        assert len(example.steps) == len(record["steps"])
-        assert set(example.steps) <= set(example.question.replace(". ", ".|").split("|"))
-        assert {key: example.facts[key] for key in example.facts} == {key: record[key] for key in example.facts}

@@ -1,0 +1,144 @@
+"""Rows by number: where examples come from, and how one becomes a row at a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, Protocol
+
+from torch.utils.data import Dataset
+
+from lcot.datamodules.sampler import RowKey
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.curriculum import Curriculum
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.keyed import keyed_random
+from lcot.reasoning.layout import EncodedExample, Layout, LayoutBuilder
+
+RowForm = Literal["train", "val", "prompt"]
+
+
+class Source(Protocol):
+    """Examples by number. What a visit looks like may depend on the epoch (other symbols, another order of facts)."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The example as it is seen in an epoch; a pure function of its arguments."""
+        ...
+
+    @property
+    def redraws(self) -> bool:
+        """Whether an example differs from epoch to epoch."""
+        ...
+
+
+class ListSource:
+    """Examples that never change.
+
+    Args:
+        examples: All of them.
+    """
+
+    redraws = False
+
+    def __init__(self, examples: Iterable[ReasoningExample]) -> None:
+        self._examples = list(examples)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The example, whatever the epoch."""
+        return self._examples[index]
+
+
+class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
+    """Rows by :class:`RowKey`. It holds no state that moves, so workers never fall behind the main process.
+
+    Args:
+        source: The examples.
+        builder: Lays them out.
+        curriculum: Says what a stage means for an example.
+        seed: Keys the curriculum's random choices together with epoch and index.
+        form: ``train`` applies those choices, ``val`` does not, ``prompt`` leaves out the text behind the thoughts.
+    """
+
+    def __init__(
+        self, source: Source, builder: LayoutBuilder, curriculum: Curriculum, seed: int, form: RowForm
+    ) -> None:
+        self.source = source
+        self.builder = builder
+        self.curriculum = curriculum
+        self.seed = seed
+        self.form = form
+        self._encoded: dict[int, EncodedExample] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: RowKey) -> tuple[Layout, int, ReasoningExample]:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[RowKey]) -> list[tuple[Layout, int, ReasoningExample]]:
+        """One batch's rows at once, which lets the tokenizer work on all of them in one call."""
+        examples = [self.source.example(key.row, key.epoch) for key in keys]
+        encoded = self._encode(keys, examples)
+        rows = zip(keys, examples, encoded, strict=True)
+        return [(self._layout(key, example, pieces), key.row, example) for key, example, pieces in rows]
+
+    def _encode(self, keys: Sequence[RowKey], examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
+        if self.source.redraws:
+            return self.builder.encode(examples)
+        fresh = [place for place, key in enumerate(keys) if key.row not in self._encoded]
+        for place, pieces in zip(fresh, self.builder.encode([examples[p] for p in fresh]), strict=True):
+            self._encoded[keys[place].row] = pieces
+        return [self._encoded[key.row] for key in keys]
+
+    def _layout(self, key: RowKey, example: ReasoningExample, pieces: EncodedExample) -> Layout:
+        steps = len(example.steps)
+        if self.form == "prompt":
+            return self.builder.prompt(pieces, self.curriculum.thoughts_at_inference(key.stage))
+        if self.form == "val":
+            return self.builder.train(pieces, self.curriculum.evaluate(key.stage, steps))
+        draw = keyed_random("stage", self.seed, key.epoch, key.row)
+        return self.builder.train(pieces, self.curriculum.sample(key.stage, steps, draw))
+
+
+class Collator:
+    """Rows → :class:`ThoughtBatch`.
+
+    Args:
+        pad: Token id for padding.
+        keep_examples: Whether batches carry their examples, for metrics and predictions.
+    """
+
+    def __init__(self, pad: int, keep_examples: bool) -> None:
+        self.pad = pad
+        self.keep_examples = keep_examples
+
+    def __call__(self, rows: Sequence[tuple[Layout, int, ReasoningExample]]) -> ThoughtBatch:
+        """Pad rows into a batch."""
+        layouts, index, examples = zip(*rows, strict=True)
+        return collate(layouts, self.pad, index, examples if self.keep_examples else ())
+
+
+class Subset:
+    """Some examples of a source.
+
+    Args:
+        source: All examples.
+        kept: Numbers of those that are kept.
+    """
+
+    def __init__(self, source: Source, kept: list[int]) -> None:
+        self._source, self._kept = source, kept
+        self.redraws = source.redraws
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The example behind the kept number."""
+        return self._source.example(self._kept[index], epoch)
