@@ -1,221 +1,105 @@
-"""The command line: ``python -m lcot {fit,validate,test,predict} -c config.yaml [--any.setting=value]``."""
+"""The command line: ``python -m lcot {fit,validate,test,predict} -c config.yaml [--any.setting=value]``.
+
+This module imports nothing heavy: help, a wrong word and a missing file are answered at once.
+"""
 
 from __future__ import annotations
 
 import difflib
 import errno
-import logging
 import os
-import re
 import sys
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-# Tokenizers' own threads and forked data-loader workers do not go together.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-# Imported for their side effect too: configs name these classes without their packages.
-from lcot import callbacks, datamodules, modules, reasoning
-from lcot.api import pick_checkpoint, read_checkpoint
+from lcot import __version__
 from lcot.errors import UserError
-from lcot.modules.base import ReasoningModule
-from lcot.runs import RunFiles, RunFolder
-
-__all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "main", "modules", "reasoning"]
+from lcot.settings import COMMANDS, Settings, read_settings
 
 STOPPED = 143
 """Exit code of a run that was told to stop (128 + SIGTERM)."""
 
+_HELP = f"""\
+usage: lcot COMMAND -c CONFIG [-c OVERLAY …] [--SETTING=VALUE …]
 
-class Parser(LightningArgumentParser):
-    """Says what is wrong in one block instead of a page of usage, and suggests the nearest option."""
+Train, evaluate and explain language models that reason in continuous space.
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the block and exit with 2."""
-        self.exit(2, f"lcot: error: {explain(message, self._known_options())}\n")
+commands:
+{chr(10).join(f"  {name:<10}{text}" for name, text in COMMANDS.items())}
 
-    def _known_options(self) -> list[str]:
-        return [option.lstrip("-") for action in self._actions for option in action.option_strings]
+examples:
+  lcot fit -c configs/prosqa.yaml                                  train; the run is in runs/prosqa
+  lcot fit -c configs/prosqa.yaml -c configs/methods/cot.yaml      the same with another method
+  lcot fit -c configs/prosqa.yaml --data.batch_size=32 --name b32  change any setting
+  lcot fit -c configs/prosqa.yaml --resume=true                    continue where it stopped
+  lcot test -c runs/prosqa/config.yaml                             evaluate the best checkpoint of a run
 
-
-def explain(message: str, known: Sequence[str]) -> str:
-    """A parser's message as one short block."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    text = " ".join(lines[:1]) if lines else "the settings cannot be used"
-    details = [re.sub(r"^[-•]\s*", "", line) for line in lines[1:4]]
-    block = [text, *(f"  {detail}" for detail in details)]
-    named = re.findall(r"--?([\w.]+)|[\"'`]([\w.]+)[\"'`]", message)
-    for name in (first or second for first, second in named):
-        if name not in known and (near := difflib.get_close_matches(name, known, n=1, cutoff=0.75)):
-            block.append(f"  do:    did you mean --{near[0]}?")
-            break
-    return "\n".join(block)
-
-
-class ReasoningCLI(LightningCLI):
-    """LightningCLI with a curriculum, and with a fixed folder for each run."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's name and the callbacks that every run has; each has a section of its own."""
-        parser.add_argument(
-            "--name", type=str | None, default=None, help="Name of the run; from the configs if not given."
-        )
-        parser.add_argument("--runs_dir", type=str, default="runs", help="Folder of all runs.")
-        parser.add_argument("--resume", type=bool, default=False, help="Continue the run of this name if there is one.")
-        parser.add_lightning_class_args(callbacks.CurriculumCallback, "curriculum")
-        parser.add_lightning_class_args(callbacks.LastCheckpoint, "last_checkpoint")
-        parser.add_lightning_class_args(callbacks.BestCheckpoint, "best_checkpoint")
-        parser.add_lightning_class_args(callbacks.Dashboard, "dashboard")
-        parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
-
-    def _parse_ckpt_path(self) -> None:
-        # Lightning would let a checkpoint's hyperparameters override the command line; ours are checked, not merged.
-        return
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        try:
-            super()._run_subcommand(subcommand)
-        finally:
-            self.folder.abandon()
-
-    def before_instantiate_classes(self) -> None:
-        """Find the run's folder, and everything in it that this command reads or writes."""
-        settings = self.config[self.subcommand]
-        name = settings.name or _name_from(settings.get("config"))
-        self.folder = folder = RunFolder(Path(settings.runs_dir) / name)
-        settings.name = name
-        settings.trainer.default_root_dir = str(folder.path)
-        logger: Any = settings.trainer.logger
-        if isinstance(logger, type(settings)) and "save_dir" in logger.get("init_args", {}):
-            logger.init_args.save_dir = str(folder.path)
-        settings.last_checkpoint.dirpath = settings.last_checkpoint.dirpath or str(folder.checkpoints)
-        settings.best_checkpoint.dirpath = settings.best_checkpoint.dirpath or str(folder.checkpoints)
-        if self.subcommand == "fit":
-            self._prepare_fit(settings)
-        else:
-            self._prepare_evaluation(settings)
-        self.settings = yaml_safe(settings)
-
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """Add the callback that writes the run's files and, unless the user chose another one, the progress bar."""
-        config = self.config_init[self.subcommand].trainer
-        chosen = [callback for callback in config.callbacks or [] if isinstance(callback, ProgressBar)]
-        if config.enable_progress_bar is not False and not chosen:
-            config.callbacks = [*(config.callbacks or []), callbacks.ReasoningProgressBar()]
-        config.callbacks = [RunFiles(self.folder, self.settings), *(config.callbacks or [])]
-        return super().instantiate_trainer(**kwargs)
-
-    def _prepare_fit(self, settings: Any) -> None:
-        if settings.trainer.max_steps not in (-1, None):
-            raise UserError(
-                f"trainer.max_steps is {settings.trainer.max_steps}",
-                why="a curriculum counts epochs, and a run that is cut by steps cannot be continued exactly",
-                fix="use trainer.max_epochs",
-            )
-        if settings.trainer.fast_dev_run or getattr(rank_zero_only, "rank", 0) != 0:
-            if settings.resume and self.folder.last.is_file():
-                settings.ckpt_path = str(self.folder.last)
-            return
-        start = self.folder.claim(settings.resume, yaml_safe(settings))
-        if start is not None:
-            if settings.ckpt_path:
-                raise UserError("--ckpt_path and --resume=true", why="both say where to start from", fix="give one")
-            settings.ckpt_path = str(start)
-        if settings.ckpt_path:
-            read_checkpoint(Path(settings.ckpt_path))
-
-    def _prepare_evaluation(self, settings: Any) -> None:
-        if settings.ckpt_path is None:
-            settings.ckpt_path = str(pick_checkpoint(self.folder.path))
-        read_checkpoint(Path(settings.ckpt_path))
-        saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
-        data = settings.data.init_args
-        if saved.is_dir() and data.get("tokenizer") == "words":
-            # Words are numbered by the training data; the run's own numbering is the one that its weights know.
-            data.tokenizer = str(saved)
-        if settings.predictions.path is None:
-            settings.predictions.path = str(self.folder.path / "predictions.jsonl")
+more:
+  lcot COMMAND --help                     all settings of a command
+  lcot COMMAND --model.help=Coconut       the settings of a class; --data.help=ProsQA and so on likewise
+  lcot COMMAND -c CONFIG --print_config   everything that would be used, defaults included
+  lcot --version
+"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; settings that cannot be used end in one block on stderr and exit code 2."""
-    _quiet_the_console()
-    warnings.filterwarnings("ignore", message=r".*is deprecated and will be removed", module="jsonargparse")
-    options = {"prog": "lcot", "allow_abbrev": False}
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] in (["-h"], ["--help"], ["help"]):
+        print(_HELP, end="")
+        return
+    if words[:1] == ["--version"]:
+        print(f"lcot {__version__}")
+        return
+    # Tokenizers' own threads and forked data-loader workers do not go together.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    settings = Settings()
     try:
-        ReasoningCLI(
-            ReasoningModule,
-            datamodules.ReasoningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            parser_class=Parser,
-            parser_kwargs={**options, **{command: dict(options) for command in ReasoningCLI.subcommands()}},
-            save_config_callback=None,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            trainer_defaults={
-                "logger": {
-                    "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-                    "init_args": {"save_dir": "runs", "name": "", "version": "", "default_hp_metric": False},
-                },
-                "num_sanity_val_steps": 0,
-                "use_distributed_sampler": False,
-                "log_every_n_steps": 20,
-                "enable_model_summary": False,
-            },
-            args=list(args) if args is not None else None,
-        )
+        if not words or words[0] not in COMMANDS:
+            raise _no_command(words[0] if words else None)
+        settings = read_settings(words)
+        from lcot.commands import run
+
+        finished = run(words if args is not None else None, settings)
     except UserError as err:
-        _exit(str(err), 2)
-    except SIGTERMException:
-        _exit("stopped as asked; the state is saved, and the same command with --resume=true continues it", STOPPED)
+        refuse(err, settings)
     except OSError as err:
-        if err.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if err.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
             raise
-        where = f"\n  where: {err.filename}" if err.filename else ""
-        _exit(f"{err.strerror}{where}\n  why:   what was saved before is untouched\n  do:    make room and continue", 2)
+        full = err.errno in (errno.ENOSPC, errno.EDQUOT)
+        refuse(
+            UserError(
+                f"a file could not be written: {err.strerror}",
+                where=str(err.filename) if err.filename else "the run's folder, or the folder for temporary files",
+                why="what was saved before is untouched",
+                fix=f"{'make room' if full else 'allow writing there'}, then continue with --resume=true",
+            ),
+            settings,
+        )
+    if not finished:
+        sys.stderr.write(
+            "lcot: stopped as asked; the state is saved, and the same command with --resume=true continues it\n"
+        )
+        raise SystemExit(STOPPED)
 
 
-def _quiet_the_console() -> None:
-    """Show our own messages, and drop what Lightning says on every start whatever the user does."""
-    own = logging.getLogger("lcot")
-    own.setLevel(logging.INFO)
-    if not own.handlers:
-        own.addHandler(logging.StreamHandler())
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: "litlogger" not in record.getMessage())
-    for message in (".*LeafSpec.*is deprecated", ".*does not have many workers", ".*smaller than the logging interval"):
-        warnings.filterwarnings("ignore", message=message)
+def _no_command(word: str | None) -> UserError:
+    listed = f"the commands are {', '.join(COMMANDS)}"
+    if word is None:
+        return UserError("there is no command", why=listed, fix="lcot fit -c configs/prosqa.yaml, or lcot --help")
+    if word.startswith("-"):
+        return UserError(f"{word!r} stands before the command", why=listed, fix="begin with the command: lcot fit …")
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5) or {"train": ["fit"], "eval": ["test"]}.get(word)
+    return UserError(
+        f"there is no command {word!r}", why=listed, fix=f"did you mean {near[0]!r}?" if near else "see lcot --help"
+    )
 
 
-def yaml_safe(settings: Any) -> Any:
-    """Parsed settings as plain values, as they are written to config.yaml."""
-    if hasattr(settings, "as_dict"):
-        settings = settings.as_dict()
-    if isinstance(settings, dict):
-        return {str(key): yaml_safe(value) for key, value in settings.items()}
-    if isinstance(settings, list | tuple):
-        return [yaml_safe(value) for value in settings]
-    return settings if isinstance(settings, str | int | float | bool | None) else str(settings)
-
-
-def _name_from(configs: Any) -> str:
-    """Prosqa and methods/cot give ``prosqa-cot``."""
-    paths = configs if isinstance(configs, list) else [configs] if configs else []
-    stems = [Path(str(path)).stem for path in paths if path is not None]
-    if not stems:
-        raise UserError("the run has no name", where="--name", fix="give --name, or a config with -c")
-    return "-".join(stems)
-
-
-def _exit(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"lcot: {'error: ' if code == 2 else ''}{message}\n")
-    raise SystemExit(code)
+def refuse(error: UserError, settings: Settings) -> NoReturn:
+    """Print the block and exit with 2. One of several processes speaks for all; the others name the fault only."""
+    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)), "0")
+    if rank == "0":
+        sys.stderr.write(f"lcot: error: {settings.placed(error)}\n")
+    else:
+        sys.stderr.write(f"lcot: error on rank {rank}: {error.what}\n")
+    raise SystemExit(2)

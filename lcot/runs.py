@@ -13,18 +13,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import yaml
 from lightning.pytorch.callbacks import Callback
+from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import UserError
 
 # What decides the weights of a run; everything else may differ when it is continued.
-_DECISIVE = ("seed_everything", "model", "data", "curriculum")
+_DECISIVE = (
+    "seed_everything",
+    "model",
+    "data",
+    "curriculum",
+    "trainer.precision",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "trainer.gradient_clip_algorithm",
+)
 _HARMLESS = ("num_workers", "eval_batch_size", "test_path", "test_size", "eval_stage", "max_new_tokens", "sampling")
 
 
@@ -37,7 +48,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._made = False
+        self._kept = False
 
     @property
     def checkpoints(self) -> Path:
@@ -59,33 +70,70 @@ class RunFolder:
         """The settings that the run was started with."""
         return self.path / "config.yaml"
 
-    def claim(self, resume: bool, settings: Mapping[str, Any]) -> Path | None:
-        """Make sure that ``fit`` may write here.
+    def start_from(self, resume: bool, settings: Mapping[str, Any]) -> Path | None:
+        """Find out whether ``fit`` may train here, without writing anything.
 
         Args:
             resume: Whether the user asked to continue.
             settings: The parsed settings of this command.
 
         Returns:
-            The checkpoint to continue from, or ``None`` to start from nothing.
+            The checkpoint to continue from, or ``None`` to start from nothing. A run that was stopped before its first
+            checkpoint has nothing to continue, so its settings do not matter.
 
         Raises:
-            UserError: If the folder holds a run and ``resume`` is off, if that run had other decisive settings, or if
-                nothing can be written.
+            UserError: If the folder holds a run and ``resume`` is off, or if that run had other decisive settings.
         """
-        if not resume and (self.config.exists() or self.checkpoints.exists()):
+        saved = sorted(self.checkpoints.glob("*.ckpt"))
+        if not resume and (self.config.exists() or saved):
             raise UserError(
                 f"{str(self.path)!r} already holds a run",
                 where="--name",
                 why="starting again would mix two runs in one folder",
-                fix="add --resume=true to continue it, give another --name, or delete the folder",
+                fix=f"add --resume=true to {'continue it' if saved else 'start it anew (it has no checkpoint yet)'},"
+                " give another --name, or delete the folder",
             )
-        if resume and self.config.exists():
+        if not saved:
+            return None
+        if not self.last.is_file():
+            raise UserError(
+                f"{str(self.path)!r} has no last.ckpt to continue from",
+                where=str(self.checkpoints),
+                fix=f"copy one of its checkpoints there, such as {saved[-1].name}, or give another --name",
+            )
+        if self.config.exists():
             self._check_same(settings)
-        self._made = not self.path.exists()
+        return self.last
+
+    @contextmanager
+    def claimed(self, write: bool) -> Iterator[None]:
+        """Hold the folder while a command runs, and leave it as it was if the command fails before :meth:`keep`.
+
+        Args:
+            write: Whether this process writes there at all.
+
+        Raises:
+            UserError: If nothing can be written.
+        """
+        if not write:
+            yield
+            return
+        new = [folder for folder in (self.checkpoints, self.path, *self.path.parents) if not folder.exists()]
+        try:
+            self._probe()
+            yield
+        finally:
+            if not self._kept:
+                self._undo(new)
+
+    def keep(self) -> None:
+        """From now on this run has something that must not be undone."""
+        self._kept = True
+
+    def _probe(self) -> None:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            probe = self.checkpoints / ".probe"
+            probe = self.checkpoints / f".probe{os.getpid()}"
             probe.write_bytes(b"\0" * 4096)
             probe.unlink()
         except OSError as err:
@@ -95,25 +143,38 @@ class RunFolder:
                 why=err.strerror or str(err),
                 fix="choose a folder with write access and free space",
             ) from err
-        return self.last if resume and self.last.is_file() else None
 
-    def abandon(self) -> None:
-        """Remove what :meth:`claim` made, if training never began."""
-        if self._made and not self.config.exists():
+    def _undo(self, new: list[Path]) -> None:
+        """Remove what this process made: its event files, and the folders that were not there before."""
+        if self.path in new:
             shutil.rmtree(self.path, ignore_errors=True)
+        for events in self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*"):
+            events.unlink(missing_ok=True)
+        for folder in new:
+            with suppress(OSError):  # not empty: another command has begun a run there
+                folder.rmdir()
 
     def save_config(self, settings: Mapping[str, Any]) -> None:
-        """Write ``config.yaml`` once, then ``config.resumeN.yaml``; never with a checkpoint's path."""
+        """Write ``config.yaml`` when a run starts, ``config.resumeN.yaml`` when it goes on; never a checkpoint's path."""
         target, number = self.config, 0
-        while target.exists():
+        while target.exists() and self.last.exists():
             number += 1
             target = self.path / f"config.resume{number}.yaml"
         settings = {key: value for key, value in settings.items() if key not in ("config", "ckpt_path", "resume")}
         write_whole(target, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
+    def save_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Write the tokenizer, once: a run that goes on has the same one."""
+        if self.tokenizer.is_dir() and self.last.exists():
+            return
+        part = self.path / "tokenizer.part"
+        tokenizer.save_pretrained(part)
+        shutil.rmtree(self.tokenizer, ignore_errors=True)
+        os.replace(part, self.tokenizer)
+
     def _check_same(self, settings: Mapping[str, Any]) -> None:
         started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        changes = [change for key in _DECISIVE for change in _changes(key, started.get(key), settings.get(key))]
+        changes = [change for key in _DECISIVE for change in _changes(key, _at(started, key), _at(settings, key))]
         if changes:
             raise UserError(
                 f"{str(self.path)!r} was started with other settings",
@@ -135,12 +196,13 @@ class RunFiles(Callback):
         self.folder = folder
         self.settings = settings
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what is needed to use the run without this command."""
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            self.folder.keep()
             self.folder.save_config(self.settings)
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            data.tokenizer.save_pretrained(self.folder.tokenizer)
+            self.folder.save_tokenizer(data.tokenizer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the metrics of ``validate``."""
@@ -159,6 +221,7 @@ class RunFiles(Callback):
             "data": self.settings.get("data"),
             "seed": self.settings.get("seed_everything"),
         }
+        self.folder.keep()
         write_whole(self.folder.path / f"{function}.json", json.dumps(report, indent=2, default=str) + "\n")
 
 
@@ -166,14 +229,31 @@ def write_whole(target: Path, text: str) -> None:
     """Write a file in one move, so that it is never half there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(target.suffix + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, target)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, target)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _at(settings: Mapping[str, Any], key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        value = value.get(part)
+    return value
 
 
 def _changes(key: str, before: Any, now: Any) -> list[str]:
     if key.rpartition(".")[2] in _HARMLESS or before == now:
         return []
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(set(before) | set(now))
-        return [change for name in keys for change in _changes(f"{key}.{name}", before.get(name), now.get(name))]
-    return [f"{key}: {before!r} then, {now!r} now"]
+    if isinstance(before, dict) and isinstance(now, dict) and before.get("class_path") == now.get("class_path"):
+        # A setting that the run's version did not know has its default now, which changes nothing.
+        return [change for name in before for change in _changes(f"{key}.{name}", before[name], now.get(name))]
+    return [f"{key.replace('.init_args', '')}: {_brief(before)} then, {_brief(now)} now"]
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict) and "class_path" in value:
+        return str(value["class_path"]).rpartition(".")[2]
+    return repr(value)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -15,11 +19,36 @@ from lcot.errors import UserError
 from lcot.reasoning.curriculum import find_clock
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes beside the target and moves it there: a killed process leaves the former file whole.
+
+    Lightning writes to the system's folder for temporary files and moves from there, which is a copy, in pieces, if
+    that is on another file system; it also holds a second copy of everything in memory.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save a checkpoint to a local file."""
+        if storage_options is not None:
+            raise TypeError("WholeFiles takes no storage_options")
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+
+
 class LastCheckpoint(Checkpoint):
     """``last.ckpt``: written at the end of each epoch, every few steps or minutes, and when the job is told to stop.
 
     It looks at no metric. (Lightning's ``save_last`` beside a monitored metric refreshes the file only when that metric
-    improved, so a killed run could lose all epochs since.) Files are replaced atomically.
+    improved, so a killed run could lose all epochs since.) The file is replaced in one move: a process that is killed
+    while it writes leaves the former one whole.
+
+    On SIGTERM all ranks finish the batch they are at, write the file together and end with ``SIGTERMException``. A
+    validation that is broken off so is done again, from its first example, when the run continues.
 
     Args:
         dirpath: The run's ``checkpoints`` folder; the command line fills it in.
@@ -36,38 +65,97 @@ class LastCheckpoint(Checkpoint):
         self.dirpath = dirpath
         self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
+        self._saved_at = 0.0
+        self._told_to_stop = False
+        self._common_batches = 0
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Have files written whole, and go behind all other callbacks: the file holds what they do as an epoch ends."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeFiles()
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        # A new list: Lightning is walking over the old one.
+        trainer.callbacks = sorted(callbacks, key=lambda callback: callback is self)  # type: ignore[attr-defined]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock, and take SIGTERM over.
+
+        Lightning's own handler talks to the other ranks from within whatever they are doing and deadlocks, and it stops
+        between two accumulated batches, whose gradients no checkpoint holds. It is put back when the trainer is done.
+        """
         self._saved_at = time.monotonic()
+        self._told_to_stop = bool(trainer.received_sigterm)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write within the epoch if it is time."""
-        # A checkpoint behind the last batch would lose the validation and all epoch-end hooks that follow it.
+        # A checkpoint behind the last batch would lose the validation and all epoch-end hooks that follow it; one
+        # between accumulated batches would lose their gradients.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        stop = self._agree(trainer, self._told_to_stop)
         due = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
         if self.every_n_minutes and not due:
             # Clocks of ranks differ, and saving is something that they do together: rank 0 decides.
             waited = time.monotonic() - self._saved_at
             due = trainer.strategy.broadcast(waited >= 60 * self.every_n_minutes)
-        if due and trainer.global_step:
+        if due or stop:
             self._save(trainer)
+        if stop:
+            raise SIGTERMException
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Learn how many batches every rank has: some have one more, and only together can they decide to stop."""
+        batches = torch.tensor(float(sum(_listed(trainer.num_val_batches))), device=trainer.strategy.root_device)
+        self._common_batches = int(torch.as_tensor(trainer.strategy.reduce(batches, reduce_op="min")))
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Break the validation of a run off if the job is told to stop: it may well take longer than we are given."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or batch_idx >= self._common_batches:
+            return
+        if self._agree(trainer, self._told_to_stop):
+            self._save(trainer)
+            raise SIGTERMException
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write at the end of each epoch."""
         self._save(trainer)
+        if self._agree(trainer, self._told_to_stop):
+            raise SIGTERMException
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Write when the job is told to stop (SIGTERM): Lightning raises that between two batches, on all ranks."""
-        fitting = trainer.state.fn == "fit" and trainer.global_step > 0
-        if isinstance(exception, SIGTERMException) and fitting and not trainer.validating:
-            self._save(trainer)
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Have a validation that was begun, or is due, done from its first batch when the run continues.
+
+        Lightning would leave out one that is due, and count only some examples of one that was begun.
+        """
+        begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        progress.update(total=dict(begun), current=dict(begun), is_last_batch=False)
+
+    def _note(self, signum: int, frame: object) -> None:
+        self._told_to_stop = True
+
+    def _agree(self, trainer: L.Trainer, mine: bool) -> bool:
+        return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
 
     def _save(self, trainer: L.Trainer) -> None:
         if getattr(trainer, "fast_dev_run", False):
             return
         folder = Path(self.dirpath or Path(trainer.default_root_dir) / "checkpoints")
-        trainer.save_checkpoint(folder / "last.ckpt")
+        trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
         self._saved_at = time.monotonic()
 
 
@@ -89,14 +177,20 @@ class BestCheckpoint(ModelCheckpoint):
     ) -> None:
         super().__init__(
             dirpath=dirpath,
-            filename="best-stage{curriculum/stage:.0f}-epoch{epoch:03d}",
+            filename="best-stage0-epoch{epoch:03d}",
             monitor=monitor,
             mode=mode,
             save_top_k=keep,
             auto_insert_metric_name=False,
             save_on_train_epoch_end=True,
+            enable_version_counter=False,  # an epoch that is done again after a kill replaces its file
         )
         self._stage: int | None = None
+        self._validated = False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember that this epoch has a metric of its own."""
+        self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the former stage's record, then save as usual."""
@@ -106,7 +200,10 @@ class BestCheckpoint(ModelCheckpoint):
             if stage != self._stage:
                 self._forget()
             self._stage = stage
-        if self.monitor in trainer.callback_metrics:
+            self.filename = f"best-stage{stage}-epoch{{epoch:03d}}"
+        # Metrics outlive their epoch: in one without validation, this would be the value of another epoch or stage.
+        validated, self._validated = self._validated, False
+        if self.monitor in trainer.callback_metrics and (validated or not str(self.monitor).startswith("val/")):
             super().on_train_epoch_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,3 +222,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_model_score = None
         self.current_score = None
         self.kth_value = torch.tensor(float("-inf" if self.mode == "max" else "inf"))
+
+
+def _listed(value: Any) -> list[float]:
+    return value if isinstance(value, list) else [value]

@@ -71,6 +71,11 @@ class CurriculumCallback(Callback, StageClock):
                 return int(choice)
         return self.schedule.last_stage
 
+    def batches(self) -> int:
+        """The number of batches of this epoch that are over, asked when the first of the others is fetched."""
+        assert self._trainer is not None
+        return int(self._trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset, Subset
-from lcot.datamodules.sampler import ResumableLoader, Share, StageBatchSampler
+from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import StageClock, find_clock
@@ -221,7 +221,7 @@ class ReasoningDataModule(L.LightningDataModule):
         sampler = StageBatchSampler(
             self._lengths[split],
             batch_size,
-            position=lambda: (clock.epoch(), clock.stage()),
+            position=lambda: Position(clock.epoch(), clock.stage(), clock.batches() if training else 0),
             share=share,
             seed=seed,
             shuffle=training,

@@ -25,6 +25,20 @@ class RowKey(NamedTuple):
     row: int
 
 
+class Position(NamedTuple):
+    """Where a loader stands when its iteration starts.
+
+    Attributes:
+        epoch: Counted from 0.
+        stage: The curriculum's stage.
+        batches: Batches of this epoch that are over already; more than 0 only where a run continues within an epoch.
+    """
+
+    epoch: int
+    stage: int
+    batches: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """One process's part of the work.
@@ -42,13 +56,13 @@ class StageBatchSampler(Sampler[list[RowKey]]):
     """Batches of row keys for one rank.
 
     Every global batch of ``batch_size × world`` rows is formed first and then shared out, so the same rows meet in the
-    same optimizer step whatever the number of ranks. Epoch and stage are asked for when an epoch's iteration starts,
-    because Lightning's own counters are set too late for prefetching workers after a resume.
+    same optimizer step whatever the number of ranks. The position is asked for when an iteration starts, never stored,
+    so there is nothing to restore after a resume.
 
     Args:
         lengths: Length of each row, in any unit; rows of one batch get similar ones.
         batch_size: Rows of one rank's batch.
-        position: Returns (epoch, stage) at the start of an iteration.
+        position: Asked at the start of each iteration.
         share: This rank's part.
         seed: Keys the order together with the epoch.
         shuffle: ``True`` for training. ``False``: longest first, every row exactly once over all ranks, the ranks'
@@ -60,7 +74,7 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         self,
         lengths: Sequence[int],
         batch_size: int,
-        position: Callable[[], tuple[int, int]],
+        position: Callable[[], Position],
         share: Share = Share(),
         seed: int = 0,
         shuffle: bool = True,
@@ -73,7 +87,6 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         self.seed = seed
         self.shuffle = shuffle
         self.group = group
-        self.skip = 0
 
     def __len__(self) -> int:
         """Batches of an epoch on this rank: the same in every epoch, and in training on every rank."""
@@ -83,10 +96,9 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         return -(-len(range(self.share.rank, len(self.lengths), self.share.world)) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[RowKey]]:
-        epoch, stage = self.position()
+        epoch, stage, over = self.position()
         batches = self.global_batches(epoch) if self.shuffle else self._in_order()
-        skip, self.skip = self.skip, 0
-        for batch in batches[skip:]:
+        for batch in batches[over:]:
             yield [RowKey(epoch, stage, index) for index in batch]
 
     def global_batches(self, epoch: int) -> list[list[int]]:
@@ -121,27 +133,18 @@ class StageBatchSampler(Sampler[list[RowKey]]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A data loader that continues an epoch behind the batches that were already trained on.
+    """A data loader that asks its sampler for nothing before the first batch is wanted.
 
-    Lightning saves and restores any loader that has these two methods; a plain loader would start the epoch again.
+    Lightning makes iterators early: for the length of a learning-rate schedule even before a checkpoint is restored. A
+    plain loader with workers would then begin to prefetch from the wrong epoch and batch.
     """
 
-    _yielded = 0
-
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base class promises its private iterator class
-        sampler = self.batch_sampler
-        assert isinstance(sampler, StageBatchSampler)
-        self._yielded = sampler.skip
-        for batch in super().__iter__():
-            self._yielded += 1
-            yield batch
+        yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """The number of batches of this epoch that were handed out."""
-        return {"yielded": self._yielded}
+        """Nothing: the sampler reads its position from the trainer. By this method Lightning knows that we resume."""
+        return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Skip that many batches in the next iteration; a finished epoch starts a new one."""
-        sampler = self.batch_sampler
-        assert isinstance(sampler, StageBatchSampler)
-        sampler.skip = state["yielded"] % max(1, len(sampler))
+        """Nothing to do, see :meth:`state_dict`."""

@@ -81,6 +81,7 @@ class ReasoningModule(L.LightningModule):
         self.text = TextFormat()
         self.trained_stage: int | None = None
         """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
+        self._first_tokens = self._tokens = 0.0
         self.configure_metrics()
 
     # -- what a method defines ------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ class ReasoningModule(L.LightningModule):
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
         if isinstance(scheduler, WarmupStableDecay) and scheduler.total_steps is None:
-            scheduler.set_total(int(self.trainer.estimated_stepping_batches))
+            scheduler.set_total(self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_fit_start(self) -> None:
@@ -146,7 +147,14 @@ class ReasoningModule(L.LightningModule):
         torch.manual_seed(keyed_seed("step", seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ThoughtBatch, batch_idx: int) -> Tensor:
-        """One loss: the mean over the supervised tokens of all ranks' rows."""
+        """One loss: the mean over the supervised tokens of all ranks' rows.
+
+        With ``trainer.accumulate_grad_batches`` the gradient is that of the mean over all tokens of the accumulated
+        batches, whatever their sizes; what is logged is each batch's own mean.
+
+        Raises:
+            UserError: If the loss is not finite; no step is taken.
+        """
         summed, tokens, extras = self.loss(batch)
         # DDP averages gradients over ranks; scaling by world / all tokens turns that into one token mean.
         totals = torch.stack([summed.detach().double(), summed.new_tensor(tokens).double()])
@@ -158,12 +166,25 @@ class ReasoningModule(L.LightningModule):
         self.log("train/loss", mean, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch))
         for name, value in extras.items():
             self.log(f"train/{name}", value, on_step=True, on_epoch=True, batch_size=len(batch))
-        return summed * (self.trainer.world_size / float(totals[1]))
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self._first_tokens, self._tokens = float(totals[1]), 0.0
+        self._tokens += float(totals[1])
+        return summed * (self.trainer.world_size / self._first_tokens)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the global gradient norm before clipping."""
+        """Make accumulated gradients exact; log the learning rate, and the global gradient norm before clipping.
+
+        Logging happens in the steps that reach the logger.
+        """
+        # Lightning has divided by the number of batches, and training_step by the first one's tokens.
+        factor = self.trainer.accumulate_grad_batches * self._first_tokens / self._tokens
+        if factor != 1.0:
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
         every = max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        if self.trainer.global_step % every == 0:
+        if (self.trainer.global_step + 1) % every == 0:
+            self.log("train/lr", float(optimizer.param_groups[0]["lr"]))
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
 
@@ -180,6 +201,14 @@ class ReasoningModule(L.LightningModule):
     def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
         """One record a question: see :meth:`records`."""
         return self.records(batch, self.answer(batch))
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a sanity check, or a validation that was broken off, has counted."""
+        self._reset_means("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what a test that was broken off has counted."""
+        self._reset_means("test")
 
     def on_validation_epoch_end(self) -> None:
         """Log validation's means over all ranks."""
@@ -296,9 +325,13 @@ class ReasoningModule(L.LightningModule):
         values = {"accuracy": accuracy.compute(), **{name: self._average(stage, name).compute() for name in names}}
         for name, value in values.items():
             self.log(f"{stage}/{name}", value.float(), prog_bar=name == "accuracy", rank_zero_only=False)
-        self.log(f"{stage}/examples", accuracy.total.float())
-        for metric in (accuracy, *(self._average(stage, name) for name in names)):
-            metric.reset()
+        examples = self.trainer.strategy.reduce(accuracy.total.clone(), reduce_op="sum")
+        self.log(f"{stage}/examples", torch.as_tensor(examples).float())
+        self._reset_means(stage)
+
+    def _reset_means(self, stage: str) -> None:
+        for name in ("accuracy", "loss", "tokens", "thoughts", "seconds"):
+            getattr(self, f"{stage}_{name}").reset()
 
     def _stop_on_bad_loss(self, loss: float, batch_idx: int) -> None:
         rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]

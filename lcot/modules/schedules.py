@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lcot.errors import UserError
+
+_log = logging.getLogger("lcot")
 
 
 class WarmupStableDecay(LambdaLR):
@@ -48,19 +51,37 @@ class WarmupStableDecay(LambdaLR):
         self.total_steps = total_steps
         super().__init__(optimizer, self.factor)
 
-    def set_total(self, steps: int) -> None:
-        """Fix the length of the run.
+    def set_total(self, steps: float) -> None:
+        """Fix the length of the run; infinite for one without an end.
 
         Raises:
-            UserError: If the warm-up would not end before the run does.
+            UserError: If the warm-up would not end before the run does, or a run without an end has a decay.
         """
+        if self.decay and math.isinf(steps):
+            raise UserError(
+                "the learning rate decays at the end of the run, and the run has no end",
+                where="model.lr_scheduler decay and trainer.max_epochs",
+                fix="set trainer.max_epochs, or decay to 0",
+            )
         if self.warmup_steps >= steps:
             raise UserError(
                 f"the warm-up takes {self.warmup_steps} steps, and the run has {steps}",
                 where="model.lr_scheduler warmup_steps",
                 fix="shorten the warm-up or train longer",
             )
-        self.total_steps = steps
+        self.total_steps = None if math.isinf(steps) else int(steps)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue at a saved step. The settings are this run's own, and a plan that changed is told."""
+        planned = state_dict.get("total_steps")
+        if self.decay and planned is not None and planned != self.total_steps:
+            _log.warning(
+                "the checkpoint's run was planned for %s steps, this one for %s: the learning rate follows the new plan",
+                planned,
+                self.total_steps,
+            )
+        own = ("warmup_steps", "decay", "shape", "floor", "total_steps")
+        super().load_state_dict({**state_dict, **{name: getattr(self, name) for name in own}})
 
     def factor(self, step: int) -> float:
         """Share of the full rate at a step, counted from 0."""

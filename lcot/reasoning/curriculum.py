@@ -105,6 +105,10 @@ class StageClock(ABC):
     def stage(self) -> int:
         """The stage to train in, or to evaluate with."""
 
+    def batches(self) -> int:
+        """Batches of this epoch that were trained on already: above 0 where a run continues within an epoch."""
+        return 0
+
 
 def find_clock(callbacks: Iterable[object]) -> StageClock | None:
     """The clock among a trainer's callbacks."""

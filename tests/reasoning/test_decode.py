@@ -221,6 +221,12 @@ class TestChoose:
         assert choose(logits.clone(), Sampling(1.0, top_p=0.6), [0], 0).tolist() == [2]
         assert choose(logits.clone(), Sampling(1.0), [0], 0).tolist() == [0]
 
+    def test_equal_tokens_get_equal_shares(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        quarters = iter(range(4))
+        monkeypatch.setattr(sys.modules[choose.__module__], "keyed_seed", lambda *fields: next(quarters) * 2**61)
+        tokens = choose(torch.zeros(4, 4), Sampling(1.0), range(4), 0)  # draws on the very edges 0, 1/4, 1/2, 3/4
+        assert sorted(tokens.tolist()) == [0, 1, 2, 3]
+
     def test_the_smallest_draw_is_the_most_likely_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys.modules[choose.__module__], "keyed_seed", lambda *fields: 0)
         assert choose(torch.tensor([[0.1, 3.0, 2.9]]), Sampling(1.0), [0], 0).tolist() == [1]

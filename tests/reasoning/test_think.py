@@ -134,11 +134,12 @@ class TestRowsAreIndependent:
 class TestPasses:
     """What is computed, and what is not."""
 
-    def test_one_for_the_prompt_one_for_each_thought_one_for_the_rest(self) -> None:
+    def test_one_for_the_prompt_one_for_each_thought_and_every_column_once(self) -> None:
         model, batch = tiny_model(), collate(layouts(), SPECIAL.pad)
-        columns = batch.input_ids.shape[1]
-        rest = columns - batch.first - 6
-        assert calls(model, lambda: think(model, batch)) == [batch.first, 1, 1, 1, 1, 1, 1, rest]
+        prompt, *thoughts, rest = calls(model, lambda: think(model, batch))
+        assert prompt == batch.first
+        assert thoughts in ([1] * 6, [1] * 5)  # the last thought may be read together with the text behind it
+        assert prompt + sum(thoughts) + rest == batch.input_ids.shape[1]
 
     @pytest.mark.parametrize("kind", ["pause", "none"])
     def test_a_single_one_without_continuous_thoughts(self, kind: ThoughtKind) -> None:

@@ -1,0 +1,343 @@
+"""What the commands do: LightningCLI with a curriculum, a folder for each run, and messages for people."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import typing
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+# Imported for their side effect too: configs name these classes without their packages.
+from lcot import callbacks, datamodules, modules, reasoning
+from lcot.api import pick_checkpoint, read_checkpoint
+from lcot.cli import refuse
+from lcot.errors import UserError
+from lcot.explain import explain
+from lcot.modules.base import ReasoningModule
+from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.runs import RunFiles, RunFolder
+from lcot.settings import COMMANDS, Settings
+
+__all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "modules", "reasoning", "run"]
+
+_log = logging.getLogger("lcot")
+
+
+def run(args: Sequence[str] | None, settings: Settings) -> bool:
+    """Run a command.
+
+    Args:
+        args: The command line; ``None`` for that of this process.
+        settings: What is set in it.
+
+    Returns:
+        Whether it came to its end; ``False`` if it was told to stop before (SIGTERM).
+
+    Raises:
+        UserError: If it cannot be done as it was set.
+    """
+    _quiet_the_console()
+    Parser.settings = settings
+    try:
+        ReasoningCLI(
+            ReasoningModule,
+            datamodules.ReasoningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            parser_kwargs={"prog": "lcot", "allow_abbrev": False, **{name: _described(name) for name in COMMANDS}},
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults={
+                "logger": {
+                    "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                    "init_args": {"save_dir": "runs", "name": "", "version": "", "default_hp_metric": False},
+                },
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "log_every_n_steps": 20,
+                "enable_model_summary": False,
+            },
+            args=list(args) if args is not None else None,
+        )
+    except SIGTERMException:
+        return False
+    except MisconfigurationException as err:
+        raise _trainer_error(err, settings) from err
+    return True
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one block instead of a page of usage, and suggests the nearest option."""
+
+    settings: ClassVar[Settings] = Settings()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the block and exit with 2."""
+        # An exception would be taken for "try the next type of this union" by the parser of an outer class.
+        refuse(explain(message, self._actions, self.settings), self.settings)
+
+
+class ReasoningCLI(LightningCLI):
+    """LightningCLI with a curriculum, and with a fixed folder for each run."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name and the callbacks that every run has; each has a section of its own."""
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run; from the configs if not given."
+        )
+        parser.add_argument("--runs_dir", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--resume", type=bool, default=False, help="Continue the run of this name if there is one.")
+        parser.add_lightning_class_args(callbacks.CurriculumCallback, "curriculum")
+        parser.add_lightning_class_args(callbacks.LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(callbacks.BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(callbacks.Dashboard, "dashboard")
+        parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, without a warning for those who call this from Python."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let a checkpoint's hyperparameters override the command line; ours are checked, not merged.
+        return
+
+    def before_instantiate_classes(self) -> None:
+        """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
+        settings = self.config[self.subcommand]
+        _check_values(settings)
+        name = settings.name or _name_from(settings.get("config"))
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"the run's name is {name!r}", where="--name", fix="give a name, and its folder as --runs_dir")
+        self.folder = folder = RunFolder(Path(settings.runs_dir) / name)
+        settings.name = name
+        # What config.yaml holds must not lead another run into this run's folder, so paths are filled in afterwards.
+        self.settings = yaml_safe(settings)
+        settings.weights_only = settings.weights_only is not False
+        if self.subcommand == "fit":
+            self._prepare_fit(settings)
+        else:
+            self._prepare_evaluation(settings)
+        self.settings["ckpt_path"] = settings.ckpt_path
+        settings.trainer.default_root_dir = str(folder.path)
+        logger: Any = settings.trainer.logger
+        if isinstance(logger, Namespace) and logger.get("init_args", {}).get("save_dir") == "runs":
+            logger.init_args.save_dir = str(folder.path)
+        settings.last_checkpoint.dirpath = settings.last_checkpoint.dirpath or str(folder.checkpoints)
+        settings.best_checkpoint.dirpath = settings.best_checkpoint.dirpath or str(folder.checkpoints)
+
+    def instantiate_classes(self) -> None:
+        """Make the objects; a refusal in a constructor comes out as it is, and not as a failed type check."""
+        try:
+            super().instantiate_classes()
+        except Exception as err:
+            refusal = _refusal_in(err)
+            if refusal is None:
+                raise
+            raise refusal from err
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Add the callback that writes the run's files and, unless the user chose another one, the progress bar."""
+        config = self.config_init[self.subcommand].trainer
+        chosen = [callback for callback in config.callbacks or [] if isinstance(callback, ProgressBar)]
+        if config.enable_progress_bar is not False and not chosen:
+            config.callbacks = [*(config.callbacks or []), callbacks.ReasoningProgressBar()]
+        config.callbacks = [RunFiles(self.folder, self.settings), *(config.callbacks or [])]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as err:
+            raise _trainer_error(err, Parser.settings) from err
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        dry = bool(self.config[subcommand].trainer.fast_dev_run) or getattr(rank_zero_only, "rank", 0) != 0
+        if subcommand != "fit":
+            self._check_curriculum()
+        with self.folder.claimed(write=not dry):
+            super()._run_subcommand(subcommand)
+
+    def _prepare_fit(self, settings: Any) -> None:
+        _check_trainer(settings.trainer)
+        if settings.trainer.fast_dev_run or getattr(rank_zero_only, "rank", 0) != 0:
+            if settings.resume and self.folder.last.is_file():
+                settings.ckpt_path = str(self.folder.last)
+            return
+        start = self.folder.start_from(settings.resume, self.settings)
+        if start is not None:
+            if settings.ckpt_path:
+                raise UserError("--ckpt_path and --resume=true", why="both say where to start from", fix="give one")
+            settings.ckpt_path = str(start)
+        if settings.ckpt_path:
+            saved = read_checkpoint(Path(settings.ckpt_path))
+            done = int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+            if done >= settings.trainer.max_epochs:
+                _log.info("all %d epochs are done already; more of them with --trainer.max_epochs", done)
+
+    def _prepare_evaluation(self, settings: Any) -> None:
+        if settings.ckpt_path in (None, "best"):
+            settings.ckpt_path = str(pick_checkpoint(self.folder.path))
+        elif settings.ckpt_path == "last":
+            settings.ckpt_path = str(self.folder.last)
+        self._checkpoint = read_checkpoint(Path(settings.ckpt_path))["lcot"]
+        saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
+        data = settings.data.init_args
+        if saved.is_dir() and data.get("tokenizer") == "words":
+            # Words are numbered by the training data; the run's own numbering is the one that its weights know.
+            data.tokenizer = str(saved)
+        if self.subcommand == "predict":
+            settings.trainer.logger = False
+            settings.return_predictions = False
+        if settings.predictions.path is None:
+            settings.predictions.path = str(self.folder.path / "predictions.jsonl")
+
+    def _check_curriculum(self) -> None:
+        """A checkpoint of another method would think in a way that it never learned, without a word.
+
+        Raises:
+            UserError: If the config's curriculum does not do at the checkpoint's stage what training did.
+        """
+        clock = find_clock(self.trainer.callbacks)
+        assert clock is not None
+        saved, schedule = self._checkpoint, clock.schedule
+        stage = min(saved["stage"], schedule.last_stage)
+        same_count = schedule.thoughts_at_inference(stage) == saved["thoughts"]
+        if schedule.kind != saved["kind"] or (not same_count and _eval_stage(clock) is None):
+            raise UserError(
+                f"the checkpoint was trained with {_thoughts(saved['thoughts'], saved['kind'])}, and the config's "
+                f"curriculum gives {_thoughts(schedule.thoughts_at_inference(stage), schedule.kind)}",
+                where="curriculum.schedule",
+                why="the model would think in a way that it never learned",
+                fix=f"use the run's own config: -c {Path(self.settings['ckpt_path']).parent.parent / 'config.yaml'}",
+            )
+
+
+def yaml_safe(settings: Any) -> Any:
+    """Parsed settings as plain values, as they are written to config.yaml."""
+    if hasattr(settings, "as_dict"):
+        settings = settings.as_dict()
+    if isinstance(settings, dict):
+        return {str(key): yaml_safe(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [yaml_safe(value) for value in settings]
+    return settings if isinstance(settings, str | int | float | bool | None) else str(settings)
+
+
+def _described(command: str) -> dict[str, Any]:
+    return {
+        "allow_abbrev": False,
+        "usage": f"lcot {command} -c CONFIG [-c OVERLAY …] [--SETTING=VALUE …]",
+        "description": f"{COMMANDS[command].capitalize()}. Settings of classes: --model.help=Coconut,"
+        " --data.help=ProsQA, --curriculum.schedule.help=Stepwise.",
+    }
+
+
+def _check_values(settings: Any) -> None:
+    """Refuse null where a class wants a value: the parser lets it pass.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for section, chosen in (
+        ("model", settings.model),
+        ("data", settings.data),
+        ("curriculum.schedule", settings.curriculum.schedule),
+    ):
+        package, _, name = chosen.class_path.rpartition(".")
+        made = getattr(__import__(package, fromlist=[name]), name)
+        hints = typing.get_type_hints(made.__init__)
+        for key, value in chosen.init_args.items():
+            hint = hints.get(key, Any)
+            if value is None and hint is not Any and type(None) not in typing.get_args(hint):
+                kind = hint.__name__ if inspect.isclass(hint) else str(hint)
+                raise UserError(
+                    f"{section}.{key} is null", where=f"{section}.{key}", fix=f"give a value ({kind}), or leave it out"
+                )
+
+
+def _check_trainer(trainer: Any) -> None:
+    """Refuse what would break a run, or would have no effect.
+
+    Raises:
+        UserError: If there is such a setting.
+    """
+    if trainer.max_steps not in (-1, None):
+        raise UserError(
+            f"max_steps is {trainer.max_steps}",
+            where="trainer.max_steps",
+            why="a curriculum counts epochs, and a run that is cut by steps cannot be continued exactly",
+            fix="use trainer.max_epochs",
+        )
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
+        raise UserError(
+            f"max_epochs is {'null' if trainer.max_epochs is None else trainer.max_epochs}",
+            where="trainer.max_epochs",
+            why="curriculum and learning rate need to know where the run ends",
+            fix="use 1 or more",
+        )
+    for name, unset, fix in (
+        ("default_root_dir", (None,), "use --runs_dir and --name"),
+        ("use_distributed_sampler", (False,), "leave it out: every batch is shared between the processes already"),
+        ("overfit_batches", (0, 0.0), "train on few examples instead, such as --data.train_size=64"),
+    ):
+        if trainer[name] not in unset:
+            raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", why="it has no effect here", fix=fix)
+
+
+def _trainer_error(err: Exception, settings: Settings) -> UserError:
+    """What Lightning says about the trainer's settings, beside those of them that it names."""
+    text = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+    named = [
+        setting.place
+        for setting in settings.found
+        if setting.key.startswith("trainer.")
+        and (setting.key.rpartition(".")[2] in text or (setting.value and setting.value in text))
+    ]
+    return UserError("the trainer cannot be used as it is set", where="; ".join(named) or "trainer", why=text)
+
+
+def _refusal_in(err: BaseException | None) -> UserError | None:
+    while err is not None:
+        if isinstance(err, UserError):
+            return err
+        err = err.__cause__ or err.__context__
+    return None
+
+
+def _eval_stage(clock: StageClock) -> int | None:
+    return clock.eval_stage if isinstance(clock, callbacks.CurriculumCallback) else None
+
+
+def _thoughts(count: int, kind: str) -> str:
+    return "no thoughts and no markers" if kind == "none" else f"{count} {kind} thoughts"
+
+
+def _name_from(configs: Any) -> str:
+    """Prosqa and methods/cot give ``prosqa-cot``."""
+    paths = configs if isinstance(configs, list) else [configs] if configs else []
+    stems = [Path(str(path)).stem for path in paths if path is not None]
+    if not stems:
+        raise UserError("the run has no name", where="--name", fix="give --name, or a config with -c")
+    return "-".join(stems)
+
+
+def _quiet_the_console() -> None:
+    """Show our own messages, and drop what Lightning says on every start whatever the user does."""
+    _log.setLevel(logging.INFO)
+    if not _log.handlers:
+        _log.addHandler(logging.StreamHandler())
+    dropped = ("litlogger", "`weights_only` was not set", "TPU available: False")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
+    warnings.filterwarnings("ignore", message=r".*is deprecated and will be removed", module="jsonargparse")
+    for message in (".*LeafSpec.*is deprecated", ".*does not have many workers", ".*smaller than the logging interval"):
+        warnings.filterwarnings("ignore", message=message)

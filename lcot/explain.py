@@ -1,0 +1,266 @@
+"""The parser's refusals, as errors with a place, a reason and a suggestion."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from lcot.errors import UserError
+from lcot.settings import Setting, Settings, short
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a group of settings",
+    "NoneType": "null",
+}
+
+
+def explain(message: str, actions: Sequence[argparse.Action], settings: Settings) -> UserError:
+    """Say what a parser's message means.
+
+    Args:
+        message: What jsonargparse says.
+        actions: The options of the parser that said it. It may be that of a nested class, whose names are relative.
+        settings: What the user set.
+    """
+    for pattern, handle in _CASES:
+        found = re.search(pattern, message, flags=re.DOTALL)
+        if found:
+            error = handle(found, message, _inside(actions, settings.command), settings)
+            if error is not None:
+                return error
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    return UserError(lines[0] if lines else "the settings cannot be used", why=" ".join(lines[1:3]) or None)
+
+
+def unknown_setting(key: str, known: Iterable[str], settings: Settings) -> UserError:
+    """There is no setting of this name.
+
+    Args:
+        key: The name, as far as the parser knew it.
+        known: The names that this parser has.
+        settings: What the user set.
+    """
+    key, names = short(key), sorted({short(name) for name in known})
+    parts = key.split(".")
+    depth = next(
+        (depth for depth in range(len(parts)) if not _leads_to(names, parts[: depth + 1])),
+        len(parts) - 1,
+    )
+    wrong, parent = parts[depth], parts[:depth]
+    siblings = sorted({name.split(".")[depth] for name in names if name.split(".")[:depth] == parent and
+                       name.count(".") >= depth})  # fmt: skip
+    setting = settings.find(".".join(parts[: depth + 1])) or settings.find(key)
+    owner = ".".join(_owner(setting, parts[: depth + 1]) or parent)
+    near = difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.6)
+    suggestion = f"did you mean {near[0]!r}?" if near else None
+    if not near and not owner:
+        everything = {*names, *(other.key for other in settings.found if other is not setting)}
+        elsewhere = sorted(name for name in everything if name.endswith(f".{wrong}"))
+        if elsewhere:
+            suggestion = f"did you mean --{elsewhere[0]}?"
+    return UserError(
+        f"{owner} has no setting {wrong!r}" if owner else f"there is no setting {wrong!r}",
+        where=setting.place if setting else None,
+        why=f"its settings are {', '.join(siblings)}" if owner and 0 < len(siblings) <= 20 else None,
+        fix=suggestion or (None if owner else "see --help for all settings"),
+    )
+
+
+def _leads_to(names: Sequence[str], parts: Sequence[str]) -> bool:
+    prefix = ".".join(parts)
+    return any(name == prefix or name.startswith(f"{prefix}.") for name in names)
+
+
+def _owner(setting: Setting | None, parts: Sequence[str]) -> list[str]:
+    """The full name of the group that has no such setting."""
+    if setting is None:
+        return []
+    full = setting.key.split(".")
+    ends = [end for end in range(len(parts), len(full) + 1) if full[end - len(parts) : end] == list(parts)]
+    return full[: ends[-1] - 1] if ends else []
+
+
+def _inside(actions: Sequence[argparse.Action], command: str | None) -> list[argparse.Action]:
+    """The options of a parser and of its chosen subcommand."""
+    nested = [getattr(action, "choices", None) for action in actions if isinstance(action, argparse._SubParsersAction)]
+    chosen = nested[0].get(command) if nested and nested[0] and command else None
+    return [*actions, *(chosen._actions if chosen is not None else [])]
+
+
+def _names(actions: Sequence[argparse.Action]) -> list[str]:
+    options = [option[2:] for action in actions for option in action.option_strings if option.startswith("--")]
+    hidden = ("help", "print_config", "version")
+    return [option for option in options if option not in hidden and not option.endswith((".help", "+"))]
+
+
+def _unrecognized(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    words = found[1].split()
+    option = next((word for word in words if word.startswith("--")), None)
+    if option is None:
+        return UserError(
+            f"{words[0]!r} is no option", where="the command line", fix="write settings as --data.batch_size=32"
+        )
+    return unknown_setting(option[2:].partition("=")[0], _names(actions), settings)
+
+
+def _not_accepted(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    group, key = found.groupdict().get("group"), found["key"]
+    return unknown_setting(f"{group}.{key}" if group else key, _names(actions), settings)
+
+
+def _missing(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    names = [short(name.strip()) for name in found[1].split(",")]
+    for section in ("model", "data", "curriculum.schedule"):
+        begun = any(setting.key.startswith(f"{section}.") for setting in settings.found)
+        named = any(setting.key in (section, f"{section}.class_path") for setting in settings.found if setting.value)
+        if begun and not named:
+            first = settings.find(section)
+            return UserError(
+                f"{section} has settings, but no class",
+                where=first.place if first else None,
+                fix=f"add its class_path, or --{section}=NAME before them; see --{section}.help",
+            )
+    return UserError(
+        f"{' and '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)} "
+        f"{'are' if len(names) > 1 else 'is'} not set",
+        fix="give a config that sets it, such as -c configs/prosqa.yaml",
+    )
+
+
+def _no_value(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    name = found[1].split("/")[-1]
+    example = "configs/prosqa.yaml" if name == "--config" else "true" if name == "--resume" else "VALUE"
+    return UserError(f"{name} has no value", where="the command line", fix=f"write {name}={example}")
+
+
+def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError | None:
+    key, name = found["key"], found["name"]
+    action = next((action for action in actions if short(action.dest) == short(key)), None)
+    known = _class_names(getattr(action, "_typehint", None) or getattr(action, "type", None))
+    if not known or name.startswith(("{", "[")):
+        return None
+    setting = _set_as(settings, key, name) or settings.find(key)
+    full = setting.key.removesuffix(".class_path") if setting else key
+    if name.endswith((".yaml", ".yml", ".json")):
+        return UserError(f"there is no config {name!r}", where=setting.place if setting else None, fix="check the path")
+    error = UserError.unknown(f"class for {full}", name, known, where=setting.place if setting else None)
+    reason = re.search(r"No module named '[^']*'", message)
+    if reason:
+        error = UserError(error.what, where=error.where, why=reason[0], fix="install it, or check the name")
+    return error
+
+
+def _not_a_class(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    key = found["key"]
+    setting = settings.find(key)
+    action = next((action for action in actions if short(action.dest) == short(key)), None)
+    known = ", ".join(_class_names(getattr(action, "_typehint", None))[:12])
+    return UserError(
+        f"{setting.key if setting else key}: {_value(message)!r} names no class",
+        where=setting.place if setting else None,
+        fix=f"write class_path: NAME and init_args: below it; known: {known}",
+    )
+
+
+def _set_as(settings: Settings, key: str, value: str) -> Setting | None:
+    inside = [found for found in settings.found if f".{short(key)}." in f".{found.key}." and found.value == value]
+    return inside[-1] if inside else None
+
+
+def _no_group(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    key = found["key"]
+    setting = settings.find(key)
+    full = setting.key if setting else key
+    inner = sorted({name.split(".")[-1] for name in _names(actions) if name.startswith(f"{key}.")})
+    return UserError(
+        f"{full} is {(setting.value if setting else found['value'])!r}",
+        where=setting.place if setting else None,
+        why=f"it is a group of settings: {', '.join(inner)}" if inner else "it is a group of settings",
+        fix=f"set one of them, such as --{full}.{inner[-1]}=…" if inner else None,
+    )
+
+
+def _bad_type(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError | None:
+    key, value = found["key"], _value(message)
+    expected = re.findall(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|(?:tuple|list) with (\d+) elements)", message)
+    words = [f"a list of {count}" if count else _WORDS.get(name, f"a {name}") for name, count in expected]
+    choices = [choice.strip(" '\"") for text in re.findall(r"Literal\[([^\]]*)\]", message) for choice in text.split(",")]
+    choices = list(dict.fromkeys(choices))
+    if choices:
+        words = [f"one of {', '.join(choices)}", *(word for word in words if word == "null")]
+    if not words:
+        return None
+    setting = _set_as(settings, key, value) or settings.find(key)
+    near = difflib.get_close_matches(value.lower(), choices, n=1, cutoff=0.5)
+    return UserError(
+        f"{setting.key if setting else key}: {value!r} is not {' or '.join(dict.fromkeys(words))}",
+        where=setting.place if setting else None,
+        fix=f"did you mean {near[0]!r}?" if near else _better_number(value, words),
+    )
+
+
+def _better_number(value: str, words: Sequence[str]) -> str | None:
+    """1e3 and 4.0 are whole, and still not written as whole numbers."""
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return f"write {int(number)}" if "a whole number" in words and number.is_integer() else None
+
+
+def _value(message: str) -> str:
+    found = re.search(r"(?:Given|Got) value: (.*)", message)
+    value = found[1].strip() if found else ""
+    return value if len(value) <= 60 else f"{value[:57]}…"
+
+
+def _class_names(hint: Any) -> list[str]:
+    """The names of the classes that an option with this type takes."""
+    return sorted({known.__name__ for base in _bases(hint) for known in _below(base)})
+
+
+def _bases(hint: Any) -> Iterator[type]:
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is not None and arguments and isinstance(arguments[0], list):
+        arguments = arguments[1:]  # a callable: what it returns
+    for argument in arguments:
+        yield from _bases(argument)
+    if inspect.isclass(hint) and hint.__module__ not in ("builtins", "types"):
+        yield hint
+
+
+def _below(base: type) -> Iterator[type]:
+    if not inspect.isabstract(base) and not base.__name__.startswith("_") and base.__name__ not in _BASES:
+        yield base
+    for child in base.__subclasses__():
+        yield from _below(child)
+
+
+_BASES = {"ReasoningModule", "ReasoningDataModule", "Callback", "Optimizer", "LRScheduler", "Checkpoint", "StageClock"}
+
+_Case = Callable[["re.Match[str]", str, Any, Settings], UserError | None]
+_CASES: list[tuple[str, _Case]] = [
+    (r"[Uu]nrecognized arguments: (.+)", _unrecognized),
+    (r"(?:Group '(?P<group>[^']+)'|Subcommand '\w+') does not accept option '(?P<key>[^']+)'", _not_accepted),
+    (r"Option '(?P<key>[^']+)' is not accepted", _not_accepted),
+    (r"arguments? (?:are|is) required: (.+)", _missing),
+    (r"argument (\S+): expected one argument", _no_value),
+    (r'key "(?P<key>[\w.]+)".*Expected a dot import path string: (?P<name>[^\n]+)', _bad_class),
+    (r'key "(?P<key>[\w.]+)".*Problem with given class_path \'(?P<name>[^\']+)', _bad_class),
+    (r'key "(?P<key>[\w.]+)".*has no attribute \'(?P<name>\w+)', _bad_class),
+    (r'key "(?P<key>[\w.]+)".*Not a valid subclass of', _not_a_class),
+    (r'key "(?P<key>[\w.]+)":? *\n?Unable to load config [\'"](?P<value>[^\n]*)[\'"]', _no_group),
+    (r'key "(?P<key>[\w.]+)".*Expected a', _bad_type),
+]
+

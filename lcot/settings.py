@@ -1,0 +1,191 @@
+"""What a user set, and where: the options of a command line and the lines of its config files.
+
+The parser knows neither (it speaks of a key in some nested class), and a message that names file and line is worth more
+than one that lists what would have been allowed. Nothing heavy is imported here, so a missing or broken file is
+answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lcot.errors import UserError
+
+COMMANDS = {
+    "fit": "train a model, and validate it after each epoch",
+    "validate": "validate a run's best checkpoint",
+    "test": "answer the test questions and write the metrics to test.json",
+    "predict": "answer the test questions and write them to predictions.jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that was set.
+
+    Attributes:
+        key: Dotted name, without the subcommand and without ``init_args``.
+        value: As text; empty for a group of settings.
+        place: ``--data.batch_size=0``, or file and line.
+    """
+
+    key: str
+    value: str
+    place: str
+
+
+class Settings:
+    """All that was set, in the order in which it takes effect.
+
+    Args:
+        found: The settings.
+        command: The subcommand; ``None`` if there was none.
+    """
+
+    def __init__(self, found: Sequence[Setting] = (), command: str | None = None) -> None:
+        self.found = list(found)
+        self.command = command
+
+    def find(self, name: str) -> Setting | None:
+        """The setting of this name that counts.
+
+        Args:
+            name: A full key, or the end of one: the parser of a nested class knows no more than that. Failing that, the
+                first setting of a group of this name.
+        """
+        name = short(name)
+        ends = [setting for setting in self.found if f".{setting.key}".endswith(f".{name}")]
+        if ends:
+            return ends[-1]
+        return next((setting for setting in self.found if f".{name}." in f".{setting.key}."), None)
+
+    def placed(self, error: UserError) -> UserError:
+        """An error whose ``where`` tells, for each setting that it names, the place where the user set it."""
+        where = error.where or ""
+        for name in dict.fromkeys(re.findall(r"(?<![\w./-])[a-z_]+(?:\.[a-z_]+)+|(?<=curriculum )[a-z_]+", where)):
+            setting = self.find(name)
+            if setting is not None and f".{setting.key}".endswith(f".{name}"):
+                where = where.replace(name, f"{name} ({setting.place})", 1)
+        return type(error)(error.what, where=where or None, why=error.why, fix=error.fix)
+
+
+def short(key: str) -> str:
+    """A key without what the user may leave out: the subcommand, ``init_args``, the ``+`` of lists."""
+    parts = [part for part in key.rstrip("+").split(".") if part != "init_args"]
+    return ".".join(parts[1:] if len(parts) > 1 and parts[0] in COMMANDS else parts)
+
+
+def read_settings(args: Sequence[str]) -> Settings:
+    """Collect what was set.
+
+    Raises:
+        UserError: If a config file is not there, cannot be read, is not YAML, holds no settings or sets one twice.
+    """
+    found: list[Setting] = []
+    command = next((word for word in args if word in COMMANDS), None)
+    words = iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("-"):
+            continue
+        if not equals and name not in ("-h", "--help"):
+            value = next(words, "")
+            if value.startswith("--"):  # an option without a value; the parser will say so
+                words, value = iter([value, *words]), ""
+        if name in ("-c", "--config"):
+            if value and "://" not in value:
+                found += _read_config(Path(value))
+        elif name.startswith("--"):
+            key = short(name[2:])
+            place = f"{name}={value}" if equals or value else name
+            found.append(Setting(key, value, place))
+            found += _inline(key, value, place)
+    return Settings(found, command)
+
+
+def _inline(key: str, value: str, place: str) -> list[Setting]:
+    if not value.startswith(("{", "[")):
+        return []
+    try:
+        node = yaml.compose(value, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return []  # the parser will say so
+    return [Setting(inner.key, inner.value, place) for inner in _flatten(node, key, "")]
+
+
+def _read_config(file: Path) -> list[Setting]:
+    _check_config_path(file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as err:
+        why = err.strerror if isinstance(err, OSError) else f"it is not UTF-8 text: {err.reason} at byte {err.start}"
+        raise UserError(f"the config {str(file)!r} cannot be read", why=why) from err
+    except yaml.YAMLError as err:
+        mark = getattr(err, "problem_mark", None) or getattr(err, "context_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UserError(
+            f"the config {str(file)!r} is not valid YAML",
+            where=f"{file}{place}",
+            why=str(getattr(err, "problem", None) or err).splitlines()[0],
+            fix="check brackets, quotes and indentation there and in the line above (spaces, no tabs)",
+        ) from err
+    if node is None:
+        raise UserError(f"the config {str(file)!r} is empty", fix="give a file such as configs/prosqa.yaml")
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(
+            f"the config {str(file)!r} holds no settings",
+            where=f"{file}, line {node.start_mark.line + 1}",
+            why="its outermost value is a list" if isinstance(node, yaml.SequenceNode) else "it is a single value",
+            fix="write it as in configs/prosqa.yaml, with model:, data: and so on",
+        )
+    return list(_flatten(node, "", str(file)))
+
+
+def _check_config_path(file: Path) -> None:
+    if file.is_file():
+        return
+    if file.is_dir():
+        inside = sorted(path.name for path in file.glob("*.yaml"))
+        raise UserError(
+            f"the config {str(file)!r} is a folder",
+            where="-c",
+            fix=f"give one of its files: {', '.join(inside[:8])}" if inside else "give a .yaml file",
+        )
+    siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, siblings, n=1)
+    raise UserError(
+        f"there is no config {str(file)!r}",
+        where="-c",
+        why=None if file.parent.is_dir() else f"there is no folder {str(file.parent)!r} either",
+        fix=f"did you mean {str(file.parent / near[0])!r}?" if near else "check the path",
+    )
+
+
+def _flatten(node: yaml.Node, prefix: str, file: str) -> Iterator[Setting]:
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for name, value in node.value:
+            line = name.start_mark.line + 1
+            if name.value in lines and file:
+                raise UserError(
+                    f"{name.value!r} is set twice in one place",
+                    where=f"{file}, lines {lines[name.value]} and {line}",
+                    why="YAML would silently take the second one",
+                    fix="keep one of them",
+                )
+            lines[name.value] = line
+            key = short(f"{prefix}.{name.value}" if prefix else str(name.value))
+            text = value.value if isinstance(value, yaml.ScalarNode) else ""
+            if name.value != "init_args":
+                yield Setting(key, text, f"{file}, line {line}")
+            yield from _flatten(value, key if name.value != "init_args" else prefix, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _flatten(item, prefix, file)

@@ -1,0 +1,95 @@
+"""Backbones: from scratch, from a folder, and the questions asked about both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lcot.datamodules.tokenizers import build_word_tokenizer
+from lcot.errors import UserError
+from lcot.modules.backbone import Backbone, context_length, rebuild
+from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
+
+TINY: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture
+def words() -> tuple[PreTrainedTokenizerBase, SpecialTokens]:
+    tokenizer = build_word_tokenizer(["one two three."])
+    return tokenizer, add_thought_tokens(tokenizer)
+
+
+def test_a_model_from_scratch_fits_the_tokenizer(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
+    tokenizer, special = words
+    model = Backbone(config=TINY).build(tokenizer, special, seed=1)
+    assert model.config.vocab_size == len(tokenizer)
+    assert (model.config.eos_token_id, model.config.pad_token_id) == (special.eos, special.pad)
+    assert model.training and context_length(model) == 64
+
+
+def test_weights_are_keyed_by_the_seed_and_leave_the_generator_alone(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens],
+) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, same, other = (Backbone(config=TINY).build(*words, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    name, weight = next(iter(one.named_parameters()))
+    assert torch.equal(weight, dict(same.named_parameters())[name])
+    assert not torch.equal(weight, dict(other.named_parameters())[name])
+
+
+def test_a_saved_model_comes_back_with_new_rows(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens], tmp_path: Path
+) -> None:
+    plain = build_word_tokenizer(["one two three."])
+    old = Backbone(config=TINY).build(plain, SpecialTokens(0, 0, 0, 0, 0, 1), seed=1)
+    old.save_pretrained(tmp_path)
+    tokenizer, special = words
+    assert len(tokenizer) == len(plain) + 4
+    model = Backbone(path=str(tmp_path), new_tokens="copy:one").build(tokenizer, special, seed=1)
+    embedding = model.get_input_embeddings().weight
+    assert isinstance(embedding, torch.Tensor)
+    copied = embedding[tokenizer.encode("one")[0]]
+    assert all(torch.equal(embedding[row], copied) for row in special.added)
+    assert model.training, "pretrained models arrive in evaluation mode"
+
+
+def test_a_checkpoint_s_description_makes_the_same_model(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens],
+) -> None:
+    model = Backbone(config=TINY).build(*words, seed=1)
+    again = rebuild(model.config.to_json_string(use_diff=False), "float32", "sdpa")
+    again.load_state_dict(model.state_dict())
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(model(ids).logits, again(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "words_of_it"),
+    [
+        ({}, "neither of model.backbone.path and model.backbone.config"),
+        ({"path": "x", "config": TINY}, "both of model.backbone.path and model.backbone.config"),
+        ({"config": {**TINY, "model_type": "lama"}}, "did you mean 'llama'"),
+        ({"config": {**TINY, "hiden_size": 8}}, "did you mean 'hidden_size'"),
+        ({"config": {**TINY, "vocab_size": 8}}, "the tokenizer decides it"),
+        ({"path": "/nowhere/at/all"}, "could not be loaded"),
+    ],
+)
+def test_what_cannot_be_built_says_why(
+    backbone: dict[str, Any], words_of_it: str, words: tuple[PreTrainedTokenizerBase, SpecialTokens]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        Backbone(**backbone).build(*words, seed=0)
+    assert words_of_it in str(caught.value)

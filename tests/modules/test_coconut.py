@@ -1,0 +1,124 @@
+"""Coconut's module: closed-form loss pieces, the classifier that ends thoughts, and both ways of answering."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from lcot.datamodules.tokenizers import build_word_tokenizer
+from lcot.errors import UserError
+from lcot.modules import Backbone, Coconut, Halting
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.curriculum import Stage
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.tokens import add_thought_tokens
+
+TINY: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "initializer_range": 0.2,
+}
+EXAMPLES = [
+    ReasoningExample("one two", ("two three.", "three four."), "four", "a"),
+    ReasoningExample("four three two one", ("one two.",), "two", "b"),
+]
+
+
+def build(halting: Halting | None = None) -> tuple[Coconut, LayoutBuilder]:
+    """A tiny module with its tokenizer, and the layouts that go with it."""
+    tokenizer = build_word_tokenizer(["one two three. four."])
+    special = add_thought_tokens(tokenizer)
+    module = Coconut(Backbone(config=TINY), max_new_tokens=6, halting=halting)
+    module.attach(tokenizer, special, TextFormat())
+    module.model = module.backbone.build(tokenizer, special, seed=3)
+    module.configure_model()
+    return module, LayoutBuilder(tokenizer, special, "continuous")
+
+
+def rows(builder: LayoutBuilder, thoughts: tuple[int, int], prompt: bool = False) -> ThoughtBatch:
+    """Both examples with the given numbers of thoughts."""
+    pieces = builder.encode(EXAMPLES)
+    layouts = [
+        builder.prompt(piece, n) if prompt else builder.train(piece, Stage(1, n))
+        for piece, n in zip(pieces, thoughts, strict=True)
+    ]
+    return collate(layouts, builder.special.pad, examples=EXAMPLES)
+
+
+def test_uniform_logits_cost_the_log_of_the_vocabulary() -> None:
+    module, builder = build()
+    assert module.model is not None
+    head = module.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    torch.nn.init.zeros_(head.weight)
+    batch = rows(builder, (2, 2))
+    summed, tokens, extras = module.loss(batch)
+    assert tokens == int((batch.labels != -100).sum())
+    assert float(summed.detach()) == pytest.approx(tokens * math.log(module.model.config.vocab_size), rel=1e-6)
+    assert float(extras["thought_norm"]) > 0
+
+
+def test_an_untrained_classifier_costs_log_two_and_counts_every_asked_state() -> None:
+    # Rows with 0 and 2 thoughts: asked at bot of both and at 2 thoughts of the second, 4 states, p = 1/2 at each.
+    module, builder = build(Halting(weight=0.5))
+    plain, _ = build()
+    batch = rows(builder, (0, 2))
+    summed, tokens, _ = module.loss(batch)
+    base, _, _ = plain.loss(batch)
+    assert float((summed - base).detach()) == pytest.approx(0.5 * math.log(2) * tokens, rel=1e-4)
+
+
+@pytest.mark.parametrize("thoughts", [(0, 0), (1, 3)])
+def test_the_classifier_learns_when_to_stop_and_decoding_obeys_it(thoughts: tuple[int, int]) -> None:
+    module, builder = build(Halting(max_thoughts=5))
+    assert module.halt is not None
+    batch = rows(builder, thoughts)
+    optimizer = torch.optim.Adam(module.halt.parameters(), lr=0.3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        summed, _, extras = module.loss(batch)
+        summed.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert float(extras["halt_accuracy"]) == 1.0
+    module.eval()
+    answers = module.answer(batch)
+    assert answers.thoughts.tolist() == list(thoughts)
+    fixed, _ = build()
+    fixed.eval()
+    assert fixed.answer(rows(builder, thoughts, prompt=True)).tokens == answers.tokens
+
+
+def test_the_classifier_takes_part_in_every_loss() -> None:
+    module, builder = build(Halting())
+    assert module.halt is not None
+    builder.kind = "none"
+    summed, _, _ = module.loss(rows(builder, (0, 0)))
+    summed.backward()  # type: ignore[no-untyped-call]
+    assert module.halt.weight.grad is not None and not module.halt.weight.grad.any()
+
+
+def test_pauses_are_counted_as_thoughts() -> None:
+    module, builder = build()
+    builder.kind = "pause"
+    assert module.eval().answer(rows(builder, (3, 3))).thoughts.tolist() == [3, 3]
+
+
+def test_records_say_what_was_asked_and_written() -> None:
+    module, builder = build()
+    batch = rows(builder, (1, 1), prompt=True)
+    records = module.eval().records(batch, module.answer(batch))
+    assert [record["gold"] for record in records] == ["four", "two"]
+    assert all(record["thoughts"] == 1 and record["seconds"] > 0 for record in records)
+    assert all(record["correct"] == (record["answer"] == record["gold"]) for record in records)
+
+
+@pytest.mark.parametrize(("field", "value"), [("weight", 0.0), ("threshold", 1.0), ("max_thoughts", -1)])
+def test_halting_refuses_numbers_out_of_range(field: str, value: float) -> None:
+    with pytest.raises(UserError, match=r"model\.halting"):
+        Halting(**{field: value})  # type: ignore[arg-type]

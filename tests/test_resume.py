@@ -1,0 +1,192 @@
+"""A run that is killed anywhere and started again ends in the same weights, bit for bit, as one that was not."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lcot.callbacks.checkpoints import WholeFiles
+from lcot.cli import STOPPED
+from lcot.modules.coconut import Coconut
+from tests.runs import STEPS, Sabotage, die, last, run, same_state, settings, write_config
+
+STAGES = 5
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The last checkpoint of a run that nobody disturbed."""
+    config = write_config(tmp_path_factory.mktemp("whole"), settings())
+    assert run(config) == 0
+    return last(config)
+
+
+def in_training(step: int, signum: int = signal.SIGKILL) -> Sabotage:
+    """The signal comes while a training batch is computed."""
+
+    def sabotage() -> None:
+        inner = Coconut.training_step
+
+        def training_step(self: Coconut, batch: Any, batch_idx: int) -> Any:
+            if self.trainer.global_step == step:
+                die(signum)
+            return inner(self, batch, batch_idx)
+
+        Coconut.training_step = training_step  # type: ignore[method-assign]
+
+    return sabotage
+
+
+def in_validation(epoch: int, signum: int = signal.SIGKILL, batch: int = 1) -> Sabotage:
+    """The signal comes while a validation batch is computed."""
+
+    def sabotage() -> None:
+        inner = Coconut.validation_step
+
+        def validation_step(self: Coconut, rows: Any, batch_idx: int) -> None:
+            if self.current_epoch == epoch and batch_idx == batch:
+                die(signum)
+            inner(self, rows, batch_idx)
+
+        Coconut.validation_step = validation_step  # type: ignore[method-assign]
+
+    return sabotage
+
+
+def in_write(step: int, name: str) -> Sabotage:
+    """The process is killed when half of a checkpoint is on the disk."""
+
+    def sabotage() -> None:
+        inner = WholeFiles.save_checkpoint
+
+        def save_checkpoint(self: WholeFiles, checkpoint: dict[str, Any], path: Any, **options: Any) -> None:
+            if checkpoint["global_step"] == step and Path(path).name.startswith(name):
+                write = torch.save
+
+                def half(content: object, file: Any) -> None:
+                    write(content, file)
+                    file.truncate(file.tell() // 2)
+                    file.flush()
+                    die()
+
+                torch.save = half
+            inner(self, checkpoint, path, **options)
+
+        WholeFiles.save_checkpoint = save_checkpoint  # type: ignore[method-assign]
+
+    return sabotage
+
+
+def every_stage(seed: int, extra: int = 0) -> list[Sabotage]:
+    """A random step of each stage, ``extra`` more anywhere, a validation and two unfinished files, in order."""
+    draw = random.Random(seed)
+    steps = [stage * STEPS + draw.randrange(STEPS) for stage in range(STAGES)]
+    steps += draw.sample([step for step in range(STAGES * STEPS) if step not in steps], extra)
+    points: list[tuple[float, Sabotage]] = [(step, in_training(step)) for step in steps]
+    validated, *written = draw.sample(range(STAGES), 3)
+    points.append((validated * STEPS + STEPS - 0.5, in_validation(validated)))
+    for epoch, name in zip(written, ("best", "last"), strict=True):
+        points.append((epoch * STEPS + STEPS - 0.5, in_write((epoch + 1) * STEPS, name)))
+    return [sabotage for _, sabotage in sorted(points, key=lambda point: point[0])]
+
+
+def scalars(config: Path, tag: str) -> list[tuple[int, float]]:
+    """Step and value of all that was logged under a name, by all processes of the run."""
+    found = []
+    for file in sorted((config.parent / "runs" / "run").glob("events.*")):
+        events = EventAccumulator(str(file)).Reload()  # type: ignore[no-untyped-call]
+        if tag in events.Tags()["scalars"]:  # type: ignore[no-untyped-call]
+            found += [(event.step, event.value) for event in events.Scalars(tag)]  # type: ignore[no-untyped-call]
+    return found
+
+
+def check_kills(tmp_path: Path, whole: dict[str, Any], sabotages: list[Sabotage], every: int, workers: int) -> None:
+    """Kill one run at all those points, one after the other, and compare its end."""
+    config = write_config(tmp_path, settings(num_workers=workers))
+    option = f"--last_checkpoint.every_n_steps={every}"
+    for sabotage in sabotages:
+        assert run(config, option, sabotage=[sabotage]) == -signal.SIGKILL
+    assert run(config, option) == 0
+    assert same_state(last(config), whole) == []
+    assert {value for _, value in scalars(config, "val/examples")} == {9}
+    names = sorted(file.name for file in (config.parent / "runs" / "run" / "checkpoints").glob("best*.ckpt"))
+    assert names == [f"best-stage{stage}-epoch{stage:03d}.ckpt" for stage in range(STAGES)]
+
+
+@pytest.mark.parametrize(("every", "workers"), [(2, 0), (0, 2)])
+def test_killed_in_every_stage(tmp_path: Path, uninterrupted: dict[str, Any], every: int, workers: int) -> None:
+    check_kills(tmp_path, uninterrupted, every_stage(seed=workers), every, workers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_killed_at_many_points(tmp_path: Path, uninterrupted: dict[str, Any], every: int, workers: int) -> None:
+    check_kills(tmp_path, uninterrupted, every_stage(seed=10 + every, extra=7), every, workers)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "steps"),
+    [(in_training(8, signal.SIGTERM), 9), (in_training(11, signal.SIGTERM), 12), (in_validation(2, signal.SIGTERM), 18)],
+    ids=["mid-epoch", "last batch", "validation"],
+)
+def test_sigterm_saves_first(
+    tmp_path: Path, uninterrupted: dict[str, Any], sabotage: Sabotage, steps: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, settings())
+    assert run(config, sabotage=[sabotage]) == STOPPED
+    assert "--resume=true" in capfd.readouterr().err
+    assert last(config)["global_step"] == steps
+    assert run(config) == 0
+    assert same_state(last(config), uninterrupted) == []
+    # The validation that was broken off is done again, whole; no other is.
+    assert [value for _, value in scalars(config, "val/examples")] == [9] * STAGES
+
+
+def test_validation_within_an_epoch_is_not_lost(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = write_config(tmp_path, settings())
+    options = ["--trainer.val_check_interval=2", "--last_checkpoint.every_n_steps=1"]
+    assert run(config, *options, sabotage=[in_validation(1, batch=0)]) == -signal.SIGKILL
+    assert run(config, *options, sabotage=[in_validation(1, signal.SIGTERM)]) == STOPPED
+    assert run(config, *options) == 0
+    assert same_state(last(config), uninterrupted) == []
+    assert [value for _, value in scalars(config, "val/examples")] == [9] * 3 * STAGES
+
+
+def test_accumulated_gradients_are_not_lost(tmp_path: Path) -> None:
+    options = ["--trainer.accumulate_grad_batches=4", "--last_checkpoint.every_n_steps=1"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    configs = []
+    for folder in (whole, broken):
+        folder.mkdir()
+        configs.append(write_config(folder, settings(batch_size=4)))  # 11 batches: 4 + 4 + 3
+    assert run(configs[0], *options) == 0
+    assert run(configs[1], *options, sabotage=[in_training(5, signal.SIGTERM)]) == STOPPED
+    assert run(configs[1], *options, sabotage=[in_training(10)]) == -signal.SIGKILL
+    assert run(configs[1], *options) == 0
+    assert same_state(last(configs[1]), last(configs[0])) == []
+
+
+def test_a_real_process(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = write_config(tmp_path, settings())
+    file = tmp_path / "runs" / "run" / "checkpoints" / "last.ckpt"
+    command = [sys.executable, "-m", "lcot", "fit", "-c", str(config), "--runs_dir", str(tmp_path / "runs")]
+    with subprocess.Popen([*command, "--resume=true"], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == STOPPED, said
+    assert last(config)["global_step"] < STAGES * STEPS
+    assert run(config) == 0
+    assert same_state(last(config), uninterrupted) == []
