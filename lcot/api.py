@@ -21,12 +21,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from lcot.errors import CheckpointError, UserError
 from lcot.metrics import extract_answer
-from lcot.modules.backbone import Backbone, rebuild
+from lcot.modules.backbone import Backbone, context_length, rebuild
 from lcot.modules.coconut import Coconut, Halting
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
 
 
@@ -80,8 +80,10 @@ class Solver:
             One solution a question, in their order.
 
         Raises:
-            UserError: If a question is no text, or blank.
+            UserError: If a question is no text, blank, or too long for the model.
         """
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}", fix="use 1 or more")
         if isinstance(questions, str):
             raise UserError("solve() got one string", fix="give a list of questions: solve([question])")
         for place, question in enumerate(questions):
@@ -133,6 +135,7 @@ class Solver:
     def _solve(self, questions: Sequence[str]) -> list[Solution]:
         examples = [ReasoningExample(question, (), "", str(place)) for place, question in enumerate(questions)]
         layouts = [self.builder.prompt(pieces, self.thoughts) for pieces in self.builder.encode(examples)]
+        self._check_lengths(questions, layouts)
         batch = collate(layouts, self.special.pad).to(self.module.device)
         answers = self.module.answer(batch)
         texts = self.module.decode_texts(answers)
@@ -146,6 +149,18 @@ class Solver:
             )
             for place, (question, text) in enumerate(zip(questions, texts, strict=True))
         ]
+
+    def _check_lengths(self, questions: Sequence[str], layouts: Sequence[Layout]) -> None:
+        assert self.module.model is not None
+        limit = context_length(self.module.model)
+        for question, layout in zip(questions, layouts, strict=True):
+            needed = layout.prompt + self.module.max_new_tokens
+            if limit is not None and needed > limit:
+                raise UserError(
+                    f"a question needs {needed} positions, and the model has {limit}",
+                    where=question if len(question) <= 60 else f"{question[:57]}…",
+                    fix="shorten it",
+                )
 
 
 def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -> Solver:
@@ -168,6 +183,12 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
     saved = read_checkpoint(file)
     entry: dict[str, Any] = saved["lcot"]
     run = file.parent.parent
+    if not (run / "tokenizer").is_dir():
+        raise CheckpointError(
+            f"there is no tokenizer beside the checkpoint {str(file)!r}",
+            where=str(run / "tokenizer"),
+            fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
+        )
     tokenizer = AutoTokenizer.from_pretrained(run / "tokenizer")
     halting = Halting(**entry["halting"]) if entry.get("halting") else None
     module = Coconut(Backbone(config={}), max_new_tokens=entry["max_new_tokens"], halting=halting)
@@ -191,7 +212,7 @@ def pick_checkpoint(run: Path, name: str | None = None) -> Path:
         raise UserError(
             f"no run at {str(run)!r}",
             why=f"runs there: {', '.join(others)}" if others else None,
-            fix="give the folder that a fit wrote, such as runs/prosqa",
+            fix="train it first with fit, or name another one",
         )
     if name is not None:
         chosen = folder / name
@@ -216,12 +237,14 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint {str(file)!r}", fix="give a file of runs/<name>/checkpoints")
     try:
-        saved = torch.load(file, map_location="cpu", weights_only=True)
+        # Mapped, not read: most callers want the description only, and a checkpoint may be large.
+        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as err:
+        others = ", ".join(sorted(other.name for other in file.parent.glob("*.ckpt") if other != file))
         raise CheckpointError(
             f"the checkpoint {str(file)!r} cannot be read",
             why=f"it is cut short, damaged, or holds more than tensors and plain values: {str(err).splitlines()[0]}",
-            fix="use another checkpoint of the run, such as last.ckpt",
+            fix=f"use another checkpoint of this run: {others}" if others else "use another checkpoint",
         ) from err
     if not isinstance(saved, dict) or "lcot" not in saved:
         raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")

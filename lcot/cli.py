@@ -76,7 +76,8 @@ def main(args: Sequence[str] | None = None) -> None:
             ),
             settings,
         )
-    if not finished:
+    # Lightning kills rank 0 where another rank ends with an error, so rank 0 alone tells how it went.
+    if not finished and _rank() == "0":
         sys.stderr.write(
             "lcot: stopped as asked; the state is saved, and the same command with --resume=true continues it\n"
         )
@@ -95,9 +96,13 @@ def _no_command(word: str | None) -> UserError:
     )
 
 
+def _rank() -> str:
+    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)), "0")
+
+
 def refuse(error: UserError, settings: Settings) -> NoReturn:
     """Print the block and exit with 2. One of several processes speaks for all; the others name the fault only."""
-    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)), "0")
+    rank = _rank()
     if rank == "0":
         sys.stderr.write(f"lcot: error: {settings.placed(error)}\n")
     else:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import typing
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
 from lcot.api import pick_checkpoint, read_checkpoint
+from lcot.checks import check_monitor, check_trainer, refusal_in, refuse_null, trainer_error
 from lcot.cli import refuse
 from lcot.errors import UserError
 from lcot.explain import explain
 from lcot.modules.base import ReasoningModule
-from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.reasoning.curriculum import find_clock
 from lcot.runs import RunFiles, RunFolder
 from lcot.settings import COMMANDS, Settings
 
@@ -47,6 +48,7 @@ def run(args: Sequence[str] | None, settings: Settings) -> bool:
     """
     _quiet_the_console()
     Parser.settings = settings
+    described = {command: _described(command) for command in ReasoningCLI.subcommands()}
     try:
         ReasoningCLI(
             ReasoningModule,
@@ -54,7 +56,7 @@ def run(args: Sequence[str] | None, settings: Settings) -> bool:
             subclass_mode_model=True,
             subclass_mode_data=True,
             parser_class=Parser,
-            parser_kwargs={"prog": "lcot", "allow_abbrev": False, **{name: _described(name) for name in COMMANDS}},
+            parser_kwargs={"prog": "lcot", "allow_abbrev": False, **described},
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -74,7 +76,7 @@ def run(args: Sequence[str] | None, settings: Settings) -> bool:
     except SIGTERMException:
         return False
     except MisconfigurationException as err:
-        raise _trainer_error(err, settings) from err
+        raise trainer_error(err, settings) from err
     return True
 
 
@@ -91,6 +93,12 @@ class Parser(LightningArgumentParser):
 
 class ReasoningCLI(LightningCLI):
     """LightningCLI with a curriculum, and with a fixed folder for each run."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The one that was asked for: building the parsers of the others would take most of the time of a refusal."""
+        everything, chosen = LightningCLI.subcommands(), Parser.settings.command
+        return {chosen: everything[chosen]} if chosen is not None else everything
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and the callbacks that every run has; each has a section of its own."""
@@ -116,10 +124,13 @@ class ReasoningCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
         settings = self.config[self.subcommand]
-        _check_values(settings)
+        refuse_null(settings)
+        check_monitor(settings.best_checkpoint.monitor)
         name = settings.name or _name_from(settings.get("config"))
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(f"the run's name is {name!r}", where="--name", fix="give a name, and its folder as --runs_dir")
+            raise UserError(
+                f"the run's name is {name!r}", where="--name", fix="give a name, and its folder as --runs_dir"
+            )
         self.folder = folder = RunFolder(Path(settings.runs_dir) / name)
         settings.name = name
         # What config.yaml holds must not lead another run into this run's folder, so paths are filled in afterwards.
@@ -142,7 +153,7 @@ class ReasoningCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except Exception as err:
-            refusal = _refusal_in(err)
+            refusal = refusal_in(err)
             if refusal is None:
                 raise
             raise refusal from err
@@ -157,7 +168,7 @@ class ReasoningCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as err:
-            raise _trainer_error(err, Parser.settings) from err
+            raise trainer_error(err, Parser.settings) from err
 
     def _run_subcommand(self, subcommand: str) -> None:
         dry = bool(self.config[subcommand].trainer.fast_dev_run) or getattr(rank_zero_only, "rank", 0) != 0
@@ -165,9 +176,11 @@ class ReasoningCLI(LightningCLI):
             self._check_curriculum()
         with self.folder.claimed(write=not dry):
             super()._run_subcommand(subcommand)
+            if subcommand != "fit":
+                self.folder.keep()
 
     def _prepare_fit(self, settings: Any) -> None:
-        _check_trainer(settings.trainer)
+        check_trainer(settings.trainer)
         if settings.trainer.fast_dev_run or getattr(rank_zero_only, "rank", 0) != 0:
             if settings.resume and self.folder.last.is_file():
                 settings.ckpt_path = str(self.folder.last)
@@ -179,9 +192,15 @@ class ReasoningCLI(LightningCLI):
             settings.ckpt_path = str(start)
         if settings.ckpt_path:
             saved = read_checkpoint(Path(settings.ckpt_path))
-            done = int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-            if done >= settings.trainer.max_epochs:
-                _log.info("all %d epochs are done already; more of them with --trainer.max_epochs", done)
+            done, planned = _epochs_done(saved), settings.trainer.max_epochs
+            if 0 <= planned < done:
+                raise UserError(
+                    f"max_epochs is {planned}, and {settings.ckpt_path!r} has {done} epochs behind it",
+                    where="trainer.max_epochs",
+                    fix=f"use {done} or more",
+                )
+            if planned == done:
+                _log.info("all %d epochs are done already; for more of them raise trainer.max_epochs", done)
 
     def _prepare_evaluation(self, settings: Any) -> None:
         if settings.ckpt_path in (None, "best"):
@@ -206,15 +225,17 @@ class ReasoningCLI(LightningCLI):
         Raises:
             UserError: If the config's curriculum does not do at the checkpoint's stage what training did.
         """
-        clock = find_clock(self.trainer.callbacks)
+        clock = find_clock(getattr(self.trainer, "callbacks", []))
         assert clock is not None
         saved, schedule = self._checkpoint, clock.schedule
         stage = min(saved["stage"], schedule.last_stage)
-        same_count = schedule.thoughts_at_inference(stage) == saved["thoughts"]
-        if schedule.kind != saved["kind"] or (not same_count and _eval_stage(clock) is None):
+        trained = _thoughts(saved["thoughts"], saved["kind"], saved.get("markers", "always"))
+        planned = _thoughts(schedule.thoughts_at_inference(stage), schedule.kind, schedule.markers)
+        if isinstance(clock, callbacks.CurriculumCallback) and clock.eval_stage is not None:
+            trained, planned = saved["kind"], schedule.kind  # another number of thoughts is what was asked for
+        if trained != planned:
             raise UserError(
-                f"the checkpoint was trained with {_thoughts(saved['thoughts'], saved['kind'])}, and the config's "
-                f"curriculum gives {_thoughts(schedule.thoughts_at_inference(stage), schedule.kind)}",
+                f"the checkpoint was trained with {trained}, and the config's curriculum gives {planned}",
                 where="curriculum.schedule",
                 why="the model would think in a way that it never learned",
                 fix=f"use the run's own config: -c {Path(self.settings['ckpt_path']).parent.parent / 'config.yaml'}",
@@ -232,6 +253,10 @@ def yaml_safe(settings: Any) -> Any:
     return settings if isinstance(settings, str | int | float | bool | None) else str(settings)
 
 
+def _epochs_done(saved: dict[str, Any]) -> int:
+    return int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
 def _described(command: str) -> dict[str, Any]:
     return {
         "allow_abbrev": False,
@@ -241,84 +266,12 @@ def _described(command: str) -> dict[str, Any]:
     }
 
 
-def _check_values(settings: Any) -> None:
-    """Refuse null where a class wants a value: the parser lets it pass.
-
-    Raises:
-        UserError: If there is one.
-    """
-    for section, chosen in (
-        ("model", settings.model),
-        ("data", settings.data),
-        ("curriculum.schedule", settings.curriculum.schedule),
-    ):
-        package, _, name = chosen.class_path.rpartition(".")
-        made = getattr(__import__(package, fromlist=[name]), name)
-        hints = typing.get_type_hints(made.__init__)
-        for key, value in chosen.init_args.items():
-            hint = hints.get(key, Any)
-            if value is None and hint is not Any and type(None) not in typing.get_args(hint):
-                kind = hint.__name__ if inspect.isclass(hint) else str(hint)
-                raise UserError(
-                    f"{section}.{key} is null", where=f"{section}.{key}", fix=f"give a value ({kind}), or leave it out"
-                )
-
-
-def _check_trainer(trainer: Any) -> None:
-    """Refuse what would break a run, or would have no effect.
-
-    Raises:
-        UserError: If there is such a setting.
-    """
-    if trainer.max_steps not in (-1, None):
-        raise UserError(
-            f"max_steps is {trainer.max_steps}",
-            where="trainer.max_steps",
-            why="a curriculum counts epochs, and a run that is cut by steps cannot be continued exactly",
-            fix="use trainer.max_epochs",
-        )
-    if trainer.max_epochs is None or trainer.max_epochs < 1:
-        raise UserError(
-            f"max_epochs is {'null' if trainer.max_epochs is None else trainer.max_epochs}",
-            where="trainer.max_epochs",
-            why="curriculum and learning rate need to know where the run ends",
-            fix="use 1 or more",
-        )
-    for name, unset, fix in (
-        ("default_root_dir", (None,), "use --runs_dir and --name"),
-        ("use_distributed_sampler", (False,), "leave it out: every batch is shared between the processes already"),
-        ("overfit_batches", (0, 0.0), "train on few examples instead, such as --data.train_size=64"),
-    ):
-        if trainer[name] not in unset:
-            raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", why="it has no effect here", fix=fix)
-
-
-def _trainer_error(err: Exception, settings: Settings) -> UserError:
-    """What Lightning says about the trainer's settings, beside those of them that it names."""
-    text = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
-    named = [
-        setting.place
-        for setting in settings.found
-        if setting.key.startswith("trainer.")
-        and (setting.key.rpartition(".")[2] in text or (setting.value and setting.value in text))
-    ]
-    return UserError("the trainer cannot be used as it is set", where="; ".join(named) or "trainer", why=text)
-
-
-def _refusal_in(err: BaseException | None) -> UserError | None:
-    while err is not None:
-        if isinstance(err, UserError):
-            return err
-        err = err.__cause__ or err.__context__
-    return None
-
-
-def _eval_stage(clock: StageClock) -> int | None:
-    return clock.eval_stage if isinstance(clock, callbacks.CurriculumCallback) else None
-
-
-def _thoughts(count: int, kind: str) -> str:
-    return "no thoughts and no markers" if kind == "none" else f"{count} {kind} thoughts"
+def _thoughts(count: int, kind: str, markers: str) -> str:
+    """What inference does before it writes, in words."""
+    if kind == "none":
+        return "no thoughts"
+    marked = markers == "always" or (markers == "with_thoughts" and count > 0)
+    return f"{count} {kind} thought{'s' * (count != 1)} {'between' if marked else 'without'} markers"
 
 
 def _name_from(configs: Any) -> str:
@@ -333,11 +286,25 @@ def _name_from(configs: Any) -> str:
 def _quiet_the_console() -> None:
     """Show our own messages, and drop what Lightning says on every start whatever the user does."""
     _log.setLevel(logging.INFO)
-    if not _log.handlers:
-        _log.addHandler(logging.StreamHandler())
+    if not any(isinstance(handler, _Console) for handler in _log.handlers):
+        _log.addHandler(_Console())
     dropped = ("litlogger", "`weights_only` was not set", "TPU available: False")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
     warnings.filterwarnings("ignore", message=r".*is deprecated and will be removed", module="jsonargparse")
-    for message in (".*LeafSpec.*is deprecated", ".*does not have many workers", ".*smaller than the logging interval"):
+    for message in (
+        ".*LeafSpec.*is deprecated",
+        ".*does not have many workers",
+        ".*smaller than the logging interval",
+        ".*exists and is not empty",  # a run's folder is, when it is continued
+        ".*custom batch sampler .* for prediction",  # ours returns every row
+    ):
         warnings.filterwarnings("ignore", message=message)
+
+
+class _Console(logging.StreamHandler[Any]):
+    """Writes to what ``sys.stderr`` is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)

@@ -34,10 +34,11 @@ class UserError(ValueError):
         """A name that is not in a list, with the nearest one that is."""
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        listed = f"known: {', '.join(known)}" if len(known) <= 12 else f"similar: {', '.join(near)}" if near else None
         return cls(
             f"unknown {kind} {name!r}",
             where=where,
-            why=f"known: {', '.join(known if len(known) <= 12 else near)}" if near or len(known) <= 12 else None,
+            why=listed,
             fix=f"did you mean {near[0]!r}?" if near else None,
         )
 

@@ -148,13 +148,12 @@ def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Setti
     key, name = found["key"], found["name"]
     action = next((action for action in actions if short(action.dest) == short(key)), None)
     known = _class_names(getattr(action, "_typehint", None) or getattr(action, "type", None))
-    if not known or name.startswith(("{", "[")):
+    if not known or name.startswith(("{", "[")) or re.search(r"Expected a <class '(?:int|float|bool)'>", message):
         return None
     setting = _set_as(settings, key, name) or settings.find(key)
-    full = setting.key.removesuffix(".class_path") if setting else key
     if name.endswith((".yaml", ".yml", ".json")):
         return UserError(f"there is no config {name!r}", where=setting.place if setting else None, fix="check the path")
-    error = UserError.unknown(f"class for {full}", name, known, where=setting.place if setting else None)
+    error = UserError.unknown("class", name, known, where=setting.place if setting else None)
     reason = re.search(r"No module named '[^']*'", message)
     if reason:
         error = UserError(error.what, where=error.where, why=reason[0], fix="install it, or check the name")
@@ -195,13 +194,22 @@ def _bad_type(found: re.Match[str], message: str, actions: Any, settings: Settin
     key, value = found["key"], _value(message)
     expected = re.findall(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|(?:tuple|list) with (\d+) elements)", message)
     words = [f"a list of {count}" if count else _WORDS.get(name, f"a {name}") for name, count in expected]
-    choices = [choice.strip(" '\"") for text in re.findall(r"Literal\[([^\]]*)\]", message) for choice in text.split(",")]
+    choices = [
+        choice.strip(" '\"") for text in re.findall(r"Literal\[([^\]]*)\]", message) for choice in text.split(",")
+    ]
     choices = list(dict.fromkeys(choices))
     if choices:
         words = [f"one of {', '.join(choices)}", *(word for word in words if word == "null")]
     if not words:
         return None
     setting = _set_as(settings, key, value) or settings.find(key)
+    if value == "None" and setting and setting.value == "null":
+        group, _, leaf = setting.key.rpartition(".")
+        return UserError(
+            f"{setting.key} cannot be set to null in this form",
+            where=setting.place,
+            fix=f"set its group, --{group}='{{{leaf}: null, …}}', or write it in a config",
+        )
     near = difflib.get_close_matches(value.lower(), choices, n=1, cutoff=0.5)
     return UserError(
         f"{setting.key if setting else key}: {value!r} is not {' or '.join(dict.fromkeys(words))}",
@@ -243,7 +251,8 @@ def _bases(hint: Any) -> Iterator[type]:
 def _below(base: type) -> Iterator[type]:
     if not inspect.isabstract(base) and not base.__name__.startswith("_") and base.__name__ not in _BASES:
         yield base
-    for child in base.__subclasses__():
+    children: list[type] = type.__subclasses__(base)
+    for child in children:
         yield from _below(child)
 
 
@@ -263,4 +272,3 @@ _CASES: list[tuple[str, _Case]] = [
     (r'key "(?P<key>[\w.]+)":? *\n?Unable to load config [\'"](?P<value>[^\n]*)[\'"]', _no_group),
     (r'key "(?P<key>[\w.]+)".*Expected a', _bad_type),
 ]
-

@@ -118,13 +118,14 @@ class RunFolder:
         if not write:
             yield
             return
-        new = [folder for folder in (self.checkpoints, self.path, *self.path.parents) if not folder.exists()]
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        old = set(self._events())
         try:
             self._probe()
             yield
         finally:
             if not self._kept:
-                self._undo(new)
+                self._undo(new, old)
 
     def keep(self) -> None:
         """From now on this run has something that must not be undone."""
@@ -132,8 +133,8 @@ class RunFolder:
 
     def _probe(self) -> None:
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            probe = self.checkpoints / f".probe{os.getpid()}"
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe{os.getpid()}"
             probe.write_bytes(b"\0" * 4096)
             probe.unlink()
         except OSError as err:
@@ -144,18 +145,21 @@ class RunFolder:
                 fix="choose a folder with write access and free space",
             ) from err
 
-    def _undo(self, new: list[Path]) -> None:
-        """Remove what this process made: its event files, and the folders that were not there before."""
+    def _undo(self, new: list[Path], old: set[Path]) -> None:
+        """Remove what this process made, and nothing of another one that works on the same run."""
         if self.path in new:
             shutil.rmtree(self.path, ignore_errors=True)
-        for events in self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*"):
+        for events in set(self._events()) - old:
             events.unlink(missing_ok=True)
         for folder in new:
             with suppress(OSError):  # not empty: another command has begun a run there
                 folder.rmdir()
 
+    def _events(self) -> Iterator[Path]:
+        return self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*")
+
     def save_config(self, settings: Mapping[str, Any]) -> None:
-        """Write ``config.yaml`` when a run starts, ``config.resumeN.yaml`` when it goes on; never a checkpoint's path."""
+        """Write ``config.yaml`` for a start, ``config.resumeN.yaml`` to go on; never with a checkpoint's path."""
         target, number = self.config, 0
         while target.exists() and self.last.exists():
             number += 1
@@ -221,7 +225,6 @@ class RunFiles(Callback):
             "data": self.settings.get("data"),
             "seed": self.settings.get("seed_everything"),
         }
-        self.folder.keep()
         write_whole(self.folder.path / f"{function}.json", json.dumps(report, indent=2, default=str) + "\n")
 
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "predict": "answer the test questions and write them to predictions.jsonl",
 }
 
+_NAMES = re.compile(r"(?<![\w./-])[a-z_]+(?:\.[a-z_]+)+|(?<=curriculum )[a-z_]+|\b[a-z_]+(?=: )")
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -66,13 +68,31 @@ class Settings:
         return next((setting for setting in self.found if f".{name}." in f".{setting.key}."), None)
 
     def placed(self, error: UserError) -> UserError:
-        """An error whose ``where`` tells, for each setting that it names, the place where the user set it."""
-        where = error.where or ""
-        for name in dict.fromkeys(re.findall(r"(?<![\w./-])[a-z_]+(?:\.[a-z_]+)+|(?<=curriculum )[a-z_]+", where)):
-            setting = self.find(name)
-            if setting is not None and f".{setting.key}".endswith(f".{name}"):
-                where = where.replace(name, f"{name} ({setting.place})", 1)
-        return type(error)(error.what, where=where or None, why=error.why, fix=error.fix)
+        """An error that tells the place where the user set each setting, or file, that it names."""
+        where, named = error.where or "", []
+        bare = where.split(", ") if re.fullmatch(r"[a-z_]+(?:, [a-z_]+)*", where) else []
+        for name in dict.fromkeys(bare or _NAMES.findall(where or error.what)):
+            places = self._places(name, error.what)
+            if places and where:
+                where = where.replace(name, f"{name} ({places})", 1)
+            elif places:
+                named.append(f"{name} ({places})")
+        path = next((found for found in reversed(self.found) if "." in found.value and found.value in where), None)
+        if path is not None and path.place not in where:
+            where = f"{where} ({path.key}, {path.place})"
+        return type(error)(error.what, where=where or ", ".join(named) or None, why=error.why, fix=error.fix)
+
+    def _places(self, name: str, what: str) -> str:
+        """Where a setting was set; for a group, where those of its settings were that the message speaks of."""
+        inside = {
+            found.key: found.place
+            for found in self.found
+            if f".{name}." in f".{found.key}" and re.search(rf"\b{re.escape(found.key.split('.')[-1])}\b", what)
+        }
+        if inside:
+            return "; ".join(dict.fromkeys(inside.values()))
+        setting = self.find(name)
+        return setting.place if setting is not None and f".{setting.key}".endswith(f".{name}") else ""
 
 
 def short(key: str) -> str:
@@ -116,7 +136,7 @@ def _inline(key: str, value: str, place: str) -> list[Setting]:
         node = yaml.compose(value, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return []  # the parser will say so
-    return [Setting(inner.key, inner.value, place) for inner in _flatten(node, key, "")]
+    return [Setting(inner.key, inner.value, place) for inner in _flatten(node, key, "")] if node else []
 
 
 def _read_config(file: Path) -> list[Setting]:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import lcot.commands  # noqa: F401  (all that is heavy, so that the children do not import it again)
 from lcot.cli import main
 
 STEPS = 6
 """Optimizer steps of an epoch of :func:`settings`: five full batches and an odd one."""
+
+LIMIT = 90
+"""Seconds that a run may take."""
 
 Sabotage = Callable[[], None]
 """Done in the child before the command line starts: replaces functions so that the process kills itself later."""
@@ -91,30 +99,47 @@ def write_config(folder: Path, config: dict[str, Any]) -> Path:
     return path
 
 
-def run(config: Path, *options: str, command: str = "fit", sabotage: Sequence[Sabotage] = (), limit: float = 90) -> int:
-    """Run the command line in a child beside the config; ``fit`` resumes if there is something to resume from.
+def run(config: Path, *options: str, command: str = "fit", sabotage: Sequence[Sabotage] = (), ranks: int = 1) -> int:
+    """Run the command line in children beside the config; ``fit`` resumes if there is something to resume from.
+
+    Several ranks are started as torchrun starts them.
 
     Returns:
-        The exit code; minus the signal's number where one ended the child.
+        The exit code of rank 0; minus the signal's number where one ended it.
     """
     arguments = [command, "-c", str(config), "--runs_dir", str(config.parent / "runs"), *options]
     arguments += ["--resume=true"] if command == "fit" else []
-    child = multiprocessing.get_context("fork").Process(target=_child, args=(arguments, sabotage))
-    child.start()
-    child.join(limit)
-    if child.is_alive():
-        child.kill()
-        child.join()
-        raise TimeoutError(f"{' '.join(arguments)} took more than {limit} seconds")
-    assert child.exitcode is not None
-    return child.exitcode
+    arguments += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp"] if ranks > 1 else []
+    fork, port = multiprocessing.get_context("fork"), free_port()
+    children = [fork.Process(target=_child, args=(arguments, sabotage, rank, ranks, port)) for rank in range(ranks)]
+    for child in children:
+        child.start()
+    deadline = time.monotonic() + LIMIT
+    # Not join(): it would wait for the data-loader workers of a killed child as well, which live on for some seconds.
+    while any(child.exitcode is None for child in children):
+        failed = any(child.exitcode for child in children)
+        deadline = min(deadline, time.monotonic() + 5) if failed else deadline
+        if time.monotonic() > deadline:
+            for child in children:
+                child.kill()
+            if not failed:
+                raise TimeoutError(f"{' '.join(arguments)} took more than {LIMIT} seconds")
+        time.sleep(0.02)
+    code = children[0].exitcode
+    assert code is not None
+    return code
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def last(config: Path) -> dict[str, Any]:
     """The run's ``last.ckpt``."""
-    loaded: dict[str, Any] = torch.load(
-        config.parent / "runs" / "run" / "checkpoints" / "last.ckpt", weights_only=True
-    )
+    loaded: dict[str, Any] = torch.load(config.parent / "runs" / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     return loaded
 
 
@@ -124,7 +149,9 @@ def differences(left: Any, right: Any, place: str = "") -> list[str]:
         return [] if left.dtype == right.dtype and torch.equal(left, right) else [place]
     if isinstance(left, dict) and isinstance(right, dict):
         missing = [f"{place}.{key}" for key in left.keys() ^ right.keys()]
-        return missing + [d for key in left.keys() & right.keys() for d in differences(left[key], right[key], f"{place}.{key}")]
+        return missing + [
+            d for key in left.keys() & right.keys() for d in differences(left[key], right[key], f"{place}.{key}")
+        ]
     if isinstance(left, list | tuple) and isinstance(right, list | tuple) and len(left) == len(right):
         return [d for n, (a, b) in enumerate(zip(left, right, strict=True)) for d in differences(a, b, f"{place}[{n}]")]
     return [] if left == right else [place]
@@ -141,8 +168,24 @@ def die(signum: int = signal.SIGKILL) -> None:
     os.kill(os.getpid(), signum)
 
 
-def _child(arguments: list[str], sabotage: Sequence[Sabotage]) -> None:
+def scalars(config: Path, tag: str) -> list[tuple[int, float]]:
+    """Step and value of all that was logged under a name, by all processes of the run."""
+    found = []
+    for file in sorted((config.parent / "runs" / "run").glob("events.*")):
+        events = EventAccumulator(str(file), size_guidance={"scalars": 0})  # type: ignore[no-untyped-call]
+        events.Reload()  # type: ignore[no-untyped-call]
+        if tag in events.Tags()["scalars"]:  # type: ignore[no-untyped-call]
+            found += [(event.step, event.value) for event in events.Scalars(tag)]  # type: ignore[no-untyped-call]
+    return found
+
+
+def _child(arguments: list[str], sabotage: Sequence[Sabotage], rank: int, ranks: int, port: int) -> None:
     torch.set_num_threads(1)
+    if ranks > 1:
+        place = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+        os.environ.update({name: str(value) for name, value in {**place, **meeting}.items()})
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]  # read from the environment when Lightning is imported
     for change in sabotage:
         change()
     main(arguments)

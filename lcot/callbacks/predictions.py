@@ -59,6 +59,12 @@ class PredictionWriter(BasePredictionWriter):
         for part in parts:
             part.unlink()
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Remove this rank's part; an older file under the final name stays as it is."""
+        if trainer.state.fn == "predict":
+            self._part(trainer).unlink(missing_ok=True)
+            self._target(trainer).with_suffix(".tmp").unlink(missing_ok=True)
+
     def _target(self, trainer: L.Trainer) -> Path:
         return Path(self.path or Path(trainer.default_root_dir) / "predictions.jsonl")
 

@@ -28,10 +28,11 @@ def render(
     """Write a problem as text.
 
     ``prose`` is the published surface. ``compact`` says the same in few tokens: with the word tokenizer three for a
-    fact, two for a step, and a name is the same token everywhere. Its question ends with the root, as in the symbolic
-    form of arXiv 2505.12514, so that the first step continues where the question stops:
+    fact, one for a step, and a name is the same token everywhere. Its question ends with the root, as in the symbolic
+    form of arXiv 2505.12514, so that the steps continue where the question stops (with empty ``text.after_question``
+    and ``text.after_step``):
 
-        Tom terpus. terpus fompus. … lempus or scrompus? Tom   →   terpus.⏎ fompus.⏎ ### lempus
+        Tom terpus. terpus fompus. … lempus or scrompus? Tom   →   terpus fompus lempus### lempus
 
     Args:
         problem: The graph and its question.
@@ -64,7 +65,7 @@ def render(
     if style == "compact":
         facts = [f"{names[parent]} {names[child]}." for parent, child in edges]
         question = f"{options[0]} or {options[1]}? {root}"
-        steps = [f"{names[child]}." for _, child in hops]
+        steps = [names[child] for _, child in hops]
         answer = target
     else:
         subjects = [name if node in entities else f"Every {name}" for node, name in enumerate(names)]

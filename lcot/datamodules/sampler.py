@@ -119,10 +119,11 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         for start in range(0, whole, pool):
             near = sorted(order[start : min(start + pool, whole)], key=self._length)
             batches += [near[at : at + size] for at in range(0, len(near), size)]
-        if len(odd) >= self.share.world:
+        if odd:
             batches.append(odd)
         draw.shuffle(batches)
-        return [batch[self.share.rank :: self.share.world] for batch in batches]
+        # Left out only now, so that the other batches come in one order on any number of ranks.
+        return [batch[self.share.rank :: self.share.world] for batch in batches if len(batch) >= self.share.world]
 
     def _in_order(self) -> list[list[int]]:
         order = sorted(range(len(self.lengths)), key=self._length, reverse=True)[self.share.rank :: self.share.world]

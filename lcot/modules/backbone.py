@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lcot.errors import UserError
 from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import SpecialTokens, grow_vocabulary
 
 
@@ -66,6 +68,7 @@ class Backbone:
             else:
                 model = self._pretrained()
                 grow_vocabulary(model, tokenizer, special.added, self.new_tokens)
+        check_head(model)
         model.config.pad_token_id = special.pad
         model.config.eos_token_id = special.eos
         model.train()
@@ -91,14 +94,21 @@ class Backbone:
                 raise UserError.unknown(
                     f"field of a {kind} model", field, known.to_dict(), where="model.backbone.config"
                 )
-        return AutoConfig.for_model(
-            kind,
-            vocab_size=len(tokenizer),
-            bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else special.eos,
-            eos_token_id=special.eos,
-            pad_token_id=special.pad,
-            **fields,
-        )
+        try:
+            return AutoConfig.for_model(
+                kind,
+                vocab_size=len(tokenizer),
+                bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else special.eos,
+                eos_token_id=special.eos,
+                pad_token_id=special.pad,
+                **fields,
+            )
+        except (StrictDataclassError, ValueError, TypeError) as err:
+            raise UserError(
+                f"no {kind} model can be made from model.backbone.config",
+                where="model.backbone.config",
+                why=str(err).strip().splitlines()[-1].strip().removeprefix("ValueError: "),
+            ) from err
 
     def _pretrained(self) -> PreTrainedModel:
         try:
@@ -150,7 +160,36 @@ def rebuild(config_json: str, dtype: str, attention: str) -> PreTrainedModel:
     return from_config(AutoConfig.for_model(fields.pop("model_type"), **fields), dtype, attention)
 
 
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Make sure that logits are the output head applied to the last hidden state.
+
+    The loss applies the head to a few positions only. Models that scale or cap their logits afterwards (Granite, Cohere,
+    Gemma 2) would get a loss that is wrong without any sign of it.
+
+    Raises:
+        UserError: If the model does more than that.
+    """
+    ids = torch.arange(3, device=model.device)[None]
+    mask = torch.ones_like(ids)
+    was_training = model.training
+    model.eval()
+    direct = output_head(model)(model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state)
+    whole = model(input_ids=ids, attention_mask=mask).logits
+    model.train(was_training)
+    if not torch.allclose(direct.float(), whole.float(), rtol=1e-3, atol=1e-3):
+        raise UserError(
+            f"{model.config.model_type} models change their logits behind the output head",
+            where="model.backbone",
+            why="losses at supervised positions only would be wrong",
+            fix="use a model without logit scaling or capping, such as GPT-2, Llama, Qwen or Mistral",
+        )
+
+
 def context_length(model: PreTrainedModel) -> int | None:
-    """Longest row that the model has positions for; ``None`` if its configuration does not say."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    return int(limit) if limit else None
+    """Longest row that the model can take; ``None`` if its configuration does not say.
+
+    A sliding window counts as a limit: gaps between a prompt and its text would use up the window of decoding.
+    """
+    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "sliding_window")]
+    return min((int(limit) for limit in limits if limit), default=None)

@@ -125,7 +125,10 @@ class ReasoningModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer over the trainable parameters, and the schedule if there is one."""
-        optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        try:
+            optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        except ValueError as err:
+            raise UserError("the optimizer cannot be made", where="model.optimizer", why=str(err)) from err
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)

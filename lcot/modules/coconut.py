@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lcot.errors import UserError
+from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import Answers, ReasoningModule, clock_time
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.decode import Sampling, decode
+from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
 
 
@@ -120,9 +122,27 @@ class Coconut(ReasoningModule):
         if self.halt is not None:
             halting, right = self._halting_loss(batch, thinking)
             extras["halt_accuracy"] = right
-            # The classifier's loss is a mean over states; it is scaled to the sum that the caller divides by tokens.
-            summed = summed + self.halting_weight * halting * tokens
+            summed = summed + self.halting_weight * halting
         return summed, tokens, extras
+
+    def describe(self) -> dict[str, Any]:
+        """As every module does, and the classifier's settings."""
+        return {**super().describe(), "halting": asdict(self.halting) if self.halting is not None else None}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check also that both or neither have a classifier.
+
+        Raises:
+            CheckpointError: If only one has, or anything else does not fit.
+        """
+        super().on_load_checkpoint(checkpoint)
+        theirs = "halt.weight" in checkpoint["state_dict"]
+        if theirs != (self.halting is not None):
+            raise CheckpointError(
+                f"the checkpoint has {'a' if theirs else 'no'} classifier that ends the thoughts, and the config {'none' if theirs else 'one'}",
+                where="model.halting",
+                fix="use the config.yaml of the checkpoint's run",
+            )
 
     @property
     def halting_weight(self) -> float:
@@ -130,7 +150,12 @@ class Coconut(ReasoningModule):
         return self.halting.weight if self.halting is not None else 0.0
 
     def _halting_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, Tensor]:
-        """Binary cross-entropy, mean over the states at bot and at each thought: stop at the last one, go on before."""
+        """Binary cross-entropy at bot and at each thought: stop at the last one, go on before.
+
+        Returns:
+            Each row's mean over its states, times its supervised tokens, summed: the caller divides by all tokens, and
+            a row so counts the same whatever rows it shares a batch or a rank with. And the share of right decisions.
+        """
         assert self.halt is not None
         if not self._has_markers(batch):
             # Every trainable parameter must take part in every loss, or DDP waits for it at the next step.
@@ -146,7 +171,9 @@ class Coconut(ReasoningModule):
             target = torch.ones_like(states[..., 0])
             asked = target.bool()
         logits = self.halt(states)[..., 0]
-        loss = F.binary_cross_entropy_with_logits(logits[asked], target[asked])
+        losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * asked
+        tokens = (batch.labels != IGNORE).sum(dim=1)
+        loss = (losses.sum(dim=1) / asked.sum(dim=1) * tokens).sum()
         right = ((logits > 0) == target.bool())[asked].float().mean()
         return loss, right
 

@@ -70,13 +70,13 @@ def test_compact_worked_by_hand_and_in_tokens() -> None:
     assert example.question == (
         "Tom lempus. Tom rompus. Alex rompus. Alex yumpus. lempus impus. impus wumpus. Eva impus. wumpus or yumpus? Tom"
     )
-    assert (example.steps, example.answer) == (("lempus.", "impus.", "wumpus."), "wumpus")
+    assert (example.steps, example.answer) == (("lempus", "impus", "wumpus"), "wumpus")
     tokenizer = build_word_tokenizer(surface_texts(GraphSpec.published(), "compact"))
     ids = tokenizer.encode(example.question)
     assert len(ids) == 3 * len(WORKED.edges) + 5
     lempus = ids[1]
     assert [place for place, token in enumerate(ids) if token == lempus] == [1, 12]
-    assert [len(tokenizer.encode(step + "\n")) for step in example.steps] == [2, 2, 2]
+    assert [len(tokenizer.encode(step)) for step in example.steps] == [1, 1, 1]
     assert tokenizer.encode("lempus.\n")[0] == tokenizer.encode("### lempus")[1] == lempus
 
 

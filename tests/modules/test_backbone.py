@@ -93,3 +93,16 @@ def test_what_cannot_be_built_says_why(
     with pytest.raises(UserError) as caught:
         Backbone(**backbone).build(*words, seed=0)
     assert words_of_it in str(caught.value)
+
+
+def test_models_that_change_their_logits_are_refused(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens],
+) -> None:
+    granite = {**TINY, "model_type": "granite", "logits_scaling": 8.0}
+    with pytest.raises(UserError, match="change their logits behind the output head"):
+        Backbone(config=granite).build(*words, seed=0)
+
+
+def test_a_sliding_window_limits_the_context(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
+    mistral = {**TINY, "model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 24}
+    assert context_length(Backbone(config=mistral).build(*words, seed=0)) == 24

@@ -1,0 +1,100 @@
+"""Settings that the parser lets pass, and refusals that come wrapped in something else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from typing import Any
+
+from lcot.errors import UserError
+from lcot.settings import Settings
+
+
+def refuse_null(settings: Any) -> None:
+    """Refuse null where a class wants a value: the parser lets it pass.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for section, chosen in (
+        ("model", settings.model),
+        ("data", settings.data),
+        ("curriculum.schedule", settings.curriculum.schedule),
+    ):
+        package, _, name = chosen.class_path.rpartition(".")
+        made = getattr(__import__(package, fromlist=[name]), name)
+        hints = typing.get_type_hints(made.__init__)
+        for key, value in chosen.init_args.items():
+            hint = hints.get(key, Any)
+            if value is None and hint is not Any and type(None) not in typing.get_args(hint):
+                kind = hint.__name__ if inspect.isclass(hint) else str(hint)
+                raise UserError(
+                    f"{section}.{key} is null", where=f"{section}.{key}", fix=f"give a value ({kind}), or leave it out"
+                )
+
+
+def check_trainer(trainer: Any) -> None:
+    """Refuse what would break a run, or would have no effect.
+
+    Raises:
+        UserError: If there is such a setting.
+    """
+    if trainer.max_steps not in (-1, None):
+        raise UserError(
+            f"max_steps is {trainer.max_steps}",
+            where="trainer.max_steps",
+            why="a curriculum counts epochs, and a run that is cut by steps cannot be continued exactly",
+            fix="use trainer.max_epochs",
+        )
+    if trainer.max_epochs is None or trainer.max_epochs == 0 or trainer.max_epochs < -1:
+        raise UserError(
+            f"max_epochs is {'not set' if trainer.max_epochs is None else trainer.max_epochs}",
+            where="trainer.max_epochs",
+            why="curriculum and learning rate depend on where the run ends",
+            fix="use 1 or more, or -1 for a run that you stop yourself",
+        )
+    for name, unset, why, fix in (
+        ("default_root_dir", None, "a run has a folder of its own", "use --runs_dir and --name"),
+        ("use_distributed_sampler", False, "batches are shared between the processes already", "leave it out"),
+        ("overfit_batches", 0, "it would replace the batches that follow the curriculum", "train on fewer examples"),
+    ):
+        if trainer[name] != unset:
+            raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", why=why, fix=fix)
+
+
+def check_monitor(monitor: str) -> None:
+    """Refuse a metric that validation never reports: no checkpoint would ever be the best.
+
+    Raises:
+        UserError: If it is one.
+    """
+    known = [f"val/{name}" for name in ("accuracy", "loss", "tokens", "thoughts", "seconds")]
+    if monitor.startswith("val/") and monitor not in known:
+        raise UserError.unknown("metric", monitor, known, where="best_checkpoint.monitor")
+
+
+def trainer_error(err: Exception, settings: Settings) -> UserError:
+    """What Lightning says about the trainer's settings, beside those of them that it names."""
+    text = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+    sections = ("trainer.", "best_checkpoint.", "last_checkpoint.")
+    last = {setting.key: setting for setting in settings.found if setting.key.startswith(sections)}
+    named = [
+        setting.place
+        for key, setting in last.items()
+        if key.rpartition(".")[2] in text or (setting.value and setting.value in text)
+    ]
+    return UserError("the trainer cannot be used as it is set", where="; ".join(named) or "trainer", why=text)
+
+
+def refusal_in(err: BaseException) -> UserError | None:
+    """What a constructor refused: the parser reports it as a value that fits none of a setting's types."""
+    link: BaseException | None = err
+    while link is not None:
+        if isinstance(link, UserError):
+            return link
+        link = link.__cause__ or link.__context__
+    found = re.search(r"Problem with given class_path '([^']+)':\s*\n\s*(.+)", str(err))
+    if found is None:
+        return None
+    return UserError(f"the class {found[1].rpartition('.')[2]!r} cannot be used", why=found[2].strip())

@@ -1,0 +1,122 @@
+"""The ProsQA data module: generated and published sources, styles, what is redrawn, and what stays apart."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lcot.datamodules import ProsQA
+from lcot.datamodules.graph_text import draw_names, render
+from lcot.datamodules.graphs import GraphSpec, canonical_key, generate
+from lcot.datamodules.prosqa import GraphSource
+from lcot.errors import DataError, UserError
+
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "prosqa" / "prosqa_valid.json"
+SMALL: dict[str, Any] = {
+    "nodes": (6, 9),
+    "hops": (1, 3),
+    "symbols": 14,
+    "train_size": 40,
+    "val_size": 10,
+    "test_size": 12,
+    "seed": 1,
+}
+
+
+def published_file(folder: Path, drop: str | None = None) -> Path:
+    """A file in the published format, of generated problems."""
+    spec, rng = GraphSpec(nodes=(6, 9), hops=(1, 3)), random.Random(3)
+    records = []
+    for number, problem in enumerate(generate(spec, 2, "train", 5)):
+        example = render(problem, draw_names(spec, problem, rng), rng, "prose", example_id=str(number))
+        record = {"question": example.question, "steps": list(example.steps), "answer": example.answer, **example.facts}
+        records.append({key: value for key, value in record.items() if key != drop})
+    path = folder / "published.json"
+    path.write_text(json.dumps(records))
+    return path
+
+
+def graphs_of(source: object) -> set[int]:
+    assert isinstance(source, GraphSource)
+    return {canonical_key(problem, marks=False) for problem in source.problems}
+
+
+def test_no_graph_is_in_two_splits() -> None:
+    data = ProsQA(**SMALL)
+    train, val, test = (graphs_of(data.make_source(split)) for split in ("train", "val", "test"))
+    assert not (train & val or train & test or val & test)
+    assert graphs_of(data.make_source("predict")) == test
+
+
+@pytest.mark.parametrize(("redraw", "same_names", "same_order"), [("none", 1, 1), ("order", 1, 0), ("all", 0, 0)])
+def test_what_a_second_visit_changes(redraw: Any, same_names: int, same_order: int) -> None:
+    source = ProsQA(**SMALL, redraw=redraw).make_source("train")
+    first, again, second = source.example(3, 0), source.example(3, 0), source.example(3, 1)
+    assert first == again and source.redraws is (redraw != "none")
+    assert (first.facts["idx_to_symbol"] == second.facts["idx_to_symbol"]) is bool(same_names)
+    assert (first.question == second.question) is bool(same_order)
+
+
+def test_evaluation_never_changes() -> None:
+    data = ProsQA(**SMALL, redraw="all")
+    for split in ("val", "test"):
+        assert data.make_source(split).example(0, 0) == data.make_source(split).example(0, 7)
+
+
+def test_a_published_file_is_read_as_it_stands_or_rewritten(tmp_path: Path) -> None:
+    path = str(published_file(tmp_path))
+    records = json.loads(Path(path).read_text())
+    plain = ProsQA(**SMALL, train_path=path).make_source("train")
+    assert [plain.example(i, 4).question for i in range(5)] == [record["question"] for record in records]
+    compact = ProsQA(**SMALL, train_path=path, style="compact", redraw="all").make_source("train")
+    example, record = compact.example(2, 0), records[2]
+    names, problem = record["idx_to_symbol"], example.facts
+    assert problem["edges"] == record["edges"] and problem["idx_to_symbol"] == names
+    assert example.question.endswith(f"? {names[record['root']]}") and example.answer == names[record["target"]]
+    assert compact.example(2, 0).question != compact.example(2, 1).question
+
+
+def test_rewriting_needs_the_graph(tmp_path: Path) -> None:
+    path = str(published_file(tmp_path, drop="edges"))
+    assert len(ProsQA(**SMALL, train_path=path).make_source("train")) == 5
+    with pytest.raises(DataError, match="has no field 'edges'"):
+        ProsQA(**SMALL, train_path=path, style="compact").make_source("train")
+
+
+def test_the_words_cover_published_names_whatever_is_in_play() -> None:
+    tokenizer = ProsQA(**SMALL).set_up_tokenizer()
+    for text in ("Every zumpus is a boompus.", "Is Wren a zumpus or boompus?"):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text and len(ids) <= 7
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published file lies beside the project, not in it")
+@pytest.mark.parametrize("style", ["prose", "compact"])
+def test_the_published_file_is_read_whole(style: Any) -> None:
+    source = ProsQA(**SMALL, val_path=str(PUBLISHED), style=style).make_source("val")
+    records = json.loads(PUBLISHED.read_text())
+    assert len(source) == len(records) == 300
+    for index, record in enumerate(records):
+        example = source.example(index, 0)
+        if style == "prose":
+            assert (example.question, list(example.steps)) == (record["question"], record["steps"])
+        else:
+            assert len(example.steps) == len(record["steps"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"style": "prosa"}, "did you mean 'prose'"),
+        ({"redraw": "names"}, "unknown redraw"),
+        ({"train_size": 0}, "train_size is 0"),
+        ({"hops": (3, 2)}, "hops"),
+    ],
+)
+def test_options_out_of_range(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ProsQA(**{**SMALL, **change})

@@ -1,0 +1,202 @@
+"""What all modules share: the loss of all tokens, exact accumulation, counting in validation, keyed steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+
+from lcot.errors import UserError
+from lcot.modules import Backbone, Coconut, Halting
+from lcot.modules.backbone import rebuild
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.layout import IGNORE, Layout
+from tests.training import GPT2, no_thoughts, sgd, stages, tiny_data, tiny_module, tiny_trainer
+
+
+class Recorder(L.Callback):
+    """Gradients and weights around each optimizer step, and what was logged."""
+
+    def __init__(self) -> None:
+        self.gradients: list[Tensor] = []
+        self.logged: list[dict[str, float]] = []
+        self.seeds: list[int] = []
+        self.training: set[bool] = set()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.logged.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    def on_before_zero_grad(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        gradients = [p.grad.flatten() for p in pl_module.parameters() if p.grad is not None]
+        if gradients:
+            self.gradients.append(torch.cat(gradients).clone())
+
+    def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
+        assert isinstance(pl_module, Coconut) and pl_module.model is not None
+        self.seeds.append(torch.initial_seed())
+        self.training.add(pl_module.model.training)
+
+
+class Batches(L.Callback):
+    """Keeps the training batches."""
+
+    def __init__(self) -> None:
+        self.seen: list[ThoughtBatch] = []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.seen.append(batch)
+
+
+def rows_of(batch: ThoughtBatch, pad: int) -> list[ThoughtBatch]:
+    """A batch of one for each row."""
+    alone = []
+    for row in range(len(batch)):
+        real = batch.attention_mask[row]
+        ids, labels = batch.input_ids[row][real].tolist(), batch.labels[row][real].tolist()
+        head = next(place for place, label in enumerate(labels) if label != IGNORE)
+        alone.append(collate([Layout(ids, labels, head=head, thoughts=0, prompt=head)], pad))
+    return alone
+
+
+def merged(parts: list[ThoughtBatch], pad: int) -> ThoughtBatch:
+    layouts = []
+    for part in parts:
+        layouts.append(Layout(part.input_ids[0].tolist(), part.labels[0].tolist(), part.first, 0, part.first))
+    return collate(layouts, pad)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Coconut, list[ThoughtBatch]]:
+    """A module that has its model and tokenizer, and seven rows of very different numbers of supervised tokens."""
+    batches, module, data = Batches(), tiny_module(optimizer=sgd), tiny_data(train_size=7, batch_size=7)
+    trainer = tiny_trainer(tmp_path_factory.mktemp("rows"), no_thoughts(), batches, max_epochs=1, limit_val_batches=0)
+    trainer.fit(module, datamodule=data)
+    assert module.special is not None
+    alone = rows_of(batches.seen[0], module.special.pad)
+    alone.sort(key=lambda row: int((row.labels != IGNORE).sum()))
+    return module, alone
+
+
+def gradients_of(folder: Path, module: Coconut, batches: list[ThoughtBatch], accumulate: int) -> list[Tensor]:
+    """The gradient of each optimizer step over given batches, always from the same weights."""
+    again = tiny_module(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    assert module.tokenizer is not None and module.special is not None and module.model is not None
+    again.attach(module.tokenizer, module.special, module.text)
+    again.model = rebuild(module.model.config.to_json_string(use_diff=False), "float32", "sdpa")
+    again.model.load_state_dict(module.model.state_dict())
+    recorder = Recorder()
+    trainer = tiny_trainer(folder, no_thoughts(), recorder, max_epochs=1, accumulate_grad_batches=accumulate)
+    trainer.fit(again, train_dataloaders=batches)
+    return [gradient for gradient in recorder.gradients if gradient.any()]
+
+
+def test_accumulated_batches_give_the_gradient_of_one_batch(
+    tmp_path: Path, rows: tuple[Coconut, list[ThoughtBatch]]
+) -> None:
+    module, alone = rows
+    assert module.special is not None
+    pad = module.special.pad
+    # Windows of 4 + 3 single rows, against batches of 4 and of 3; the shortest rows come first.
+    accumulated = gradients_of(tmp_path, module, alone, accumulate=4)
+    expected = gradients_of(tmp_path, module, [merged(alone[:4], pad), merged(alone[4:], pad)], accumulate=1)
+    assert len(accumulated) == len(expected) == 2
+    for got, wanted in zip(accumulated, expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_is_a_mean_over_tokens_not_over_rows(tmp_path: Path, rows: tuple[Coconut, list[ThoughtBatch]]) -> None:
+    module, alone = rows
+    assert module.special is not None
+    batch = merged(alone, module.special.pad)
+    summed, tokens, _ = module.loss(batch)
+    losses = [module.loss(row) for row in alone]
+    assert tokens == sum(count for _, count, _ in losses)
+    assert float(summed) == pytest.approx(sum(float(loss) for loss, _, _ in losses), rel=1e-5)
+    by_rows = sum(float(loss) / count for loss, count, _ in losses) / len(losses)
+    assert abs(float(summed) / tokens - by_rows) > 1e-4
+
+
+def test_gradient_norm_is_that_before_clipping(tmp_path: Path) -> None:
+    recorder, clipped = Recorder(), Recorder()
+    for each, changes in ((recorder, {}), (clipped, {"gradient_clip_val": 1e-3})):
+        trainer = tiny_trainer(tmp_path, no_thoughts(), each, max_epochs=1, log_every_n_steps=1, **changes)
+        trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data())
+    assert recorder.logged[0]["train/grad_norm"] == pytest.approx(float(recorder.gradients[0].norm()), rel=1e-5)
+    assert clipped.logged[0]["train/grad_norm"] == pytest.approx(recorder.logged[0]["train/grad_norm"], rel=1e-6)
+    assert float(clipped.gradients[0].norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path, bad: float) -> None:
+    module = tiny_module(optimizer=sgd)
+    before: dict[str, Tensor] = {}
+
+    class Spoil(L.Callback):
+        def on_train_batch_start(
+            self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            if batch_idx == 1:
+                assert module.model is not None
+                with torch.no_grad():
+                    module.model.transformer.ln_f.bias[0] = bad
+                before.update({name: value.clone() for name, value in module.state_dict().items()})
+
+    with pytest.raises(UserError, match=r"training loss is (nan|inf)") as caught:
+        tiny_trainer(tmp_path, no_thoughts(), Spoil()).fit(module, datamodule=tiny_data())
+    assert "epoch 0, batch 1, learning rate 1.00e-01" in str(caught.value)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_dropout_is_on_for_a_pretrained_model(tmp_path: Path) -> None:
+    data = tiny_data()
+    tokenizer = data.set_up_tokenizer()
+    assert data.special is not None
+    Backbone(config=GPT2).build(tokenizer, data.special, seed=0).save_pretrained(tmp_path / "model")
+    recorder = Recorder()
+    module = tiny_module(backbone=Backbone(path=str(tmp_path / "model")), optimizer=sgd)
+    # Validation in between switches it off for its time only.
+    tiny_trainer(tmp_path, no_thoughts(), recorder, max_epochs=2, val_check_interval=1).fit(module, datamodule=data)
+    assert recorder.training == {True}
+
+
+def test_steps_are_keyed_by_seed_epoch_and_batch(tmp_path: Path) -> None:
+    recorder = Recorder()
+    trainer = tiny_trainer(tmp_path, no_thoughts(), recorder, max_epochs=2)
+    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data(seed=5))
+    assert recorder.seeds == [keyed_seed("step", 5, epoch, batch, 0) for epoch in range(2) for batch in range(3)]
+
+
+def test_a_sanity_check_is_not_counted(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, no_thoughts(), max_epochs=1, num_sanity_val_steps=1)
+    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data())
+    assert trainer.callback_metrics["val/examples"] == 5
+
+
+def test_validation_means_are_over_examples_and_tokens(tmp_path: Path) -> None:
+    results = []
+    for size in (5, 2):
+        module, data = tiny_module(optimizer=sgd), tiny_data(eval_batch_size=size)
+        trainer = tiny_trainer(tmp_path, stages(), max_epochs=3)
+        (metrics,) = trainer.validate(module, datamodule=data, verbose=False)
+        results.append({name: value for name, value in metrics.items() if name != "val/seconds"})
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+    assert results[0]["val/examples"] == 5
+    assert results[0]["val/thoughts"] == 1
+
+
+def test_the_classifier_takes_part_in_every_step(tmp_path: Path) -> None:
+    module = tiny_module(optimizer=sgd, halting=Halting())
+    tiny_trainer(tmp_path, stages(), max_epochs=3).fit(module, datamodule=tiny_data())
+    assert module.halt is not None and module.halt.weight.any()

@@ -1,0 +1,109 @@
+"""Every config that is shipped parses, names its own command, and trains."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.tiny import contents, lcot, write_config
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+WHOLE = sorted(CONFIGS.glob("*.yaml"))
+METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
+PAPER = sorted(CONFIGS.glob("paper/*.yaml"))
+PROSQA = CONFIGS / "prosqa.yaml"
+
+
+def name(path: Path) -> str:
+    """A config as commands name it."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def printed(*configs: Path) -> dict[str, Any]:
+    """What the configs amount to."""
+    words = [word for path in configs for word in ("-c", path)]
+    outcome = lcot("fit", *words, "--print_config")
+    assert outcome.code == 0, outcome.err
+    assert not outcome.err
+    whole: dict[str, Any] = yaml.safe_load(outcome.out)
+    return whole
+
+
+def last_stage_thoughts(schedule: dict[str, Any]) -> int:
+    """Thoughts of a stepwise curriculum's last stage."""
+    return int(schedule["max_stage"] * schedule["thoughts_per_step"])
+
+
+def test_there_is_a_config_for_every_method_of_the_coconut_paper() -> None:
+    methods = {path.stem for path in METHODS}
+    paper = {"cot", "no_cot", "pause", "coconut", "coconut_no_curriculum", "coconut_no_thought", "pause_as_thought"}
+    assert paper <= methods
+
+
+@pytest.mark.parametrize("path", [*WHOLE, *METHODS, *PAPER], ids=name)
+def test_the_head_of_a_config_is_its_command(path: Path) -> None:
+    head = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    command = re.search(r"^# (python -m lcot fit .*?)(?:  .*)?$", head, flags=re.MULTILINE)
+    assert command is not None
+    named = re.findall(r"-c (\S+)", command[1])
+    assert named[-1] == name(path)
+    assert all((ROOT / other).is_file() for other in named)
+
+
+@pytest.mark.parametrize("path", [*WHOLE, *PAPER], ids=name)
+def test_a_config_parses_on_its_own(path: Path) -> None:
+    assert printed(path)["trainer"]["max_epochs"] >= 1
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_a_method_changes_the_curriculum_only(method: Path) -> None:
+    before, after = printed(PROSQA), printed(PROSQA, method)
+    for section in before:
+        if section != "curriculum":
+            assert after[section] == before[section]
+    old, new = before["curriculum"]["schedule"], after["curriculum"]["schedule"]
+    assert after["curriculum"] == {**before["curriculum"], "schedule": new}
+    if new["class_path"] == old["class_path"]:
+        changed = {key for key, value in new["init_args"].items() if old["init_args"][key] != value}
+        assert changed <= {"kind", "thoughts_per_step"}
+    else:
+        assert set(new["init_args"]) == {"hidden", "thoughts", "kind", "markers"}
+
+
+@pytest.mark.parametrize("method", ["pause", "coconut_no_curriculum"])
+def test_methods_without_stages_think_as_much_as_the_last_stage_of_coconut(method: str) -> None:
+    schedule = printed(PROSQA, CONFIGS / "methods" / f"{method}.yaml")["curriculum"]["schedule"]["init_args"]
+    assert schedule["thoughts"] == last_stage_thoughts(printed(PROSQA)["curriculum"]["schedule"]["init_args"])
+
+
+@pytest.mark.parametrize("order", [("cot", "coconut"), ("coconut_no_thought", "coconut"), ("pause", "no_cot")])
+def test_of_two_methods_the_second_counts(order: tuple[str, str]) -> None:
+    both = printed(PROSQA, *(CONFIGS / "methods" / f"{method}.yaml" for method in order))
+    alone = printed(PROSQA, CONFIGS / "methods" / f"{order[1]}.yaml")
+    first, second = both["curriculum"]["schedule"], alone["curriculum"]["schedule"]
+    assert first["class_path"] == second["class_path"] and first["init_args"]["kind"] == second["init_args"]["kind"]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    before = contents(tmp_path)
+    outcome = lcot("fit", "-c", "tiny.yaml", "-c", method, "--trainer.fast_dev_run=true")
+    assert outcome.code == 0, outcome.err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=name)
+def test_a_config_trains(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ("--data.train_size=4", "--data.val_size=4", "--data.batch_size=4", "--trainer.enable_progress_bar=false")
+    plain = ("--model.lr_scheduler=null",)
+    outcome = lcot("fit", "-c", path, *small, *plain, "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
+    assert outcome.code == 0, outcome.err
+    assert contents(tmp_path) == {}

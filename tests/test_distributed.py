@@ -1,0 +1,180 @@
+"""Several processes train as one does on the same global batch, and count each example exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lcot.cli import STOPPED
+from lcot.modules.base import Answers
+from lcot.modules.coconut import Coconut
+from lcot.reasoning.batch import ThoughtBatch
+from tests.runs import Sabotage, free_port, last, run, same_state, scalars, settings, write_config
+from tests.test_resume import in_training, in_validation
+
+pytestmark = pytest.mark.distributed
+
+EPOCHS, STEPS, VALIDATED, TESTED = 5, 30, 9, 7
+EXACT = 1e-5
+"""Largest relative difference of two curves in float32; the sums are taken in another order."""
+
+
+def config_of(folder: Path, batch_size: int, halting: dict[str, Any] | None = None) -> Path:
+    """A run without dropout; 45 rows make five global batches of 8 and an odd one of 5."""
+    config = settings(batch_size=batch_size, train_size=45, val_size=VALIDATED, test_size=TESTED, eval_batch_size=4)
+    model = config["model"]["init_args"]
+    model["backbone"]["config"].update(attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0)
+    model["halting"] = halting
+    # Adam moves weights without a gradient (the biases of keys) by the sign of rounding errors; a larger eps does not.
+    model["optimizer"]["init_args"].update(lr=3e-3, eps=1e-4)
+    return write_config(folder, config)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one process."""
+    config = config_of(tmp_path_factory.mktemp("one"), 8)
+    assert run(config) == 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run on two processes."""
+    config = config_of(tmp_path_factory.mktemp("two"), 4)
+    assert run(config, ranks=2) == 0
+    return config
+
+
+def check_same_curves(one: Path, two: Path) -> None:
+    """Loss and gradient norm of each step agree, and so do the final weights."""
+    for tag in ("train/loss_step", "train/grad_norm"):
+        curves = []
+        for config in (one, two):
+            points = scalars(config, tag)
+            assert [step for step, _ in points] == list(range(STEPS))
+            curves.append(torch.tensor([value for _, value in points]))
+        furthest = float(((curves[0] - curves[1]) / curves[0]).abs().max())
+        print(f"{tag}: largest relative difference of {STEPS} steps {furthest:.1e}")
+        assert furthest < EXACT
+    weights, others = last(one)["state_dict"], last(two)["state_dict"]
+    assert weights.keys() == others.keys()
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_follow_the_curve_of_one(one: Path, two: Path) -> None:
+    check_same_curves(one, two)
+    assert [value for _, value in scalars(two, "val/examples")] == [VALIDATED] * EPOCHS
+
+
+def test_two_processes_with_a_halting_classifier(tmp_path: Path) -> None:
+    configs = []
+    for name, batch_size in (("one", 8), ("two", 4)):
+        (tmp_path / name).mkdir()
+        configs.append(config_of(tmp_path / name, batch_size, {"weight": 0.5, "max_thoughts": 4}))
+    assert run(configs[0]) == 0
+    assert run(configs[1], ranks=2) == 0
+    check_same_curves(*configs)
+
+
+def every_third_right() -> None:
+    """Have the rows with an index divisible by 3 answered with their gold answer, and all others with nothing."""
+    inner = Coconut.answer
+
+    def answer(self: Coconut, batch: ThoughtBatch) -> Answers:
+        given = inner(self, batch)
+        assert self.tokenizer is not None
+        for place, (index, example) in enumerate(zip(batch.index.tolist(), batch.examples, strict=True)):
+            text = self.text.before_answer + example.answer if index % 3 == 0 else ""
+            given.tokens[place] = self.tokenizer(text)["input_ids"]
+        return given
+
+    Coconut.answer = answer  # type: ignore[method-assign]
+
+
+def results(config: Path, command: str) -> dict[str, float]:
+    metrics: dict[str, float] = json.loads((config.parent / "runs" / "run" / f"{command}.json").read_text())["metrics"]
+    return metrics
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_each_example_counts_once(two: Path, command: str) -> None:
+    # A padding sampler would count ten of nine, or eight of seven, and their mean would be wrong.
+    assert run(two, command=command, ranks=2, sabotage=[every_third_right]) == 0
+    counted = results(two, command)
+    kind, size = ("val", VALIDATED) if command == "validate" else ("test", TESTED)
+    assert counted[f"{kind}/examples"] == size
+    assert counted[f"{kind}/accuracy"] == pytest.approx(3 / size, abs=1e-7)
+
+
+def test_each_example_is_predicted_once(one: Path, two: Path) -> None:
+    written = []
+    for config, ranks in ((one, 1), (two, 2)):
+        checkpoint = f"--ckpt_path={one.parent}/runs/run/checkpoints/last.ckpt"
+        assert run(config, checkpoint, command="predict", ranks=ranks) == 0
+        lines = (config.parent / "runs" / "run" / "predictions.jsonl").read_text().splitlines()
+        written.append([{**json.loads(line), "seconds": 0} for line in lines])
+    assert [row["index"] for row in written[0]] == list(range(TESTED))
+    assert written[0] == written[1]
+
+
+def test_fewer_examples_than_processes(two: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(two, "--data.test_size=1", command="test", ranks=2) == 2
+    assert "1 examples for 2 processes" in capfd.readouterr().err
+
+
+def only_on(rank: int, sabotage: Sabotage) -> Sabotage:
+    """A signal for one of the processes."""
+
+    def chosen() -> None:
+        if os.environ["RANK"] == str(rank):
+            sabotage()
+
+    return chosen
+
+
+def test_stopped_and_killed_ranks(tmp_path: Path, two: Path) -> None:
+    config = config_of(tmp_path, 4)
+    # One rank is told, and all stop at the same batch; rank 0 has one validation batch more than rank 1.
+    assert run(config, ranks=2, sabotage=[only_on(1, in_training(8, signal.SIGTERM))]) == STOPPED
+    assert last(config)["global_step"] == 9
+    assert run(config, ranks=2, sabotage=[only_on(0, in_validation(1, signal.SIGTERM, batch=1))]) == STOPPED
+    assert run(config, ranks=2, sabotage=[only_on(1, in_validation(2, signal.SIGTERM, batch=0))]) == STOPPED
+    assert last(config)["global_step"] == 18
+    assert run(config, ranks=2, sabotage=[only_on(1, in_training(20))]) != 0
+    assert run(config, ranks=2) == 0
+    assert same_state(last(config), last(two)) == []
+    assert [value for _, value in scalars(config, "val/examples")] == [VALIDATED] * EPOCHS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "lightning"])
+def test_launchers(tmp_path: Path, two: Path, launcher: str) -> None:
+    config = config_of(tmp_path, 4)
+    run_by = {"torchrun": ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]}
+    command = [sys.executable, *run_by.get(launcher, []), "-m", "lcot", "fit", "-c", str(config), "--resume=true"]
+    command += ["--runs_dir", str(tmp_path / "runs"), "--trainer.devices=2", "--trainer.strategy=ddp"]
+    for stop in (True, False):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + 60
+            while stop and not list(tmp_path.glob("runs/run/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if stop:
+                process.terminate()
+            _, said = process.communicate(timeout=60)
+        if stop:
+            assert process.returncode == STOPPED or launcher == "torchrun", said
+            assert 0 < last(config)["global_step"] < STEPS
+        else:
+            assert process.returncode == 0, said
+    assert same_state(last(config), last(two)) == []
