@@ -35,7 +35,7 @@ def refuse_null(settings: Any) -> None:
 
 
 def check_trainer(trainer: Any) -> None:
-    """Refuse what would break a run, or would have no effect.
+    """Refuse what would break a run, leave nothing to train, or have no effect.
 
     Raises:
         UserError: If there is such a setting.
@@ -54,6 +54,9 @@ def check_trainer(trainer: Any) -> None:
             why="curriculum and learning rate depend on where the run ends",
             fix="use 1 or more, or -1 for a run that you stop yourself",
         )
+    for name, least in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0), ("limit_train_batches", 1e-9)):
+        if trainer[name] is not None and trainer[name] < least:
+            raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", fix="use a larger number")
     for name, unset, why, fix in (
         ("default_root_dir", None, "a run has a folder of its own", "use --runs_dir and --name"),
         ("use_distributed_sampler", False, "batches are shared between the processes already", "leave it out"),

@@ -53,6 +53,8 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     # Tokenizers' own threads and forked data-loader workers do not go together.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Lightning 2.6 calls functions of jsonargparse that version 5 removes; pyproject.toml keeps version 5 out.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     settings = Settings()
     try:
         if not words or words[0] not in COMMANDS:

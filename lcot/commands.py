@@ -121,6 +121,14 @@ class ReasoningCLI(LightningCLI):
         # Lightning would let a checkpoint's hyperparameters override the command line; ours are checked, not merged.
         return
 
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as err:
+            raise UserError(
+                f"the seed is {self.config[self.subcommand].seed_everything}", where="seed_everything", why=str(err)
+            ) from err
+
     def before_instantiate_classes(self) -> None:
         """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
         settings = self.config[self.subcommand]
@@ -291,20 +299,22 @@ def _quiet_the_console() -> None:
     dropped = ("litlogger", "`weights_only` was not set", "TPU available: False")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
-    warnings.filterwarnings("ignore", message=r".*is deprecated and will be removed", module="jsonargparse")
     for message in (
         ".*LeafSpec.*is deprecated",
         ".*does not have many workers",
         ".*smaller than the logging interval",
         ".*exists and is not empty",  # a run's folder is, when it is continued
         ".*custom batch sampler .* for prediction",  # ours returns every row
+        ".*It is recommended to use `self.log.*sync_dist=True",  # what is logged is reduced already
     ):
         warnings.filterwarnings("ignore", message=message)
 
 
 class _Console(logging.StreamHandler[Any]):
-    """Writes to what ``sys.stderr`` is at that moment."""
+    """Writes to what ``sys.stderr`` is at that moment; of several processes, only one tells how things go."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(rank_zero_only, "rank", 0) != 0 and record.levelno < logging.WARNING:
+            return
         self.stream = sys.stderr
         super().emit(record)

@@ -131,10 +131,12 @@ def _missing(found: re.Match[str], message: str, actions: Any, settings: Setting
                 where=first.place if first else None,
                 fix=f"add its class_path, or --{section}=NAME before them; see --{section}.help",
             )
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    ours = {"model", "data", "curriculum.schedule"} & set(names)
     return UserError(
-        f"{' and '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)} "
-        f"{'are' if len(names) > 1 else 'is'} not set",
-        fix="give a config that sets it, such as -c configs/prosqa.yaml",
+        f"{listed} {'are' if len(names) > 1 else 'is'} not set",
+        why=None if ours else "a class that you chose has no default for it",
+        fix="give a config that sets it, such as -c configs/prosqa.yaml" if ours else None,
     )
 
 
@@ -185,7 +187,7 @@ def _no_group(found: re.Match[str], message: str, actions: Any, settings: Settin
     return UserError(
         f"{full} is {(setting.value if setting else found['value'])!r}",
         where=setting.place if setting else None,
-        why=f"it is a group of settings: {', '.join(inner)}" if inner else "it is a group of settings",
+        why=f"it is a group of settings{': ' * (0 < len(inner) <= 20)}{', '.join(inner if len(inner) <= 20 else [])}",
         fix=f"set one of them, such as --{full}.{inner[-1]}=…" if inner else None,
     )
 

@@ -92,7 +92,7 @@ class Settings:
         if inside:
             return "; ".join(dict.fromkeys(inside.values()))
         setting = self.find(name)
-        return setting.place if setting is not None and f".{setting.key}".endswith(f".{name}") else ""
+        return setting.place if setting is not None else ""
 
 
 def short(key: str) -> str:

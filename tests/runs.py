@@ -118,7 +118,7 @@ def run(config: Path, *options: str, command: str = "fit", sabotage: Sequence[Sa
     # Not join(): it would wait for the data-loader workers of a killed child as well, which live on for some seconds.
     while any(child.exitcode is None for child in children):
         failed = any(child.exitcode for child in children)
-        deadline = min(deadline, time.monotonic() + 5) if failed else deadline
+        deadline = min(deadline, time.monotonic() + 3) if failed else deadline
         if time.monotonic() > deadline:
             for child in children:
                 child.kill()
@@ -163,6 +163,11 @@ def same_state(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     return [place for part in parts for place in differences(left[part], right[part], part)]
 
 
+def replace(owner: Any, name: str, value: object) -> None:
+    """Replace an attribute for the rest of this child's life."""
+    setattr(owner, name, value)
+
+
 def die(signum: int = signal.SIGKILL) -> None:
     """Send a signal to this process."""
     os.kill(os.getpid(), signum)
@@ -172,10 +177,10 @@ def scalars(config: Path, tag: str) -> list[tuple[int, float]]:
     """Step and value of all that was logged under a name, by all processes of the run."""
     found = []
     for file in sorted((config.parent / "runs" / "run").glob("events.*")):
-        events = EventAccumulator(str(file), size_guidance={"scalars": 0})  # type: ignore[no-untyped-call]
-        events.Reload()  # type: ignore[no-untyped-call]
-        if tag in events.Tags()["scalars"]:  # type: ignore[no-untyped-call]
-            found += [(event.step, event.value) for event in events.Scalars(tag)]  # type: ignore[no-untyped-call]
+        events = EventAccumulator(str(file), size_guidance={"scalars": 0})
+        events.Reload()
+        if tag in events.Tags()["scalars"]:
+            found += [(event.step, event.value) for event in events.Scalars(tag)]
     return found
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning import Trainer
 
-from lcot.callbacks import checkpoints
 from lcot.modules import coconut
 from lcot.reasoning.think import supervised_loss
 from lcot.runs import RunFolder
@@ -88,6 +88,17 @@ def test_a_checkpoint_of_another_model(run: Path) -> None:
     assert "another model" in block and "hidden_size 16 ≠ 8" in block
 
 
+def test_a_new_run_from_a_checkpoint_of_another_model_leaves_no_folder(run: Path) -> None:
+    start = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    block = refused(*FIT, "--name=new", start, "--trainer.max_epochs=3", "--model.backbone.config.hidden_size=8")
+    assert "another model" in block and "hidden_size 16 ≠ 8" in block
+
+
+def test_a_checkpoint_without_the_classifier_of_the_config(run: Path) -> None:
+    block = refused("test", "-c", "tiny.yaml", "--model.halting.weight=1")
+    assert "has no classifier, and the config has a classifier" in block and "--model.halting.weight=1" in block
+
+
 def test_a_checkpoint_of_another_tokenizer(run: Path) -> None:
     shutil.copytree(run / "tokenizer", "other")
     file = Path("other/tokenizer.json")
@@ -145,7 +156,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_disk_that_fills_up_loses_no_checkpoint(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(run / "checkpoints")
-    monkeypatch.setattr(checkpoints.L.Trainer, "save_checkpoint", failing(errno.ENOSPC))
+    monkeypatch.setattr(Trainer, "save_checkpoint", failing(errno.ENOSPC))
     outcome = lcot(*FIT, *MORE)
     assert outcome.code == 2
     assert "No space left on device" in outcome.block and "make room, then continue with --resume=true" in outcome.block

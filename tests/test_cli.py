@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import lcot as package
 from lcot import commands
 from lcot.cli import STOPPED
+from lcot.runs import RunFolder
 from tests.tiny import contents, lcot, write_config
 
 ROOT = Path(__file__).parents[1]
@@ -215,7 +217,7 @@ def test_a_run_that_was_told_to_stop_says_how_to_go_on(
     write_config(tmp_path)
 
     def stop(*args: object) -> None:
-        raise commands.SIGTERMException
+        raise SIGTERMException
 
     monkeypatch.setattr(commands.ReasoningCLI, "_run_subcommand", stop)
     outcome = lcot(*FIT)
@@ -270,7 +272,7 @@ def test_one_of_several_processes_speaks(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_failed_command_leaves_the_folder_to_others(tmp_path: Path) -> None:
-    mine = commands.RunFolder(tmp_path / "runs" / "new")
+    mine = RunFolder(tmp_path / "runs" / "new")
     with pytest.raises(KeyError), mine.claimed(write=True):
         (mine.path / f"events.out.tfevents.1.host.{os.getpid()}.0").touch()
         raise KeyError

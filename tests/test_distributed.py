@@ -18,7 +18,7 @@ from lcot.cli import STOPPED
 from lcot.modules.base import Answers
 from lcot.modules.coconut import Coconut
 from lcot.reasoning.batch import ThoughtBatch
-from tests.runs import Sabotage, free_port, last, run, same_state, scalars, settings, write_config
+from tests.runs import Sabotage, free_port, last, replace, run, same_state, scalars, settings, write_config
 from tests.test_resume import in_training, in_validation
 
 pytestmark = pytest.mark.distributed
@@ -99,7 +99,7 @@ def every_third_right() -> None:
             given.tokens[place] = self.tokenizer(text)["input_ids"]
         return given
 
-    Coconut.answer = answer  # type: ignore[method-assign]
+    replace(Coconut, "answer", answer)
 
 
 def results(config: Path, command: str) -> dict[str, float]:
@@ -149,8 +149,7 @@ def test_stopped_and_killed_ranks(tmp_path: Path, two: Path) -> None:
     assert run(config, ranks=2, sabotage=[only_on(1, in_training(8, signal.SIGTERM))]) == STOPPED
     assert last(config)["global_step"] == 9
     assert run(config, ranks=2, sabotage=[only_on(0, in_validation(1, signal.SIGTERM, batch=1))]) == STOPPED
-    assert run(config, ranks=2, sabotage=[only_on(1, in_validation(2, signal.SIGTERM, batch=0))]) == STOPPED
-    assert last(config)["global_step"] == 18
+    assert last(config)["global_step"] == 12
     assert run(config, ranks=2, sabotage=[only_on(1, in_training(20))]) != 0
     assert run(config, ranks=2) == 0
     assert same_state(last(config), last(two)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import torch
 from lcot.callbacks.checkpoints import WholeFiles
 from lcot.cli import STOPPED
 from lcot.modules.coconut import Coconut
-from tests.runs import STEPS, Sabotage, die, last, run, same_state, scalars, settings, write_config
+from tests.runs import STEPS, Sabotage, die, last, replace, run, same_state, scalars, settings, write_config
 
 STAGES = 5
 
@@ -40,7 +41,7 @@ def in_training(step: int, signum: int = signal.SIGKILL) -> Sabotage:
                 die(signum)
             return inner(self, batch, batch_idx)
 
-        Coconut.training_step = training_step  # type: ignore[method-assign]
+        replace(Coconut, "training_step", training_step)
 
     return sabotage
 
@@ -56,7 +57,7 @@ def in_validation(epoch: int, signum: int = signal.SIGKILL, batch: int = 1) -> S
                 die(signum)
             inner(self, rows, batch_idx)
 
-        Coconut.validation_step = validation_step  # type: ignore[method-assign]
+        replace(Coconut, "validation_step", validation_step)
 
     return sabotage
 
@@ -77,10 +78,10 @@ def in_write(step: int, name: str) -> Sabotage:
                     file.flush()
                     die()
 
-                torch.save = half
+                replace(torch, "save", half)
             inner(self, checkpoint, path, **options)
 
-        WholeFiles.save_checkpoint = save_checkpoint  # type: ignore[method-assign]
+        replace(WholeFiles, "save_checkpoint", save_checkpoint)
 
     return sabotage
 
@@ -124,22 +125,17 @@ def test_killed_at_many_points(tmp_path: Path, uninterrupted: dict[str, Any], ev
     check_kills(tmp_path, uninterrupted, every_stage(seed=10 + every, extra=7), every, workers)
 
 
-@pytest.mark.parametrize(
-    ("sabotage", "steps"),
-    [
+def test_sigterm_saves_first(tmp_path: Path, uninterrupted: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, settings())
+    # In the middle of an epoch, in its last batch, and in its validation.
+    for sabotage, steps in (
         (in_training(8, signal.SIGTERM), 9),
         (in_training(11, signal.SIGTERM), 12),
         (in_validation(2, signal.SIGTERM), 18),
-    ],
-    ids=["mid-epoch", "last batch", "validation"],
-)
-def test_sigterm_saves_first(
-    tmp_path: Path, uninterrupted: dict[str, Any], sabotage: Sabotage, steps: int, capfd: pytest.CaptureFixture[str]
-) -> None:
-    config = write_config(tmp_path, settings())
-    assert run(config, sabotage=[sabotage]) == STOPPED
-    assert "--resume=true" in capfd.readouterr().err
-    assert last(config)["global_step"] == steps
+    ):
+        assert run(config, sabotage=[sabotage]) == STOPPED
+        assert "--resume=true" in capfd.readouterr().err
+        assert last(config)["global_step"] == steps
     assert run(config) == 0
     assert same_state(last(config), uninterrupted) == []
     # The validation that was broken off is done again, whole; no other is.
@@ -166,9 +162,28 @@ def test_accumulated_gradients_are_not_lost(tmp_path: Path) -> None:
         configs.append(write_config(folder, settings(batch_size=4)))  # 11 batches: 4 + 4 + 3
     assert run(configs[0], *options) == 0
     assert run(configs[1], *options, sabotage=[in_training(1, signal.SIGTERM)]) == STOPPED
-    assert run(configs[1], *options, sabotage=[in_training(4)]) == -signal.SIGKILL
     assert run(configs[1], *options) == 0
     assert same_state(last(configs[1]), last(configs[0])) == []
+
+
+def test_requeue_under_slurm(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config, orders = write_config(tmp_path, settings()), tmp_path / "orders"
+    tool = tmp_path / "scontrol"
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {orders}\nkill -TERM $PPID\n')
+    tool.chmod(0o755)
+
+    def in_a_job() -> None:
+        places = dict.fromkeys(("PROCID", "LOCALID", "NODEID"), "0")
+        job = {"NTASKS": "1", "JOB_NAME": "train", "JOB_ID": "7", **places}
+        os.environ.update({f"SLURM_{name}": value for name, value in job.items()})
+        os.environ["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+
+    # SLURM asks for the requeue, and then ends the job.
+    assert run(config, sabotage=[in_a_job, in_training(9, signal.SIGUSR1)]) == STOPPED
+    assert orders.read_text() == "requeue 7\n"
+    assert last(config)["global_step"] in (10, 11)
+    assert run(config, sabotage=[in_a_job]) == 0
+    assert same_state(last(config), uninterrupted) == []
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -48,7 +49,8 @@ class LastCheckpoint(Checkpoint):
     while it writes leaves the former one whole.
 
     On SIGTERM all ranks finish the batch they are at, write the file together and end with ``SIGTERMException``. A
-    validation that is broken off so is done again, from its first example, when the run continues.
+    validation that is broken off so is done again, from its first example, when the run continues. Under SLURM the
+    signal to requeue (SIGUSR1) waits in the same way for the end of a batch; then Lightning requeues the job.
 
     Args:
         dirpath: The run's ``checkpoints`` folder; the command line fills it in.
@@ -67,6 +69,8 @@ class LastCheckpoint(Checkpoint):
         self.every_n_minutes = every_n_minutes
         self._saved_at = 0.0
         self._told_to_stop = False
+        self._told_to_requeue = False
+        self._requeue: Any = None
         self._common_batches = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -78,15 +82,21 @@ class LastCheckpoint(Checkpoint):
         trainer.callbacks = sorted(callbacks, key=lambda callback: callback is self)  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock, and take SIGTERM over.
+        """Start the clock, and take the signals over; the trainer puts the former handlers back when it is done.
 
-        Lightning's own handler talks to the other ranks from within whatever they are doing and deadlocks, and it stops
-        between two accumulated batches, whose gradients no checkpoint holds. It is put back when the trainer is done.
+        Lightning's own handlers talk to the other ranks from within whatever they are doing, which deadlocks; that for
+        SIGTERM stops between two accumulated batches, whose gradients no checkpoint holds, and that for SIGUSR1 saves
+        in the middle of a step.
         """
         self._saved_at = time.monotonic()
         self._told_to_stop = bool(trainer.received_sigterm)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._note)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signal.signal(signal.SIGTERM, self._note)
+        handler = signal.getsignal(signal.SIGUSR1)
+        if SLURMEnvironment.detect() and callable(handler):
+            self._requeue = handler
+            signal.signal(signal.SIGUSR1, self._note)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -104,8 +114,12 @@ class LastCheckpoint(Checkpoint):
             # Clocks of ranks differ, and saving is something that they do together: rank 0 decides.
             waited = time.monotonic() - self._saved_at
             due = trainer.strategy.broadcast(waited >= 60 * self.every_n_minutes)
-        if due or stop:
+        requeue = self._requeue is not None and self._agree(trainer, self._told_to_requeue)
+        if due or stop or requeue:
             self._save(trainer)
+        if requeue:
+            self._told_to_requeue = False
+            self._requeue(signal.SIGUSR1, None)
         if stop:
             raise SIGTERMException
 
@@ -146,7 +160,10 @@ class LastCheckpoint(Checkpoint):
         progress.update(total=dict(begun), current=dict(begun), is_last_batch=False)
 
     def _note(self, signum: int, frame: object) -> None:
-        self._told_to_stop = True
+        if signum == signal.SIGTERM:
+            self._told_to_stop = True
+        else:
+            self._told_to_requeue = True
 
     def _agree(self, trainer: L.Trainer, mine: bool) -> bool:
         return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))

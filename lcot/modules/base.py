@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
@@ -15,18 +13,16 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.errors import CheckpointError, UserError
+from lcot.errors import UserError
 from lcot.metrics import AnswerAccuracy, Average, extract_answer, is_correct
 from lcot.modules.backbone import Backbone, context_length
+from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.tokens import SpecialTokens
-
-FORMAT = 1
-"""Version of the ``lcot`` entry of a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,26 +276,7 @@ class ReasoningModule(L.LightningModule):
         Raises:
             CheckpointError: If it is of another framework, method, model or tokenizer.
         """
-        mine, saved = self.describe(), checkpoint.get("lcot")
-        if saved is None:
-            raise CheckpointError(
-                "the checkpoint was not written by lcot", fix="give a file of runs/<name>/checkpoints"
-            )
-        if saved["module"] != mine["module"]:
-            raise CheckpointError(f"the checkpoint holds a {saved['module']}, and the config a {mine['module']}")
-        if saved["vocabulary"] != mine["vocabulary"]:
-            raise CheckpointError(
-                "the checkpoint was trained with another tokenizer",
-                why="its token ids mean other words, so every answer would be noise",
-                fix="set data.tokenizer to the tokenizer/ folder of the checkpoint's run",
-            )
-        differing = _differences(json.loads(saved["backbone"]), json.loads(mine["backbone"]))
-        if differing:
-            raise CheckpointError(
-                "the checkpoint is of another model: " + "; ".join(differing),
-                where="model.backbone",
-                fix="use the config.yaml of the checkpoint's run",
-            )
+        saved = check_fits(checkpoint, self.describe())
         self.trained_stage = saved.get("stage")
 
     # -- helpers ----------------------------------------------------------------------------------------------------
@@ -346,20 +323,8 @@ class ReasoningModule(L.LightningModule):
         )
 
 
-def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A short hash of every token and its id."""
-    entries = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
-    return hashlib.blake2b(json.dumps(entries).encode(), digest_size=8).hexdigest()
-
-
 def clock_time(device: torch.device) -> float:
     """Seconds on a steady clock, after the device has finished what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def _differences(saved: dict[str, Any], mine: dict[str, Any]) -> list[str]:
-    incidental = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "use_cache"}
-    keys = sorted((set(saved) | set(mine)) - incidental)
-    return [f"{key} {saved.get(key)} ≠ {mine.get(key)}" for key in keys if saved.get(key) != mine.get(key)][:4]

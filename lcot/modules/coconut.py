@@ -136,10 +136,11 @@ class Coconut(ReasoningModule):
             CheckpointError: If only one has, or anything else does not fit.
         """
         super().on_load_checkpoint(checkpoint)
-        theirs = "halt.weight" in checkpoint["state_dict"]
-        if theirs != (self.halting is not None):
+        theirs, mine = ("halt.weight" in checkpoint["state_dict"], self.halting is not None)
+        if theirs != mine:
+            words = {True: "a classifier that ends the thoughts", False: "no classifier"}
             raise CheckpointError(
-                f"the checkpoint has {'a' if theirs else 'no'} classifier that ends the thoughts, and the config {'none' if theirs else 'one'}",
+                f"the checkpoint has {words[theirs]}, and the config has {words[mine]}",
                 where="model.halting",
                 fix="use the config.yaml of the checkpoint's run",
             )

@@ -76,7 +76,7 @@ class WarmupStableDecay(LambdaLR):
         planned = state_dict.get("total_steps")
         if self.decay and planned is not None and planned != self.total_steps:
             _log.warning(
-                "the checkpoint's run was planned for %s steps, this one for %s: the learning rate follows the new plan",
+                "the saved run was planned for %s steps, this one for %s; the learning rate follows the new plan",
                 planned,
                 self.total_steps,
             )

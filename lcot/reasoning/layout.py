@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from lcot.errors import DataError
+from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.tokens import SpecialTokens
@@ -30,11 +30,23 @@ class TextFormat:
         after_question: Ends the question.
         after_step: Ends each step.
         before_answer: Stands before the answer; answers are extracted by it.
+
+    Raises:
+        UserError: If ``before_answer`` is blank.
     """
 
     after_question: str = "\n"
     after_step: str = "\n"
     before_answer: str = "### "
+
+    def __post_init__(self) -> None:
+        if not self.before_answer.strip():
+            raise UserError(
+                f"before_answer is {self.before_answer!r}",
+                where="data.text.before_answer",
+                why="no answer could be told from the text before it",
+                fix="use a mark that stands nowhere else, such as '### '",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,10 +82,10 @@ def test_order_is_keyed_by_seed_and_epoch() -> None:
 def test_length_is_constant_over_epochs_and_stages() -> None:
     for rows in (40, 41, 43, 47):
         for world in (1, 2, 3):
-            sampler = StageBatchSampler(lengths_of(rows), 4, lambda: START, Share(0, world))
             for epoch in range(5):
-                sampler.position = lambda epoch=epoch: Position(epoch, epoch)
-                assert len(epoch_of(sampler)) == len(sampler)
+                position = partial(Position, epoch, epoch)
+                sampler = StageBatchSampler(lengths_of(rows), 4, position, Share(0, world))
+                assert len(epoch_of(sampler)) == len(sampler) == rows // (4 * world) + (rows % (4 * world) >= world)
 
 
 def test_keys_carry_epoch_and_stage() -> None:
@@ -93,11 +94,9 @@ def test_keys_carry_epoch_and_stage() -> None:
 
 
 def test_an_epoch_is_continued_behind_its_finished_batches() -> None:
-    sampler = StageBatchSampler(lengths_of(50), 8, lambda: START)
-    whole = epoch_of(sampler)
+    whole = epoch_of(StageBatchSampler(lengths_of(50), 8, lambda: START))
     for over in range(len(whole) + 1):
-        sampler.position = lambda over=over: Position(0, 0, over)
-        assert epoch_of(sampler) == whole[over:]
+        assert epoch_of(StageBatchSampler(lengths_of(50), 8, partial(Position, 0, 0, over))) == whole[over:]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -180,6 +179,7 @@ def test_loader_asks_for_its_position_when_the_first_batch_is_wanted(workers: in
 # -- padding --------------------------------------------------------------------------------------------------------
 
 
+@cache
 def published() -> tuple[list[ReasoningExample], LayoutBuilder]:
     file, vocabulary = SHARED / "prosqa" / "prosqa_valid.json", SHARED / "gpt2_tokenizer"
     if not file.is_file() or not vocabulary.is_dir():
@@ -189,6 +189,7 @@ def published() -> tuple[list[ReasoningExample], LayoutBuilder]:
     return list(read_examples(file)), LayoutBuilder(tokenizer, special, "continuous")
 
 
+@cache
 def generated() -> tuple[list[ReasoningExample], LayoutBuilder]:
     source = ProsQA(train_size=640, style="prose").make_source("train")
     examples = [source.example(index, 0) for index in range(len(source))]

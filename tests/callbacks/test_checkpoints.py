@@ -1,0 +1,170 @@
+"""Which files are written, what they hold, and that none is ever half there."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from lcot.callbacks import BestCheckpoint, LastCheckpoint
+from lcot.callbacks.checkpoints import WholeFiles
+from lcot.errors import UserError
+from tests.training import sgd, stages, tiny_data, tiny_module, tiny_trainer
+
+
+class Scores(L.Callback):
+    """Has validation report given accuracies, one an epoch."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = scores
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("score", self.scores[trainer.current_epoch])
+
+
+def best_files(folder: Path, *scores: float, keep: int = 1, **changes: Any) -> tuple[list[str], BestCheckpoint]:
+    """The files that are left after a run of two epochs a stage."""
+    best = BestCheckpoint(str(folder), monitor="score", keep=keep)
+    schedule = stages(epochs_per_stage=[2, 2])
+    trainer = tiny_trainer(folder, schedule, Scores(*scores), best, max_epochs=4, limit_train_batches=1, **changes)
+    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data())
+    return sorted(file.name for file in folder.glob("*.ckpt")), best
+
+
+def test_each_stage_has_a_best_of_its_own(tmp_path: Path) -> None:
+    # An easy first stage scores higher than the last one ever will.
+    files, best = best_files(tmp_path, 0.9, 0.8, 0.2, 0.3)
+    assert files == ["best-stage0-epoch000.ckpt", "best-stage1-epoch003.ckpt"]
+    assert best.best_model_path.endswith("best-stage1-epoch003.ckpt")
+    assert best.best_model_score == pytest.approx(0.3)
+
+
+def test_keeping_more(tmp_path: Path) -> None:
+    files, _ = best_files(tmp_path, 0.9, 0.8, 0.2, 0.3, keep=2)
+    assert len(files) == 4
+
+
+def test_an_epoch_without_validation_has_no_claim(tmp_path: Path) -> None:
+    # Epochs 1 and 3 are validated; epoch 2 still shows the 0.8 of epoch 1, which is of the stage before.
+    best = BestCheckpoint(str(tmp_path))
+    seen: list[tuple[int, bool]] = []
+
+    class Look(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            seen.append((trainer.current_epoch, "val/accuracy" in trainer.callback_metrics))
+
+    schedule = stages(epochs_per_stage=[2, 2])
+    trainer = tiny_trainer(tmp_path, schedule, Look(), best, max_epochs=4, check_val_every_n_epoch=2)
+    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data())
+    assert (2, True) in seen
+    files = sorted(file.name for file in tmp_path.glob("*.ckpt"))
+    assert files == ["best-stage0-epoch001.ckpt", "best-stage1-epoch003.ckpt"]
+
+
+def test_checkpoints_load_without_code(tmp_path: Path) -> None:
+    best = BestCheckpoint(str(tmp_path), monitor="val/accuracy")
+    trainer = tiny_trainer(tmp_path, stages(), best, LastCheckpoint(str(tmp_path)))
+    trainer.fit(tiny_module(), datamodule=tiny_data())
+    for file in tmp_path.glob("*.ckpt"):
+        saved = torch.load(file, weights_only=True)
+        assert {"state_dict", "optimizer_states", "loops", "callbacks", "lcot"} <= saved.keys()
+
+
+def test_last_holds_the_record_of_best_whatever_their_order(tmp_path: Path) -> None:
+    best, last = BestCheckpoint(str(tmp_path), monitor="score"), LastCheckpoint(str(tmp_path))
+    tiny_trainer(tmp_path, stages(), last, Scores(0.1, 0.2, 0.3), best).fit(tiny_module(), datamodule=tiny_data())
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
+    record = next(state for name, state in saved.items() if name.startswith("BestCheckpoint"))
+    assert record["stage"] == 2
+    assert record["best_model_score"] == pytest.approx(0.3)
+
+
+class Steps(L.Callback):
+    """What last.ckpt holds behind each batch and after each epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "last.ckpt"
+        self.found: list[int] = []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        saved = torch.load(self.file, weights_only=True)["global_step"] if self.file.exists() else 0
+        self.found.append(saved)
+
+
+@pytest.mark.parametrize(
+    ("every", "accumulate", "found"),
+    [
+        (0, 1, [0, 0, 0, 3, 3, 3, 6, 6, 6]),
+        # A third batch is the last of its epoch: its checkpoint follows validation.
+        (1, 1, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (2, 1, [0, 0, 2, 3, 4, 4, 6, 6, 8]),
+        # Two batches a step, and one for the third: nothing is written between batches that belong together.
+        (1, 2, [0, 0, 1, 2, 2, 3, 4, 4, 5]),
+    ],
+)
+def test_when_last_is_written(tmp_path: Path, every: int, accumulate: int, found: list[int]) -> None:
+    watch = Steps(tmp_path)
+    last = LastCheckpoint(str(tmp_path), every_n_steps=every)
+    trainer = tiny_trainer(tmp_path, stages(), watch, last, accumulate_grad_batches=accumulate)
+    trainer.fit(tiny_module(), datamodule=tiny_data())
+    assert watch.found == found
+
+
+def test_last_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, now = Steps(tmp_path), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    class Clock(L.Callback):
+        def on_train_batch_start(
+            self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            now[0] += 40
+
+    last = LastCheckpoint(str(tmp_path), every_n_minutes=1)
+    trainer = tiny_trainer(tmp_path, stages(max_stage=0), watch, Clock(), last, max_epochs=1)
+    trainer.fit(tiny_module(), datamodule=tiny_data())
+    assert watch.found == [0, 0, 2]
+
+
+def test_a_trial_run_writes_nothing(tmp_path: Path) -> None:
+    callbacks = BestCheckpoint(str(tmp_path)), LastCheckpoint(str(tmp_path), every_n_steps=1)
+    tiny_trainer(tmp_path, stages(), *callbacks, fast_dev_run=True).fit(tiny_module(), datamodule=tiny_data())
+    assert not list(tmp_path.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("interval", [{"every_n_steps": -1}, {"every_n_minutes": -0.5}])
+def test_negative_intervals(interval: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="negative"):
+        LastCheckpoint(**interval)
+
+
+def test_a_full_disk_leaves_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, writer, write = tmp_path / "some.ckpt", WholeFiles(), torch.save
+    writer.save_checkpoint({"weights": torch.ones(3)}, target)
+
+    def half(content: object, file: Any) -> None:
+        write(content, file)
+        file.truncate(file.tell() // 2)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="No space"):
+        writer.save_checkpoint({"weights": torch.zeros(3)}, target)
+    assert torch.equal(torch.load(target, weights_only=True)["weights"], torch.ones(3))
+
+
+def test_a_users_own_way_of_writing_is_kept(tmp_path: Path) -> None:
+    class Own(WholeFiles):
+        """Counts."""
+
+    own = Own()
+    trainer = tiny_trainer(tmp_path, stages(), LastCheckpoint(str(tmp_path)), plugins=[own])
+    trainer.fit(tiny_module(), datamodule=tiny_data())
+    assert trainer.strategy.checkpoint_io is own
