@@ -12,8 +12,9 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lcot.errors import UserError
@@ -70,6 +71,7 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = 0.0
         self._told_to_stop = False
         self._told_to_requeue = False
+        self._stopping = False
         self._requeue: Any = None
         self._common_batches = 0
 
@@ -90,6 +92,7 @@ class LastCheckpoint(Checkpoint):
         """
         self._saved_at = time.monotonic()
         self._told_to_stop = bool(trainer.received_sigterm)
+        self._stopping = False
         if threading.current_thread() is not threading.main_thread():
             return
         signal.signal(signal.SIGTERM, self._note)
@@ -120,7 +123,13 @@ class LastCheckpoint(Checkpoint):
         if requeue:
             self._told_to_requeue = False
             self._requeue(signal.SIGUSR1, None)
-        if stop:
+        self._stopping = stop
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop, now that the last batch's curves are written too."""
+        if self._stopping:
             raise SIGTERMException
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -174,6 +183,10 @@ class LastCheckpoint(Checkpoint):
         folder = Path(self.dirpath or Path(trainer.default_root_dir) / "checkpoints")
         trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
         self._saved_at = time.monotonic()
+        # A run that goes on from here must not lack the curves up to here.
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.flush()
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -164,8 +164,8 @@ def rebuild(config_json: str, dtype: str, attention: str) -> PreTrainedModel:
 def check_head(model: PreTrainedModel) -> None:
     """Make sure that logits are the output head applied to the last hidden state.
 
-    The loss applies the head to a few positions only. Models that scale or cap their logits afterwards (Granite, Cohere,
-    Gemma 2) would get a loss that is wrong without any sign of it.
+    The loss applies the head to a few positions only. Models that scale or cap their logits afterwards (Granite,
+    Cohere, Gemma 2) would get a loss that is wrong without any sign of it.
 
     Raises:
         UserError: If the model does more than that.
@@ -173,7 +173,7 @@ def check_head(model: PreTrainedModel) -> None:
     ids = torch.arange(3, device=model.device)[None]
     mask = torch.ones_like(ids)
     was_training = model.training
-    model.eval()
+    model.train(False)
     direct = output_head(model)(model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state)
     whole = model(input_ids=ids, attention_mask=mask).logits
     model.train(was_training)

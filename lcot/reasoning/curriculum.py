@@ -176,7 +176,8 @@ class Stepwise(Curriculum):
         pad_to_max: ``True``: n = c·s thoughts whatever the example's number of steps L, as in all published runs.
             ``False``: n = c·min(s, L) in training. Inference does not know L and uses c·s in both cases, where the
             released code reads L from the gold steps; let a classifier end the thoughts when this is ``False``.
-        mix_probability: Probability that an example is trained at a stage drawn for it anew in each epoch (the paper's
+        mix_probability: Probability that an example is trained at a stage drawn for it anew in each epoch; a list gives
+            one for each stage from 0 on, in which the last number holds for all later stages (the paper's
             section 5 uses 0.3). Never applied in validation.
         mix_support: The draw is uniform over {0, …, L} (``all``, as released; may exceed the current stage) or over
             {0, …, s} (``seen``). No effect while ``mix_probability`` is 0.
@@ -193,7 +194,7 @@ class Stepwise(Curriculum):
         kind: ThoughtKind = "continuous",
         markers: Markers = "always",
         pad_to_max: bool = True,
-        mix_probability: float = 0.0,
+        mix_probability: float | list[float] = 0.0,
         mix_support: Literal["all", "seen"] = "all",
     ) -> None:
         super().__init__(kind, markers)
@@ -213,15 +214,20 @@ class Stepwise(Curriculum):
                 why=f"there are {max_stage + 1} stages, 0 to {max_stage}, and one more that hides longer chains whole",
                 fix=f"give {max_stage + 1} or {max_stage + 2} numbers, or one number for all stages",
             )
-        if not 0.0 <= mix_probability <= 1.0:
-            raise UserError(f"mix_probability is {mix_probability}", fix="use a probability between 0 and 1")
+        mix = [float(p) for p in (mix_probability if isinstance(mix_probability, list) else [mix_probability])]
+        if not mix or len(mix) > len(epochs) or not all(0.0 <= p <= 1.0 for p in mix):
+            raise UserError(
+                f"mix_probability is {mix_probability}",
+                where="curriculum mix_probability",
+                fix=f"use a probability between 0 and 1, or a list of at most {len(epochs)}, one for each stage",
+            )
         if mix_support not in ("all", "seen"):
             raise UserError.unknown("mix_support", str(mix_support), ["all", "seen"], where="curriculum mix_support")
         _check_count("thoughts_per_step", thoughts_per_step, kind)
         self.max_stage = max_stage
         self.thoughts_per_step = thoughts_per_step
         self.pad_to_max = pad_to_max
-        self.mix_probability = mix_probability
+        self.mix_probability = mix
         self.mix_support = mix_support
         self._starts = [sum(epochs[:stage]) for stage in range(len(epochs))]
         if isinstance(epochs_per_stage, int):
@@ -246,7 +252,7 @@ class Stepwise(Curriculum):
 
     def sample(self, stage: int, num_steps: int, draw: random.Random) -> Stage:
         """With ``mix_probability``, resolve a uniformly drawn stage instead of the current one."""
-        if self.mix_probability and draw.random() < self.mix_probability:
+        if draw.random() < self.mix_probability[min(stage, len(self.mix_probability) - 1)]:
             stage = draw.randint(0, num_steps if self.mix_support == "all" else stage)
         return self.resolve(stage, num_steps)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
+from lcot.reasoning.cache import reserve
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.think import Passes, Thinking, output_head
 
@@ -80,6 +81,7 @@ def decode(
     written: list[list[int]] = [[] for _ in range(rows)]
     live = list(range(rows))
     cache, states = thinking.cache, thinking.state_at(thinking.prompt_ends - 1)
+    reserve(cache, length + max_new_tokens - 1)
     for step in range(max_new_tokens):
         tokens = choose(head(states).float(), sampling, [keys[row] for row in live], step)
         for row, token in zip(live, tokens.tolist(), strict=True):

@@ -15,15 +15,16 @@ Letters in shapes: B rows, L columns, D hidden width, N thoughts, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.cache import attends_to_all, growing_cache
 from lcot.reasoning.layout import IGNORE
 
 
@@ -74,19 +75,21 @@ def think(model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = Fal
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + batch.max_thoughts
-    cache = DynamicCache(config=model.config) if keep_cache or batch.max_thoughts else None
+    cache = growing_cache(model.config, length) if keep_cache or batch.max_thoughts else None
     forward = Passes(model, batch.attention_mask, batch.position_ids, cache)
     if not batch.max_thoughts:
         states = forward(embeddings, 0, length)[:, head - 1 :]
         return _thinking(batch, states, cache)
-    gathered = [forward(embeddings[:, :head], 0, head)[:, -1:]]
-    for column in range(head, end):
+    # One split instead of a slice each: the backward of a slice fills a gradient of all columns with zeros.
+    prompt, *slots, text = embeddings.split([head, *[1] * batch.max_thoughts, length - end], dim=1)
+    gathered = [forward(prompt, 0, head)[:, -1:]]
+    for column, token in enumerate(slots, start=head):
         # Rows whose thoughts are over read their own token here; torch.where keeps both gradients exact.
         is_thought = (column - head < batch.thoughts)[:, None, None]
-        inputs = torch.where(is_thought, gathered[-1], embeddings[:, column : column + 1])
+        inputs = torch.where(is_thought, gathered[-1], token)
         gathered.append(forward(inputs, column, column + 1))
     if end < length:
-        gathered.append(forward(embeddings[:, end:], end, length))
+        gathered.append(forward(text, end, length))
     return _thinking(batch, torch.cat(gathered, dim=1), cache)
 
 
@@ -121,7 +124,7 @@ def think_until(
     mask = torch.cat([batch.attention_mask, batch.attention_mask.new_zeros(rows, room)], dim=1)
     start = batch.position_ids[:, -1:] + 1
     positions = torch.cat([batch.position_ids, start + torch.arange(room, device=device)], dim=1)
-    cache = DynamicCache(config=model.config)
+    cache = growing_cache(model.config, head + room)
     embed = model.get_input_embeddings()
     forward = Passes(model, mask, positions, cache)
     gathered = [forward(embed(batch.input_ids), 0, head)[:, -1:]]
@@ -168,6 +171,10 @@ class Passes:
     attention_mask: Tensor
     position_ids: Tensor
     cache: Cache | None
+    _whole: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._whole = self.cache is not None and attends_to_all(self.cache)
 
     def __call__(self, inputs: Tensor, start: int, stop: int) -> Tensor:
         """Last hidden states ``(B, stop - start, D)`` of embeddings of that shape."""
@@ -175,13 +182,22 @@ class Passes:
         # without a mask would be read as several packed sequences.
         output = self.model.base_model(
             inputs_embeds=inputs,
-            attention_mask=self.attention_mask[:, :stop].long(),
+            attention_mask=self._mask(start, stop),
             position_ids=self.position_ids[:, start:stop],
             past_key_values=self.cache,
             use_cache=self.cache is not None,
         )
         states: Tensor = output.last_hidden_state
         return states
+
+    def _mask(self, start: int, stop: int) -> Tensor:
+        """The mask in the form that costs least: ``(B, stop)``, or ``(B, 1, 1, stop)`` for a single column."""
+        mask = self.attention_mask[:, :stop]
+        # From a 2D mask transformers builds this one anew in each pass, and on a GPU waits for its values to be read
+        # back. Only sdpa takes a bool mask as it is; eager attention would add it to the scores.
+        if stop - start == 1 and self._whole and self.model.config._attn_implementation == "sdpa":
+            return mask[:, None, None]
+        return mask.long()
 
 
 def supervised_loss(model: PreTrainedModel, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int]:

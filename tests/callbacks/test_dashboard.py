@@ -20,13 +20,13 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
     config["dashboard"] = {"questions": 2}
     assert run(write_config(folder, config), "--name=board") == 0
     events = EventAccumulator(str(folder / "runs" / "board"), size_guidance={"scalars": 0, "tensors": 0})
-    events.Reload()  # type: ignore[no-untyped-call]
+    events.Reload()
     return events
 
 
 def scalars(board: EventAccumulator, tag: str) -> dict[int, float]:
     """Step → value."""
-    return {event.step: event.value for event in board.Scalars(tag)}  # type: ignore[no-untyped-call]
+    return {event.step: event.value for event in board.Scalars(tag)}
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,7 @@ def test_stage_and_thoughts_follow_the_curriculum(board: EventAccumulator) -> No
 
 
 def test_words_of_the_same_questions_in_every_stage(board: EventAccumulator) -> None:
-    tables = [
-        event.tensor_proto.string_val[0].decode()
-        for event in board.Tensors("answers/text_summary")  # type: ignore[no-untyped-call]
-    ]
+    tables = [event.tensor_proto.string_val[0].decode() for event in board.Tensors("answers/text_summary")]
     assert [table.splitlines()[0] for table in tables] == [f"Stage {stage}" for stage in range(5)]
     questions = [[line.split(" | ")[0] for line in table.splitlines()[4:]] for table in tables]
     assert all(len(rows) == 2 and rows == questions[0] for rows in questions)

@@ -148,6 +148,14 @@ class TestMixing:
         assert set(seen) == {Stage(0, 0), Stage(1, 1), Stage(2, 2), Stage(3, 3), Stage(3, 6)}
         assert seen[Stage(3, 6)] / 3000 == pytest.approx(0.7, abs=0.035)
 
+    def test_a_list_gives_each_stage_its_own_probability_and_the_last_one_holds(self) -> None:
+        schedule = Stepwise(max_stage=3, mix_probability=[0.0, 1.0, 0.5], mix_support="seen")
+        assert set(self.draws(schedule, stage=0, steps=3)) == {Stage(0, 0)}
+        assert self.draws(schedule, stage=1, steps=3)[Stage(0, 0)] / 3000 == pytest.approx(1 / 2, abs=0.035)
+        for stage in (2, 3):
+            kept = self.draws(schedule, stage=stage, steps=3)[Stage(stage, stage)] / 3000
+            assert kept == pytest.approx(0.5 + 0.5 / (stage + 1), abs=0.035)
+
     def test_the_same_key_draws_the_same_stage(self) -> None:
         schedule = Stepwise(mix_probability=0.5)
         keys = [(epoch, index) for epoch in range(3) for index in range(40)]
@@ -209,6 +217,7 @@ class TestReach:
             ["names 2 stages, and max_stage is 2", "3 stages, 0 to 2", "give 3 or 4 numbers"],
         ),
         ({"epochs_per_stage": [1] * 5, "max_stage": 2}, ["names 5 stages", "give 3 or 4 numbers"]),
+        ({"mix_probability": [0.1] * 9, "max_stage": 2}, ["at most 3, one for each stage"]),
         ({"mix_probability": 1.2}, ["mix_probability is 1.2", "between 0 and 1"]),
         ({"mix_probability": -0.1}, ["mix_probability is -0.1"]),
         ({"mix_support": "sene"}, ["unknown mix_support 'sene'", "all, seen", "did you mean 'seen'?"]),

@@ -1,0 +1,145 @@
+"""The training step against one plain pass over the same padded tokens, and against the definition.
+
+    python -m benchmarks.train_step --check
+    python -m benchmarks.train_step --data prosqa_valid.json --tokenizer FOLDER_OF_GPT2
+    python -m benchmarks.train_step --device cuda --dtype bfloat16
+
+Each run is one forward and one backward pass of one batch with the same loss: cross-entropy at the supervised
+positions, with the output head at those positions only.
+
+- *step*: :func:`lcot.reasoning.think.think`, all passes over one cache.
+- *plain*: one pass over all columns, with ordinary tokens in the slots of the thoughts.
+- *definition*: all columns so far are run again from the start for every thought, and once more for the text. It is run
+  for the whole batch at once and without the output head in the passes for thoughts, both in its favour.
+
+Memory is what a run needs on top of the model and the batch. On a CPU it is the growth of the largest resident size of
+a process of its own, which maps every tensor above 64 kB by itself so that freed memory does not linger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from benchmarks.common import Bound, describe, interleave, make_workload, median_ratio, parser, peak_bytes, report
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.think import supervised_loss, think
+
+
+def step_loss(model: PreTrainedModel, batch: ThoughtBatch) -> Tensor:
+    """Mean loss of the multi-pass forward."""
+    loss, tokens = supervised_loss(model, batch, think(model, batch))
+    return loss / tokens
+
+
+def plain_loss(model: PreTrainedModel, batch: ThoughtBatch) -> Tensor:
+    """Mean loss of a single pass over the token embeddings."""
+    states = _run(model, model.get_input_embeddings()(batch.input_ids), batch)
+    return _text_loss(model, states, batch)
+
+
+def definition_loss(model: PreTrainedModel, batch: ThoughtBatch) -> Tensor:
+    """Mean loss of N + 1 passes that each begin at the first column."""
+    embedded = model.get_input_embeddings()(batch.input_ids)
+    head, end = batch.first, batch.first + batch.max_thoughts
+    inputs = embedded[:, :head]
+    for column in range(head, end):
+        state = _run(model, inputs, batch)[:, -1:]
+        is_thought = (column - head < batch.thoughts)[:, None, None]
+        inputs = torch.cat([inputs, torch.where(is_thought, state, embedded[:, column : column + 1])], dim=1)
+    states = _run(model, torch.cat([inputs, embedded[:, end:]], dim=1), batch)
+    return _text_loss(model, states, batch)
+
+
+LOSSES: dict[str, Callable[[PreTrainedModel, ThoughtBatch], Tensor]] = {
+    "step": step_loss,
+    "plain": plain_loss,
+    "definition": definition_loss,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    options = parser("Time and memory of the training step.", repeats=5)
+    options.add_argument("--definition-repeats", type=int, default=2, help="repetitions beside the slow definition")
+    options.add_argument(
+        "--memory", action=argparse.BooleanOptionalAction, default=True, help="measure peak memory as well"
+    )
+    options.add_argument("--memory-of", choices=list(LOSSES), help=argparse.SUPPRESS)
+    args = options.parse_args(argv)
+    work = make_workload(args)
+    rows = [work.builder.train(row, work.stage(row)) for row in work.rows]
+    batch = collate(rows, work.builder.special.pad).to(args.device)
+    steps = {name: _stepper(work.model, batch, loss) for name, loss in LOSSES.items()}
+    if args.memory_of is not None:
+        print(peak_bytes(steps[args.memory_of], args.device))
+        return 0
+    fast = interleave({name: steps[name] for name in ("step", "plain")}, args.repeats, args.device)
+    slow = interleave({name: steps[name] for name in ("step", "definition")}, args.definition_repeats, args.device)
+    memory = {name: _memory(name, steps[name], args, argv) for name in ("step", "plain") if args.memory}
+    seconds = {"step": fast["step"], "plain": fast["plain"], "definition": slow["definition"]}
+    bounds = [
+        Bound("step / plain, seconds", median_ratio(fast["step"], fast["plain"]), 1.10, at_most=True),
+        Bound("definition / step, seconds", median_ratio(slow["definition"], slow["step"]), 7.0, at_most=False),
+    ]
+    if memory:
+        bounds.append(Bound("step / plain, peak memory", memory["step"] / memory["plain"], 1.20, at_most=True))
+    table = [
+        (name, f"{statistics.median(times):.3f} s", f"{memory[name] / 2**20:.0f} MiB" if name in memory else "")
+        for name, times in seconds.items()
+    ]
+    return report(describe(args, work, batch.input_ids.shape[1]), table, bounds, args.check)
+
+
+def _stepper(
+    model: PreTrainedModel, batch: ThoughtBatch, loss: Callable[[PreTrainedModel, ThoughtBatch], Tensor]
+) -> Callable[[], None]:
+    def step() -> None:
+        model.zero_grad()
+        loss(model, batch).backward()  # type: ignore[no-untyped-call]
+
+    return step
+
+
+def _memory(name: str, step: Callable[[], None], args: argparse.Namespace, argv: Sequence[str] | None) -> int:
+    if torch.device(args.device).type == "cuda":
+        return peak_bytes(step, args.device)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = [sys.executable, "-m", "benchmarks.train_step", *arguments, f"--memory-of={name}"]
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return int(done.stdout.split()[-1])
+
+
+def _run(model: PreTrainedModel, inputs: Tensor, batch: ThoughtBatch) -> Tensor:
+    """Last hidden states ``(B, K, D)`` of the first K columns, from their embeddings."""
+    columns = inputs.shape[1]
+    output = model.base_model(
+        inputs_embeds=inputs,
+        attention_mask=batch.attention_mask[:, :columns].long(),
+        position_ids=batch.position_ids[:, :columns],
+        use_cache=False,
+    )
+    states: Tensor = output.last_hidden_state
+    return states
+
+
+def _text_loss(model: PreTrainedModel, states: Tensor, batch: ThoughtBatch) -> Tensor:
+    targets = batch.labels[:, 1:]
+    chosen = targets != IGNORE
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return F.cross_entropy(head(states[:, :-1][chosen]).float(), targets[chosen])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""A key-value cache that is written in place, in training as well.
+
+transformers' ``DynamicCache`` copies all keys and values for every column that is appended, and in training each copy
+is kept for the backward pass: N thoughts store the question's keys and values N + 2 times. Here all columns of a layer
+live in one buffer, and appending writes behind the columns that are in use, which no earlier pass has seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
+
+
+def growing_cache(config: PreTrainedConfig, columns: int) -> Cache:
+    """An empty cache for a model.
+
+    Args:
+        config: The model's configuration. Layers with full attention are written in place; those of other kinds
+            (sliding windows, linear attention) are transformers' own.
+        columns: The number of columns that will be needed. Each pass beyond copies the cache, as ``DynamicCache`` does.
+    """
+    cache = DynamicCache(config=config)
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    reserve(cache, columns)
+    return cache
+
+
+def reserve(cache: Cache, columns: int) -> None:
+    """Say how many columns a cache is going to hold; without effect on layers that are not written in place."""
+    for layer in cache.layers:
+        if isinstance(layer, GrowingLayer):
+            layer.columns = max(layer.columns, columns)
+
+
+def attends_to_all(cache: Cache) -> bool:
+    """Whether every layer is written in place, so that one mask of all columns is right for each of them."""
+    return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values of one layer, in one buffer each.
+
+    Attributes:
+        keys: ``(B, H, K, D / H)`` of the K columns so far, as a view of the buffer.
+        values: Likewise.
+        columns: Number of columns that a new buffer gets at least.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.columns = 0
+        self._buffers: list[_Buffer] = []
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append columns.
+
+        Args:
+            key_states: ``(B, H, k, D / H)`` keys of k new columns.
+            value_states: Likewise.
+            args: No effect.
+            kwargs: No effect.
+
+        Returns:
+            Keys and values ``(B, H, K + k, D / H)`` of all columns.
+        """
+        if not self.is_initialized:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
+            self.is_initialized = True
+        assert self.keys is not None and self.values is not None
+        held, new = (self.keys, self.values), (key_states, value_states)
+        # Whatever else changed the cache (crop, a choice of rows, another order) left other tensors behind. Their
+        # columns are copied, and the old buffer, which a backward pass may still read, is never written again.
+        usable = bool(self._buffers) and all(
+            buffer.view is view and buffer.has_room(piece)
+            for buffer, view, piece in zip(self._buffers, held, new, strict=True)
+        )
+        if not usable:
+            self._buffers = [_Buffer(view, self.columns) for view in held]
+        self.keys, self.values = (buffer.append(piece) for buffer, piece in zip(self._buffers, new, strict=True))
+        return self.keys, self.values
+
+    def reset(self) -> None:
+        """Forget all columns."""
+        super().reset()
+        self._buffers = []
+
+
+class _Buffer:
+    """Keys or values of one layer.
+
+    Args:
+        held: ``(B, H, K, D / H)`` columns to begin with.
+        columns: Number of columns that there is to be room for.
+    """
+
+    def __init__(self, held: Tensor, columns: int) -> None:
+        self.columns = columns
+        self.view = held
+        self.data: Tensor | None = None
+        # The tensors that were appended, for autograd. Each view depends on all of them directly: a chain of views
+        # would add gradients of all columns out of place once more in every pass.
+        self.pieces = [held] if held.shape[-2] else []
+
+    def has_room(self, new: Tensor) -> bool:
+        """Whether more columns can be written."""
+        return self.data is None or self.view.shape[-2] + new.shape[-2] <= self.data.shape[-2]
+
+    def append(self, new: Tensor) -> Tensor:
+        """Write columns ``(B, H, k, D / H)`` behind the others; returns a view ``(B, H, K + k, D / H)`` of all."""
+        held = self.view.shape[-2]
+        if self.data is None:
+            stop = held + new.shape[-2]
+            self.data = new.new_empty(*new.shape[:-2], max(self.columns, stop), new.shape[-1])
+            self.data[..., :held, :] = self.view.detach()
+        self.pieces.append(new)
+        self.view = cast(Tensor, _Append.apply(self, *self.pieces))  # type: ignore[no-untyped-call]
+        if not self.view.requires_grad:
+            self.pieces = [self.view]
+        return self.view
+
+
+class _Append(torch.autograd.Function):
+    """The concatenation of pieces, of which all but the last are in the buffer already."""
+
+    @staticmethod
+    def forward(ctx: Any, buffer: _Buffer, *pieces: Tensor) -> Tensor:
+        # .data, unlike detach(), has a version counter of its own: passes that saved the columns so far for their
+        # backward are not told of this write, since it leaves those columns as they were.
+        assert buffer.data is not None
+        data = buffer.data.data
+        ctx.sizes = [piece.shape[-2] for piece in pieces]
+        stop = sum(ctx.sizes)
+        data[..., stop - ctx.sizes[-1] : stop, :] = pieces[-1]
+        return data[..., :stop, :]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch.split(gradient, ctx.sizes, dim=-2)

@@ -1,0 +1,84 @@
+"""The benchmarks run, and what they compare is the same computation. No time is asserted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks import decode, train_step
+from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
+from lcot.reasoning.batch import ThoughtBatch, collate
+from tests.reasoning.support import assert_same_gradients, loss_and_gradients
+
+TINY = ["--layers=1", "--width=16", "--heads=2", "--batch=3", "--thoughts=2", "--nodes=10", "--repeats=1"]
+
+
+@pytest.fixture(scope="module")
+def batch() -> ThoughtBatch:
+    work = make_workload(parser("", 1).parse_args(TINY))
+    assert {len(row.steps) for row in work.rows} - {0}
+    return collate([work.builder.train(row, work.stage(row)) for row in work.rows], work.builder.special.pad)
+
+
+class TestTrainStep:
+    """The training step and what it is compared with."""
+
+    def test_prints_ratios(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert train_step.main([*TINY, "--definition-repeats=1", "--no-memory"]) == 0
+        printed = capsys.readouterr().out
+        assert "1 layers x 16, 50,261 tokens, 2 thoughts, batch 3 x" in printed
+        for line in ("step / plain, seconds", "definition / step, seconds"):
+            assert line in printed
+        assert "memory" not in printed
+
+    def test_memory_of_one_run(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert train_step.main([*TINY, "--memory-of=plain"]) == 0
+        assert int(capsys.readouterr().out) >= 0
+
+    def test_the_definition_is_what_the_step_computes(self, batch: ThoughtBatch) -> None:
+        model = make_workload(parser("", 1).parse_args(TINY)).model
+        loss, gradients = loss_and_gradients(model, train_step.step_loss(model, batch))
+        expected, slow = loss_and_gradients(model, train_step.definition_loss(model, batch))
+        assert loss == pytest.approx(expected, abs=1e-5)
+        norms = {name: gradient.norm().item() for name, gradient in slow.items()}
+        large = [name for name, norm in norms.items() if norm > 1e-3]
+        assert len(large) > len(norms) / 2
+        assert_same_gradients({name: gradients[name] for name in large}, {name: slow[name] for name in large})
+
+    def test_without_thoughts_all_are_the_plain_pass(self, batch: ThoughtBatch) -> None:
+        work = make_workload(parser("", 1).parse_args([*TINY, "--thoughts=0"]))
+        rows = [work.builder.train(row, work.stage(row)) for row in work.rows]
+        none = collate(rows, work.builder.special.pad)
+        losses = [loss(work.model, none).item() for loss in train_step.LOSSES.values()]
+        assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
+
+
+def test_decode_prints_its_ratio(capsys: pytest.CaptureFixture[str]) -> None:
+    assert decode.main([*TINY, "--tokens=3", "--repeats=2"]) == 0
+    printed = capsys.readouterr().out
+    assert "definition / batched, seconds a question" in printed
+    assert "3 of 3" in printed  # every repetition's text, that of the uncounted round included
+
+
+class TestCommon:
+    """Interleaving, bounds and the exit status."""
+
+    def test_repetitions_are_interleaved(self) -> None:
+        order: list[str] = []
+        seconds = interleave({name: lambda name=name: order.append(name) for name in "ab"}, 2, "cpu")  # type: ignore[misc]
+        assert "".join(order) == "ababab"
+        assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
+
+    def test_the_ratio_is_taken_within_a_repetition(self) -> None:
+        assert median_ratio([2.0, 20.0, 3.0], [1.0, 10.0, 1.0]) == 2.0
+
+    def test_peak_counts_what_was_freed(self) -> None:
+        assert peak_bytes(lambda: torch.ones(2**27).sum(), "cpu") > 2**28
+
+    @pytest.mark.parametrize(("ratio", "at_most", "holds"), [(1.0, True, True), (1.2, True, False), (1.2, False, True)])
+    def test_bounds(self, ratio: float, at_most: bool, holds: bool, capsys: pytest.CaptureFixture[str]) -> None:
+        bound = Bound("a / b", ratio, 1.1, at_most)
+        assert bound.holds == holds
+        assert report("setting", [], [bound], check=True) == (not holds)
+        assert report("setting", [], [bound], check=False) == 0
+        assert ("BROKEN" in capsys.readouterr().out) != holds
