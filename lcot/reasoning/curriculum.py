@@ -252,7 +252,8 @@ class Stepwise(Curriculum):
 
     def sample(self, stage: int, num_steps: int, draw: random.Random) -> Stage:
         """With ``mix_probability``, resolve a uniformly drawn stage instead of the current one."""
-        if draw.random() < self.mix_probability[min(stage, len(self.mix_probability) - 1)]:
+        probability = self.mix_probability[min(stage, len(self.mix_probability) - 1)]
+        if probability and draw.random() < probability:
             stage = draw.randint(0, num_steps if self.mix_support == "all" else stage)
         return self.resolve(stage, num_steps)
 
