@@ -96,8 +96,7 @@ class LastCheckpoint(Checkpoint):
         if threading.current_thread() is not threading.main_thread():
             return
         signal.signal(signal.SIGTERM, self._note)
-        handler = signal.getsignal(signal.SIGUSR1)
-        if SLURMEnvironment.detect() and callable(handler):
+        if SLURMEnvironment.detect() and callable(handler := signal.getsignal(signal.SIGUSR1)):
             self._requeue = handler
             signal.signal(signal.SIGUSR1, self._note)
 
