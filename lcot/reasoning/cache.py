@@ -1,7 +1,7 @@
 """A key-value cache that is written in place, in training as well.
 
 transformers' ``DynamicCache`` copies all keys and values for every column that is appended, and in training each copy
-is kept for the backward pass: N thoughts store the question's keys and values N + 2 times. Here all columns of a layer
+is kept for the backward pass: N thoughts store the question's keys and values N + 1 times. Here all columns of a layer
 live in one buffer, and appending writes behind the columns that are in use, which no earlier pass has seen.
 """
 

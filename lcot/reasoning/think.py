@@ -1,11 +1,11 @@
 """The multi-pass forward: each thought is the last hidden state, fed back as the next input embedding.
 
-With P the column of the first thoughts and N the largest number of thoughts in the batch, there are N + 2 passes over
-one growing key-value cache, or a single one where N = 0 (arXiv 2412.06769, section 3):
+With P the column of the first thoughts and N the largest number of thoughts in the batch, there are N + 1 passes over
+one growing key-value cache (arXiv 2412.06769, section 3):
 
     columns [0, P)          question and bot
-    column  P, … P + N - 1  one thought each; its input is the state of the column before
-    columns [P + N, L)      eot and text
+    column  P, … P + N - 2  one thought each; its input is the state of the column before
+    columns [P + N - 1, L)  the last thought, eot and text
 
 A row with fewer than N thoughts has ordinary tokens in the later one-column passes, so rows of all stages may share a
 batch.
@@ -69,13 +69,15 @@ def think(model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = Fal
         at them.
 
     Raises:
-        UserError: If the model has gradient checkpointing switched on; transformers then drops the cache silently.
+        UserError: If a cache is needed and the model, in training mode, has gradient checkpointing switched on;
+            transformers then drops the cache silently.
     """
-    refuse_dropped_cache(model)
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + batch.max_thoughts
     cache = growing_cache(model.config, length) if keep_cache or batch.max_thoughts else None
+    if cache is not None:
+        refuse_dropped_cache(model)
     forward = Passes(model, batch.attention_mask, batch.position_ids, cache)
     if not batch.max_thoughts:
         states = forward(embeddings, 0, length)[:, head - 1 :]
@@ -87,9 +89,10 @@ def think(model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = Fal
         # Rows whose thoughts are over read their own token here; torch.where keeps both gradients exact.
         is_thought = (column - head < batch.thoughts)[:, None, None]
         inputs = torch.where(is_thought, gathered[-1], token)
-        gathered.append(forward(inputs, column, column + 1))
-    if end < length:
-        gathered.append(forward(text, end, length))
+        if column + 1 < end:
+            gathered.append(forward(inputs, column, column + 1))
+        else:  # nothing waits for the last thought's state but the text, so both share a pass
+            gathered.append(forward(torch.cat([inputs, text], dim=1), column, length))
     return _thinking(batch, torch.cat(gathered, dim=1), cache)
 
 
@@ -230,7 +233,7 @@ def refuse_dropped_cache(model: PreTrainedModel) -> None:
         raise UserError(
             "gradient checkpointing is switched on in the backbone",
             why="transformers then discards the key-value cache without an error, and every thought would see nothing",
-            fix="call model.gradient_checkpointing_disable()",
+            fix="switch it off; without thoughts, as in CoT and No-CoT, it may stay on",
         )
 
 

@@ -35,10 +35,10 @@ class TestTrainStep:
         assert train_step.main([*TINY, "--memory-of=plain"]) == 0
         assert int(capsys.readouterr().out) >= 0
 
-    def test_the_definition_is_what_the_step_computes(self, batch: ThoughtBatch) -> None:
+    def test_recomputing_gives_what_the_step_gives(self, batch: ThoughtBatch) -> None:
         model = make_workload(parser("", 1).parse_args(TINY)).model
         loss, gradients = loss_and_gradients(model, train_step.step_loss(model, batch))
-        expected, slow = loss_and_gradients(model, train_step.definition_loss(model, batch))
+        expected, slow = loss_and_gradients(model, train_step.recomputed_loss(model, batch))
         assert loss == pytest.approx(expected, abs=1e-5)
         norms = {name: gradient.norm().item() for name, gradient in slow.items()}
         large = [name for name, norm in norms.items() if norm > 1e-3]
