@@ -80,6 +80,11 @@ class ReasoningModule(L.LightningModule):
         self._first_tokens = self._tokens = 0.0
         self.configure_metrics()
 
+    @property
+    def free_thoughts(self) -> int:
+        """Thoughts that inference may add to those of the curriculum."""
+        return 0
+
     # -- what a method defines ------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -110,7 +115,7 @@ class ReasoningModule(L.LightningModule):
             self.model = self.backbone.build(self.tokenizer, self.special, data.keyed_by())
             limit = context_length(self.model)
             if limit is not None:
-                data.check_context(limit, self.max_new_tokens)
+                data.check_context(limit, self.free_thoughts + self.max_new_tokens)
 
     def configure_metrics(self) -> None:
         """Metrics of validation and test; kept in float64 and long sums."""

@@ -80,6 +80,11 @@ class Coconut(ReasoningModule):
             nn.init.zeros_(self.halt.weight)
             nn.init.zeros_(self.halt.bias)
 
+    @property
+    def free_thoughts(self) -> int:
+        """With a classifier, as many as it is allowed."""
+        return self.halting.max_thoughts if self.halting is not None else 0
+
     def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
         """Cross-entropy summed over supervised tokens; with a classifier, its weighted loss is added.
 
