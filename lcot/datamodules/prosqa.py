@@ -79,6 +79,7 @@ class ProsQA(ReasoningDataModule):
         nodes: Fewest and most nodes of a generated graph.
         hops: Shortest and longest chain of a generated problem.
         symbols: Number of names in play.
+        parents: Mean number of parents that are drawn for a node; fewer make graphs sparser and chains longer.
         train_size: Generated training graphs.
         val_size: Generated validation graphs; no graph is in two splits, not even renamed.
         test_size: Generated test graphs, also those that ``predict`` answers.
@@ -108,6 +109,7 @@ class ProsQA(ReasoningDataModule):
         nodes: tuple[int, int] = (28, 28),
         hops: tuple[int, int] = (3, 6),
         symbols: int = 55,
+        parents: float = 1.5,
         train_size: int = 17886,
         val_size: int = 300,
         test_size: int = 500,
@@ -129,7 +131,7 @@ class ProsQA(ReasoningDataModule):
         super().__init__(
             tokenizer, batch_size, eval_batch_size, num_workers, max_length, too_long, group_by_length, text, seed
         )
-        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols)
+        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents)
         self.sizes = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
         for name, size in self.sizes.items():
             if size < 1:

@@ -292,5 +292,5 @@ def test_a_split_that_no_graph_belongs_to_is_named() -> None:
     spec = GraphSpec(nodes=(4, 4), hops=(1, 1))
     splits: tuple[GraphSplit, ...] = ("train", "val", "test")
     empty = [split for split in splits if split != split_of(draw_problem(spec, random.Random(0)))]
-    with pytest.raises(UserError, match=f"no graph of the {empty[0]} split"):
+    with pytest.raises(UserError, match=f"no further graph of the {empty[0]} split"):
         generate(spec, 0, empty[0], 1)
