@@ -1,8 +1,9 @@
-# make prosqa   trains, tests and predicts the default model (about 15 minutes on two CPU cores)
+# make prosqa   trains, tests and predicts the default model
 # make test     lint, types and tests
-# Both set up everything that they need in .venv by themselves.
+# Both set up all that they need in .venv, once. Another Python: make PYTHON=python3.12 …
 
-PYTHON ?= python3
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) -c \
+	'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 BIN := .venv/bin
 
 .PHONY: prosqa test clean
@@ -16,12 +17,12 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("lcot needs Python 3.11 or newer: make PYTHON=python3.11" * (sys.version_info < (3, 11)))'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet torch==2.13.0
+	@test -n "$(PYTHON)" || { echo "lcot needs Python 3.11 or newer, and found none: make PYTHON=/path/to/python"; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
