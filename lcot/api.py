@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import json
 import pickle
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
 from lcot.metrics import extract_answer
 from lcot.modules.backbone import Backbone, context_length, rebuild
 from lcot.modules.coconut import Coconut, Halting
+from lcot.modules.description import FORMAT, check_format
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
+from lcot.reasoning.decode import Sampling
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
@@ -94,7 +98,7 @@ class Solver:
         order = sorted(range(len(questions)), key=lambda place: len(questions[place]))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            for place, solution in zip(places, self._solve([questions[p] for p in places]), strict=True):
+            for place, solution in zip(places, self._solve([questions[p] for p in places], places), strict=True):
                 solutions[place] = solution
         return [solutions[place] for place in range(len(questions))]
 
@@ -102,10 +106,11 @@ class Solver:
         """Write a Hugging Face folder: weights as safetensors, config, tokenizer, and ``lcot.json`` with the thoughts.
 
         ``AutoModelForCausalLM`` and ``AutoTokenizer`` load it, :func:`load` does too, and it can be the ``path`` of a
-        backbone. A halting classifier is not part of a language model and is refused.
+        backbone. A halting classifier is not part of a language model and is refused; so is a tokenizer that
+        ``AutoTokenizer`` would not load as it is, such as that of the data's words beside a Qwen 2 model.
 
         Raises:
-            UserError: If the module has a classifier.
+            UserError: If the module has a classifier, or ``AutoTokenizer`` would read texts in another way.
         """
         if self.module.halt is not None:
             raise UserError(
@@ -115,25 +120,23 @@ class Solver:
             )
         folder = Path(folder)
         assert self.module.model is not None
+        _check_auto_tokenizer(self.module.model, self.tokenizer)
         self.module.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         described = {
-            "format": 1,
+            "format": FORMAT,
             "kind": self.kind,
             "markers": self.markers,
             "thoughts": self.thoughts,
-            "text": {
-                "after_question": self.module.text.after_question,
-                "after_step": self.module.text.after_step,
-                "before_answer": self.module.text.before_answer,
-            },
+            "text": asdict(self.module.text),
             "max_new_tokens": self.module.max_new_tokens,
+            "sampling": asdict(self.module.sampling),
         }
         (folder / "lcot.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         return folder
 
-    def _solve(self, questions: Sequence[str]) -> list[Solution]:
-        examples = [ReasoningExample(question, (), "", str(place)) for place, question in enumerate(questions)]
+    def _solve(self, questions: Sequence[str], places: Sequence[int]) -> list[Solution]:
+        examples = [ReasoningExample(text, (), "", str(place)) for text, place in zip(questions, places, strict=True)]
         layouts = [self.builder.prompt(pieces, self.thoughts) for pieces in self.builder.encode(examples)]
         self._check_lengths(questions, layouts)
         batch = collate(layouts, self.special.pad).to(self.module.device)
@@ -154,7 +157,7 @@ class Solver:
         assert self.module.model is not None
         limit = context_length(self.module.model)
         for question, layout in zip(questions, layouts, strict=True):
-            needed = layout.prompt + self.module.max_new_tokens
+            needed = layout.prompt + self.module.free_thoughts + self.module.max_new_tokens
             if limit is not None and needed > limit:
                 raise UserError(
                     f"a question needs {needed} positions, and the model has {limit}",
@@ -189,9 +192,18 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
             where=str(run / "tokenizer"),
             fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
         )
-    tokenizer = AutoTokenizer.from_pretrained(run / "tokenizer")
-    halting = Halting(**entry["halting"]) if entry.get("halting") else None
-    module = Coconut(Backbone(config={}), max_new_tokens=entry["max_new_tokens"], halting=halting)
+    if entry["module"] != Coconut.__name__:
+        raise CheckpointError(
+            f"the checkpoint {str(file)!r} holds a {entry['module']}, and load() knows {Coconut.__name__} only",
+            fix="use the commands with the run's own config.yaml",
+        )
+    tokenizer = load_tokenizer(run / "tokenizer")
+    module = Coconut(
+        Backbone(config=json.loads(entry["backbone"]), dtype=entry["dtype"], attention=entry["attention"]),
+        max_new_tokens=entry["max_new_tokens"],
+        sampling=Sampling(**entry.get("sampling", {})),
+        halting=Halting(**entry["halting"]) if entry.get("halting") else None,
+    )
     module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**entry["text"]))
     module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
     module.configure_model()
@@ -221,11 +233,29 @@ def pick_checkpoint(run: Path, name: str | None = None) -> Path:
                 "checkpoint", name, [file.name for file in folder.glob("*.ckpt")], where=str(folder)
             )
         return chosen
-    best = sorted(folder.glob("best-stage*.ckpt"), key=lambda file: (_stage_of(file), file.stat().st_mtime))
+    best = sorted(folder.glob("best-stage*.ckpt"))
     last = folder / "last.ckpt"
     if not best and not last.is_file():
         raise UserError(f"the run at {str(run)!r} has no checkpoint yet", fix="let it finish its first epoch")
-    return best[-1] if best else last
+    if not best:
+        return last
+    stage = max(map(_stage_of, best))
+    best = [file for file in best if _stage_of(file) == stage]
+    # Of equal ones the first, as in training.
+    return max(best, key=best_score) if len(best) > 1 else best[0]
+
+
+def best_score(file: Path) -> float:
+    """What validation gave a checkpoint that was kept as one of the best; larger is better, whatever the metric.
+
+    Raises:
+        CheckpointError: If it cannot be read, or was not kept as one of the best.
+    """
+    states = read_checkpoint(file)["callbacks"]
+    state = next((state for name, state in states.items() if name.startswith("BestCheckpoint")), None)
+    if state is None or state["current_score"] is None:
+        raise CheckpointError(f"the checkpoint {str(file)!r} has no score", fix="name the one to load")
+    return float(state["current_score"]) * (-1 if state.get("mode") == "min" else 1)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -248,17 +278,45 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         ) from err
     if not isinstance(saved, dict) or "lcot" not in saved:
         raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")
+    check_format(saved["lcot"], where=str(file))
     return saved
 
 
 def _load_exported(folder: Path, device: str) -> Solver:
     described = json.loads((folder / "lcot.json").read_text(encoding="utf-8"))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    module = Coconut(Backbone(path=str(folder)), max_new_tokens=described["max_new_tokens"])
+    check_format(described, where=str(folder / "lcot.json"))
+    tokenizer = load_tokenizer(folder)
+    sampling = Sampling(**described.get("sampling", {}))
+    module = Coconut(Backbone(path=str(folder)), max_new_tokens=described["max_new_tokens"], sampling=sampling)
     module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**described["text"]))
     assert module.special is not None
     module.model = module.backbone.build(tokenizer, module.special, seed=0)
     return Solver(module.to(device), described["kind"], described["thoughts"], described["markers"])
+
+
+def _check_auto_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make sure that ``AutoTokenizer`` finds this tokenizer beside this model.
+
+    For some types of model it puts that type's own way of splitting words over the saved one, whatever class the
+    files declare.
+
+    Raises:
+        UserError: If it would.
+    """
+    spread = range(0, len(tokenizer), max(1, len(tokenizer) // 1000))
+    texts = ["Tom is a cat.\nIs Tom a cat or a dog? 12 + 3 = 15\n### a dog", str(tokenizer.decode(list(spread)))]
+    with tempfile.TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if any(found(text)["input_ids"] != tokenizer(text)["input_ids"] for text in texts):
+        kind = model.config.model_type
+        raise UserError(
+            f"AutoTokenizer would read texts in another way beside a {kind} model",
+            why=f"for this type it takes {type(found).__name__}, whatever the folder says, and every answer would be"
+            " noise",
+            fix="keep the run, which lcot.load reads, or train a llama or qwen3 model",
+        )
 
 
 def _stage_of(file: Path) -> int:

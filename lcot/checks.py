@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import typing
 from typing import Any
 
+from lcot.callbacks.checkpoints import METRICS
 from lcot.errors import UserError
 from lcot.settings import Settings
+
+_Moot = tuple[bool, str, tuple[str, ...], str]
+"""Whether it applies, the section, names in it, and why they do nothing."""
 
 
 def refuse_null(settings: Any) -> None:
@@ -23,7 +28,7 @@ def refuse_null(settings: Any) -> None:
         ("curriculum.schedule", settings.curriculum.schedule),
     ):
         package, _, name = chosen.class_path.rpartition(".")
-        made = getattr(__import__(package, fromlist=[name]), name)
+        made = getattr(importlib.import_module(package), name)
         hints = typing.get_type_hints(made.__init__)
         for key, value in chosen.init_args.items():
             hint = hints.get(key, Any)
@@ -72,9 +77,81 @@ def check_monitor(monitor: str) -> None:
     Raises:
         UserError: If it is one.
     """
-    known = [f"val/{name}" for name in ("accuracy", "loss", "tokens", "thoughts", "seconds")]
-    if monitor.startswith("val/") and monitor not in known:
-        raise UserError.unknown("metric", monitor, known, where="best_checkpoint.monitor")
+    if monitor not in METRICS:
+        raise UserError.unknown("metric", monitor, METRICS, where="best_checkpoint.monitor")
+
+
+def ignored_settings(settings: Settings, config: Any) -> list[str]:
+    """What was given on the command line and does nothing there, one line each.
+
+    Only the command line counts. Configs are laid over one another, and a run's ``config.yaml`` names every setting: a
+    method's overlay makes some of the data set's settings moot, and nobody wants to hear of that.
+
+    Args:
+        settings: What the user set.
+        config: The parsed settings of the command.
+    """
+    data, schedule, model = config.data.init_args, config.curriculum.schedule.init_args, config.model.init_args
+    moot = [
+        *_moot_model(model),
+        *_moot_data(data, settings.command),
+        (schedule.get("kind") == "none", "curriculum.schedule", ("markers",), "there are no thoughts (kind 'none')"),
+        (_never(schedule.get("mix_probability", 0.0)), "curriculum.schedule", ("mix_support",), "mix_probability is 0"),
+        (settings.command == "fit", "curriculum", ("eval_stage",), "fit validates in the stage that it trains"),
+        (settings.command != "fit", "trainer", ("logger",), f"{settings.command} adds nothing to a run's curves"),
+    ]
+    given = {setting.key: setting.place for setting in settings.found if setting.place.startswith("--")}
+    lines = [
+        f"{given[f'{section}.{name}']} has no effect: {why}"
+        for applies, section, names, why in moot
+        for name in names
+        if applies and f"{section}.{name}" in given
+    ]
+    epochs, planned = schedule.get("epochs_per_stage"), config.trainer.max_epochs
+    place = given.get("curriculum.schedule.epochs_per_stage")
+    if place and settings.command == "fit" and isinstance(epochs, list) and planned != sum(epochs):
+        why = f"the last stage goes on to trainer.max_epochs, {planned}, and the sum is {sum(epochs)}"
+        lines.append(f"the last number of {place} has no effect: {why}")
+    return lines
+
+
+def _moot_model(model: Any) -> list[_Moot]:
+    scheduler = model.get("lr_scheduler")
+    options = scheduler.get("init_args", {}) if scheduler is not None else {}
+    fresh = model.backbone.get("config") is not None
+    sampling = model.get("sampling")
+    greedy = sampling is None or sampling.temperature == 0
+    return [
+        (greedy, "model.sampling", ("top_k", "top_p", "seed"), "decoding is greedy (temperature 0)"),
+        (fresh, "model.backbone", ("new_tokens",), "all rows of a model from scratch are new"),
+        (
+            options.get("decay") == 0,
+            "model.lr_scheduler",
+            ("floor", "shape"),
+            "the rate never falls (decay 0)",
+        ),
+    ]
+
+
+def _moot_data(data: Any, command: str | None) -> list[_Moot]:
+    files = {split: data.get(f"{split}_path") is not None for split in ("train", "val", "test")}
+    used = {"fit": ("train", "val"), "validate": ("val",)}.get(str(command), ("test",))
+    read = all(files[split] for split in used)
+    return [
+        (data.get("max_length") is None, "data", ("too_long",), "data.max_length is not set"),
+        *((files[split], "data", (f"{split}_size",), f"data.{split}_path is read whole") for split in files),
+        (read, "data", ("nodes", "hops", "symbols", "parents"), "all examples are read from files"),
+        (
+            files["train"] and data.get("redraw") == "all",
+            "data",
+            ("redraw",),
+            "data.train_path names its nodes itself, so it does no more than 'order'",
+        ),
+    ]
+
+
+def _never(probability: float | list[float]) -> bool:
+    return not any(probability) if isinstance(probability, list) else not probability
 
 
 def trainer_error(err: Exception, settings: Settings) -> UserError:

@@ -68,13 +68,17 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as err:
         if err.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
             raise
-        full = err.errno in (errno.ENOSPC, errno.EDQUOT)
+        # A full or read-only disk refuses writing only; missing rights may be those to read.
+        denied = err.errno in (errno.EACCES, errno.EPERM)
+        done, fix = ("read or written", "allow that") if denied else ("written", "allow writing there")
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "make room"
         refuse(
             UserError(
-                f"a file could not be written: {err.strerror}",
+                f"a file could not be {done}: {err.strerror}",
                 where=str(err.filename) if err.filename else "the run's folder, or the folder for temporary files",
                 why="what was saved before is untouched",
-                fix=f"{'make room' if full else 'allow writing there'}, then continue with --resume=true",
+                fix=f"{fix}, then continue with --resume=true",
             ),
             settings,
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
+import shlex
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -19,9 +20,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
 from lcot.api import pick_checkpoint, read_checkpoint
-from lcot.checks import check_monitor, check_trainer, refusal_in, refuse_null, trainer_error
+from lcot.checks import check_monitor, check_trainer, ignored_settings, refusal_in, refuse_null, trainer_error
 from lcot.cli import refuse
-from lcot.errors import UserError
+from lcot.console import quiet_the_console
+from lcot.errors import IgnoredSettingWarning, UserError
 from lcot.explain import explain
 from lcot.modules.base import ReasoningModule
 from lcot.reasoning.curriculum import find_clock
@@ -46,7 +48,7 @@ def run(args: Sequence[str] | None, settings: Settings) -> bool:
     Raises:
         UserError: If it cannot be done as it was set.
     """
-    _quiet_the_console()
+    quiet_the_console()
     Parser.settings = settings
     described = {command: _described(command) for command in ReasoningCLI.subcommands()}
     try:
@@ -165,6 +167,9 @@ class ReasoningCLI(LightningCLI):
             if refusal is None:
                 raise
             raise refusal from err
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            for line in ignored_settings(Parser.settings, self.config[self.subcommand]):
+                warnings.warn(line, IgnoredSettingWarning, stacklevel=2)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Add the callback that writes the run's files and, unless the user chose another one, the progress bar."""
@@ -172,7 +177,10 @@ class ReasoningCLI(LightningCLI):
         chosen = [callback for callback in config.callbacks or [] if isinstance(callback, ProgressBar)]
         if config.enable_progress_bar is not False and not chosen:
             config.callbacks = [*(config.callbacks or []), callbacks.ReasoningProgressBar()]
-        config.callbacks = [RunFiles(self.folder, self.settings), *(config.callbacks or [])]
+        config.callbacks = [
+            RunFiles(self.folder, self.settings, shlex.join(["lcot", *Parser.settings.words])),
+            *(config.callbacks or []),
+        ]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as err:
@@ -181,8 +189,8 @@ class ReasoningCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         dry = bool(self.config[subcommand].trainer.fast_dev_run) or getattr(rank_zero_only, "rank", 0) != 0
         if subcommand != "fit":
-            self._check_curriculum()
-        with self.folder.claimed(write=not dry):
+            self._check_method()
+        with self.folder.claimed(write=not dry, alone=subcommand == "fit"):
             super()._run_subcommand(subcommand)
             if subcommand != "fit":
                 self.folder.keep()
@@ -221,17 +229,19 @@ class ReasoningCLI(LightningCLI):
         if saved.is_dir() and data.get("tokenizer") == "words":
             # Words are numbered by the training data; the run's own numbering is the one that its weights know.
             data.tokenizer = str(saved)
+        # A point at step 0 has no place in the curves of the run.
+        settings.trainer.logger = False
         if self.subcommand == "predict":
-            settings.trainer.logger = False
             settings.return_predictions = False
         if settings.predictions.path is None:
             settings.predictions.path = str(self.folder.path / "predictions.jsonl")
 
-    def _check_curriculum(self) -> None:
-        """A checkpoint of another method would think in a way that it never learned, without a word.
+    def _check_method(self) -> None:
+        """A checkpoint of another method would think or read in a way that it never learned, without a word.
 
         Raises:
-            UserError: If the config's curriculum does not do at the checkpoint's stage what training did.
+            UserError: If the config's curriculum does not do at the checkpoint's stage what training did, or joins
+                texts in another way.
         """
         clock = find_clock(getattr(self.trainer, "callbacks", []))
         assert clock is not None
@@ -241,12 +251,24 @@ class ReasoningCLI(LightningCLI):
         planned = _thoughts(schedule.thoughts_at_inference(stage), schedule.kind, schedule.markers)
         if isinstance(clock, callbacks.CurriculumCallback) and clock.eval_stage is not None:
             trained, planned = saved["kind"], schedule.kind  # another number of thoughts is what was asked for
+        own = f"use the run's own config: -c {Path(self.settings['ckpt_path']).parent.parent / 'config.yaml'}"
         if trained != planned:
             raise UserError(
                 f"the checkpoint was trained with {trained}, and the config's curriculum gives {planned}",
                 where="curriculum.schedule",
                 why="the model would think in a way that it never learned",
-                fix=f"use the run's own config: -c {Path(self.settings['ckpt_path']).parent.parent / 'config.yaml'}",
+                fix=own,
+            )
+        text = asdict(self.datamodule.text)
+        changed = [
+            f"{name} {then!r} then, {text[name]!r} now" for name, then in saved["text"].items() if text[name] != then
+        ]
+        if changed:
+            raise UserError(
+                f"the checkpoint was trained on texts that were joined otherwise: {'; '.join(changed)}",
+                where="data.text",
+                why="the model would read and write what it never learned, and no answer would be found",
+                fix=own,
             )
 
 
@@ -289,32 +311,3 @@ def _name_from(configs: Any) -> str:
     if not stems:
         raise UserError("the run has no name", where="--name", fix="give --name, or a config with -c")
     return "-".join(stems)
-
-
-def _quiet_the_console() -> None:
-    """Show our own messages, and drop what Lightning says on every start whatever the user does."""
-    _log.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Console) for handler in _log.handlers):
-        _log.addHandler(_Console())
-    dropped = ("litlogger", "`weights_only` was not set", "TPU available: False")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
-    for message in (
-        ".*LeafSpec.*is deprecated",
-        ".*does not have many workers",
-        ".*smaller than the logging interval",
-        ".*exists and is not empty",  # a run's folder is, when it is continued
-        ".*custom batch sampler .* for prediction",  # ours returns every row
-        ".*It is recommended to use `self.log.*sync_dist=True",  # what is logged is reduced already
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
-class _Console(logging.StreamHandler[Any]):
-    """Writes to what ``sys.stderr`` is at that moment; of several processes, only one tells how things go."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if getattr(rank_zero_only, "rank", 0) != 0 and record.levelno < logging.WARNING:
-            return
-        self.stream = sys.stderr
-        super().emit(record)

@@ -10,11 +10,13 @@ runs/<name>/validate.json, test.json
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from lightning.pytorch.callbacks import Callback
 from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import UserError
+from lcot.protocol import protocol
 
 # What decides the weights of a run; everything else may differ when it is continued.
 _DECISIVE = (
@@ -35,6 +38,7 @@ _DECISIVE = (
     "trainer.accumulate_grad_batches",
     "trainer.gradient_clip_val",
     "trainer.gradient_clip_algorithm",
+    "trainer.limit_train_batches",
 )
 _HARMLESS = ("num_workers", "eval_batch_size", "test_path", "test_size", "eval_stage", "max_new_tokens", "sampling")
 
@@ -106,26 +110,33 @@ class RunFolder:
         return self.last
 
     @contextmanager
-    def claimed(self, write: bool) -> Iterator[None]:
+    def claimed(self, write: bool, alone: bool = False) -> Iterator[None]:
         """Hold the folder while a command runs, and leave it as it was if the command fails before :meth:`keep`.
 
         Args:
             write: Whether this process writes there at all.
+            alone: Whether no other process may claim it so at the same time: two trainings would mix their files.
 
         Raises:
-            UserError: If nothing can be written.
+            UserError: If nothing can be written, or another process trains here.
         """
         if not write:
             yield
             return
-        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        old = set(self._events())
-        try:
+        new = [folder for folder in (self.checkpoints, self.path, *self.path.parents) if not folder.exists()]
+        with ExitStack() as last:
+            # Behind the lock, whose file must be gone first.
+            last.callback(self._remove_empty, new)
             self._probe()
-            yield
-        finally:
-            if not self._kept:
-                self._undo(new, old)
+            if alone:
+                last.enter_context(self._locked())
+            old = set(self._written(alone))
+            try:
+                yield
+            finally:
+                if not self._kept:
+                    for file in set(self._written(alone)) - old:
+                        file.unlink(missing_ok=True)
 
     def keep(self) -> None:
         """From now on this run has something that must not be undone."""
@@ -145,18 +156,38 @@ class RunFolder:
                 fix="choose a folder with write access and free space",
             ) from err
 
-    def _undo(self, new: list[Path], old: set[Path]) -> None:
-        """Remove what this process made, and nothing of another one that works on the same run."""
-        if self.path in new:
-            shutil.rmtree(self.path, ignore_errors=True)
-        for events in set(self._events()) - old:
-            events.unlink(missing_ok=True)
-        for folder in new:
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Be the only one. The system forgets the lock with its process, so a killed run is in nobody's way."""
+        name = self.path / ".lock"
+        with name.open("ab") as file:
+            try:
+                # Not flock(): data-loader workers would inherit it, and they outlive a killed run by seconds.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                if err.errno in (errno.EACCES, errno.EAGAIN):
+                    raise UserError(
+                        f"another process trains in {str(self.path)!r}",
+                        where="--name",
+                        why="two trainings would mix their files",
+                        fix="wait for it, stop it, or give another --name",
+                    ) from err
+                # A file system without locks: go on without one.
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)
+
+    def _written(self, alone: bool) -> Iterator[Path]:
+        """What this process writes before :meth:`keep`, and nothing of another command on the same run."""
+        yield from self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*")
+        if alone:  # the logger's, without a name of its own
+            yield from self.path.glob("hparams.yaml")
+
+    def _remove_empty(self, folders: list[Path]) -> None:
+        for folder in folders:
             with suppress(OSError):  # not empty: another command has begun a run there
                 folder.rmdir()
-
-    def _events(self) -> Iterator[Path]:
-        return self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*")
 
     def save_config(self, settings: Mapping[str, Any]) -> None:
         """Write ``config.yaml`` for a start, ``config.resumeN.yaml`` to go on; never with a checkpoint's path."""
@@ -194,11 +225,13 @@ class RunFiles(Callback):
     Args:
         folder: The run's folder.
         settings: The parsed settings.
+        command: The command line.
     """
 
-    def __init__(self, folder: RunFolder, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: RunFolder, settings: Mapping[str, Any], command: str | None = None) -> None:
         self.folder = folder
         self.settings = settings
+        self.command = command
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
@@ -219,8 +252,13 @@ class RunFiles(Callback):
     def _save_metrics(self, trainer: L.Trainer, function: str) -> None:
         if trainer.state.fn != function or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        split = {"validate": "val", "test": "test"}[function]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         report = {
-            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "metrics": metrics,
+            "split": {"name": split, "examples": int(metrics[f"{split}/examples"])},
+            "protocol": protocol(data.text.before_answer, self.command),
             "checkpoint": self.settings.get("ckpt_path"),
             "data": self.settings.get("data"),
             "seed": self.settings.get("seed_everything"),

@@ -48,11 +48,13 @@ class Settings:
     Args:
         found: The settings.
         command: The subcommand; ``None`` if there was none.
+        words: The command line.
     """
 
-    def __init__(self, found: Sequence[Setting] = (), command: str | None = None) -> None:
+    def __init__(self, found: Sequence[Setting] = (), command: str | None = None, words: Sequence[str] = ()) -> None:
         self.found = list(found)
         self.command = command
+        self.words = list(words)
 
     def find(self, name: str) -> Setting | None:
         """The setting of this name that counts.
@@ -126,7 +128,7 @@ def read_settings(args: Sequence[str]) -> Settings:
             place = f"{name}={value}" if equals or value else name
             found.append(Setting(key, value, place))
             found += _inline(key, value, place)
-    return Settings(found, command)
+    return Settings(found, command, args)
 
 
 def _inline(key: str, value: str, place: str) -> list[Setting]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lcot as package
 from lcot.api import Solver
+from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import CheckpointError, UserError
+from lcot.modules import Backbone, Coconut
+from lcot.reasoning.decode import Sampling
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.tokens import add_thought_tokens
+from tests.models import ARCHITECTURES
 from tests.tiny import lcot, write_config
 
 LONG = "Tom impus. Max hilpus. impus hilpus. hilpus or impus? Max"
@@ -63,6 +71,41 @@ def test_an_exported_model_answers_the_same(solver: Solver, tmp_path: Path, rows
     assert (again.kind, again.thoughts, again.markers) == (solver.kind, solver.thoughts, solver.markers)
 
 
+def untrained(architecture: str) -> Solver:
+    """A model of some type with words as tokens, as a run has it before its first step."""
+    tokenizer = build_word_tokenizer([LONG])
+    module = Coconut(Backbone(config={"model_type": architecture, **ARCHITECTURES[architecture]}), max_new_tokens=5)
+    module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat())
+    assert module.special is not None
+    module.model = module.backbone.build(tokenizer, module.special, seed=1)
+    return Solver(module, "continuous", 2)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen3"])
+def test_what_is_exported_is_read_alike_by_everyone(architecture: str, tmp_path: Path) -> None:
+    solver = untrained(architecture)
+    folder = solver.save_pretrained(tmp_path / "model")
+    text = LONG + "\n### hilpus, <|start-latent|> and words that it never saw"
+    assert AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == solver.tokenizer(text)["input_ids"]
+    assert package.load(folder).solve([LONG]) == solver.solve([LONG])
+
+
+def test_what_others_would_read_in_another_way_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="AutoTokenizer would read texts in another way beside a qwen2 model"):
+        untrained("qwen2").save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_older_export_beside_qwen2_is_read_with_its_own_words(tmp_path: Path) -> None:
+    solver = untrained("llama")
+    folder = solver.save_pretrained(tmp_path / "model")
+    qwen2 = untrained("qwen2")
+    assert qwen2.module.model is not None
+    qwen2.module.model.save_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder)(LONG)["input_ids"] != solver.tokenizer(LONG)["input_ids"]
+    assert package.load(folder).solve([LONG]) == qwen2.solve([LONG])
+
+
 def test_an_exported_model_is_one_of_hugging_face(solver: Solver, tmp_path: Path) -> None:
     folder = solver.save_pretrained(tmp_path / "model")
     assert (folder / "model.safetensors").is_file()
@@ -94,6 +137,14 @@ def test_a_run_with_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     solutions = solver.solve([row["question"] for row in rows])
     assert [(s.text, s.thoughts) for s in solutions] == [(row["output"], row["thoughts"]) for row in rows]
     assert all(solution.thoughts <= 3 for solution in solutions)
+    # An answer takes 3 of the 128 positions, and thoughts that the classifier may add take 3 more.
+    asked = [LONG + " Max" * number for number in range(128)]
+    encoded = solver.builder.encode([ReasoningExample(question, (), "", "") for question in asked])
+    lengths = [solver.builder.prompt(pieces, solver.thoughts).prompt for pieces in encoded]
+    longest = max(place for place, length in enumerate(lengths) if length + 3 + 3 <= 128)
+    assert len(solver.solve([asked[longest]])) == 1
+    with pytest.raises(UserError, match="a question needs 129 positions, and the model has 128"):
+        solver.solve([asked[longest + 1]])
     with pytest.raises(UserError, match="classifier"):
         solver.save_pretrained(tmp_path / "model")
     assert not (tmp_path / "model").exists()
@@ -127,6 +178,12 @@ def test_a_question_that_is_too_long_is_refused(solver: Solver) -> None:
         solver.solve([LONG * 12])
 
 
+def test_a_question_that_holds_a_thought_token_is_refused(solver: Solver) -> None:
+    with pytest.raises(UserError, match=r"example '1' holds the text '<\|pause\|>'") as caught:
+        solver.solve([LONG, "Is Tom <|pause|> a hilpus?"])
+    assert caught.value.where == "question: Is Tom <|pause|> a hilpus?…"
+
+
 def test_a_run_that_is_not_there(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run at"):
         package.load(trained.parent / "tinny")
@@ -134,6 +191,41 @@ def test_a_run_that_is_not_there(trained: Path, tmp_path: Path) -> None:
         package.load(trained, checkpoint="best.ckpt")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         package.load(trained / "checkpoints" / "gone.ckpt")
+
+
+def rewritten(trained: Path, folder: Path, **changes: object) -> Path:
+    """A copy of the run whose last checkpoint says something else of itself."""
+    run = Path(shutil.copytree(trained, folder / "run"))
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    saved["lcot"].update(changes)
+    torch.save(saved, run / "checkpoints" / "last.ckpt")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"format": 2}, "written by a newer lcot"), ({"module": "SoftCoT"}, "holds a SoftCoT, and load")],
+)
+def test_what_this_version_cannot_load(trained: Path, tmp_path: Path, change: dict[str, object], says: str) -> None:
+    run = rewritten(trained, tmp_path, **change)
+    with pytest.raises(CheckpointError, match=says):
+        package.load(run, checkpoint="last.ckpt")
+
+
+def test_an_export_of_a_newer_version(solver: Solver, tmp_path: Path) -> None:
+    folder = solver.save_pretrained(tmp_path / "model")
+    described = json.loads((folder / "lcot.json").read_text())
+    (folder / "lcot.json").write_text(json.dumps({**described, "format": 2}))
+    with pytest.raises(CheckpointError, match="written by a newer lcot"):
+        package.load(folder)
+
+
+def test_sampling_is_that_of_the_run(trained: Path, tmp_path: Path) -> None:
+    sampling = {"temperature": 0.7, "top_k": 3, "top_p": 0.9, "seed": 4}
+    loaded = package.load(rewritten(trained, tmp_path, sampling=sampling), checkpoint="last.ckpt")
+    assert asdict(loaded.module.sampling) == sampling
+    assert asdict(package.load(loaded.save_pretrained(tmp_path / "model")).module.sampling) == sampling
+    assert package.load(trained).module.sampling == Sampling()
 
 
 def test_a_checkpoint_without_its_tokenizer(trained: Path, tmp_path: Path) -> None:

@@ -159,6 +159,10 @@ VALUES = [
             ("--trainer.strategy=dpp",)),
     Mistake("metric that nobody logs", ("unknown metric 'val/acuracy'", "--best_checkpoint.monitor", "'val/accuracy'"),
             ("--best_checkpoint.monitor=val/acuracy",)),
+    Mistake("metric without its group", ("unknown metric 'acc'", "--best_checkpoint.monitor=acc", "val/accuracy"),
+            ("--best_checkpoint.monitor=acc",)),
+    Mistake("worst kept as the best", ("mode is 'max'", "--best_checkpoint.mode=max", "'min'"),
+            ("--best_checkpoint.monitor=val/loss", "--best_checkpoint.mode=max")),
     Mistake("name that leaves the folder", ("the run's name is '../x'", "--runs_dir"), ("--name=../x",)),
 ]  # fmt: skip
 
@@ -171,11 +175,16 @@ def records(*changes: dict[str, Any]) -> Callable[[Path], object]:
     return lambda folder: write_records(folder / "train.json", *made)
 
 
-def no_end_token(folder: Path) -> None:
-    """A tokenizer that cannot say where a text ends."""
-    made = Tokenizer(models.WordLevel({"Tom": 0, "cat": 1, "?": 2}, unk_token="?"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(folder / "words")  # type: ignore[no-untyped-call]
+def tokenizer_of(**special: str) -> Callable[[Path], object]:
+    """A tokenizer of three words in ``words``; without an ``eos_token`` it cannot say where a text ends."""
+
+    def prepare(folder: Path) -> None:
+        made = Tokenizer(models.WordLevel({"Tom": 0, "cat": 1, "?": 2}, unk_token="?"))
+        made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, **special)  # type: ignore[no-untyped-call]
+        tokenizer.save_pretrained(folder / "words")
+
+    return prepare
 
 
 DATA = [
@@ -202,10 +211,13 @@ DATA = [
     Mistake("no room for an answer", ("with 400 new tokens takes", "lower model.max_new_tokens"),
             ("--model.max_new_tokens=400",)),
     Mistake("tokenizer without an end", ("has no end-of-text token", "eos_token"), ("--data.tokenizer=./words",),
-            prepare=no_end_token),
+            prepare=tokenizer_of()),
     Mistake("no such tokenizer", ("there is no folder './gpt2'",), ("--data.tokenizer=./gpt2",)),
-    Mistake("no such backbone", ("could not be loaded", "model.backbone.path"),
+    Mistake("pretrained model with the words of the data", ("would read words that were numbered by the data",
+            "tiny.yaml, line 5", "set data.tokenizer to './nothing'"),
             changes={"model.init_args.backbone": {"path": "./nothing"}}),
+    Mistake("no such backbone", ("could not be loaded", "model.backbone.path"), ("--data.tokenizer=./words",),
+            changes={"model.init_args.backbone": {"path": "./nothing"}}, prepare=tokenizer_of(eos_token="cat")),
 ]  # fmt: skip
 
 

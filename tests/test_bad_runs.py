@@ -56,6 +56,17 @@ def test_a_run_does_not_go_on_with_another_method(run: Path) -> None:
     assert "Stepwise then, Fixed now" in refused(*FIT, *MORE, "--curriculum.schedule=Fixed")
 
 
+def test_a_run_does_not_go_on_with_other_numbers_of_batches_or_processes(run: Path) -> None:
+    assert "trainer.limit_train_batches" in refused(*FIT, *MORE, "--trainer.limit_train_batches=1")
+    last = run / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    assert saved["lcot"]["world_size"] == 1
+    saved["lcot"]["world_size"] = 4
+    torch.save(saved, last)
+    assert "was trained with 4 processes, and there are 1 now" in refused(*FIT, *MORE)
+    assert lcot("test", "-c", "tiny.yaml", "--ckpt_path=last").code == 0
+
+
 def test_a_run_does_not_go_back(run: Path) -> None:
     block = refused(*FIT, "--resume=true", "--trainer.max_epochs=1", "--curriculum.schedule.max_stage=1")
     assert "max_epochs is 1" in block and "2 epochs behind it" in block
@@ -113,6 +124,21 @@ def test_a_checkpoint_of_another_method(run: Path) -> None:
     assert "1 continuous thought between markers" in block and "1 pause thought" in block and "config.yaml" in block
 
 
+def test_a_checkpoint_of_other_texts(run: Path) -> None:
+    block = refused("test", "-c", "tiny.yaml", "--data.text.before_answer=ANSWER: ")
+    assert "before_answer '### ' then, 'ANSWER: ' now" in block and "config.yaml" in block
+    assert "--data.text.before_answer=ANSWER: " in block
+
+
+def test_a_checkpoint_of_a_newer_version(run: Path) -> None:
+    last = run / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    saved["lcot"]["format"] += 1
+    torch.save(saved, last)
+    assert "written by a newer lcot" in refused(*FIT, *MORE)
+    assert "written by a newer lcot" in refused("test", "-c", "tiny.yaml", "--ckpt_path=last")
+
+
 def test_a_checkpoint_that_is_not_there(run: Path) -> None:
     assert "there is no checkpoint 'nope.ckpt'" in refused("predict", "-c", "tiny.yaml", "--ckpt_path=nope.ckpt")
 
@@ -164,6 +190,14 @@ def test_a_disk_that_fills_up_loses_no_checkpoint(run: Path, monkeypatch: pytest
     monkeypatch.undo()
     monkeypatch.chdir(run.parent.parent)
     assert lcot(*FIT, *MORE).code == 0
+
+
+def test_a_file_that_may_not_be_read_is_not_one_that_could_not_be_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "start_from", failing(errno.EACCES))
+    block = refused(*FIT, *MORE)
+    assert "could not be read or written: Permission denied" in block and "allow that, then continue" in block
 
 
 def test_a_disk_that_fills_up_leaves_the_older_predictions(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import lcot as package
 from lcot import commands
 from lcot.cli import STOPPED
+from lcot.protocol import commit
 from lcot.runs import RunFolder
 from tests.tiny import contents, lcot, write_config
 
@@ -156,8 +159,11 @@ def test_the_same_command_goes_on(run: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert epochs(run) == 3
     after = contents(run)
-    kept = ("config.yaml", "tokenizer/tokenizer.json", "checkpoints/best-stage1-epoch001.ckpt")
-    assert all(after[name] == before[name] for name in kept if "best" not in name or name in after)
+    (best,) = [name for name in after if name.startswith("checkpoints/best-stage1")]
+    kept = ["config.yaml", "tokenizer/tokenizer.json", "checkpoints/best-stage0-epoch000.ckpt"]
+    # The third epoch is one more of the last stage: it replaces the best one, or leaves it as it was.
+    kept += [best] if best != "checkpoints/best-stage1-epoch002.ckpt" else []
+    assert all(after[name] == before[name] for name in kept)
     assert yaml.safe_load((run / "config.resume1.yaml").read_text())["trainer"]["max_epochs"] == 3
 
 
@@ -235,6 +241,13 @@ def test_evaluation_takes_the_best_checkpoint_and_the_tokenizer_of_the_run(run: 
         report = json.loads((run / f"{command}.json").read_text())
         assert Path(report["checkpoint"]).name == "best-stage1-epoch001.ckpt"
         assert report["metrics"][f"{split}/examples"] == 5 and report["metrics"][f"{split}/thoughts"] == 1
+        assert len(list(run.glob("events.*"))) == 1, "a point at step 0 of the run's curves"
+        assert report["split"] == {"name": split, "examples": 5}
+        said = report["protocol"]
+        assert said["command"] == f"lcot {command} -c {config} --runs_dir=runs"
+        assert "after the last ###, commas removed" in said["extractor"] and "without eos" in said["tokens"]
+        assert said["versions"]["lcot"] == package.__version__ and said["versions"]["torch"] == torch.__version__
+        assert said["commit"] == commit()
         assert report["seed"] == 0 and report["data"]["class_path"] == "lcot.datamodules.ProsQA"
 
 
@@ -264,6 +277,13 @@ def test_predictions_may_go_elsewhere(run: Path, tmp_path: Path) -> None:
     assert len(Path("here/answers.jsonl").read_text().splitlines()) == 5
 
 
+def test_a_trial_leaves_the_predictions_alone(run: Path) -> None:
+    assert lcot("predict", "-c", "tiny.yaml").code == 0
+    before = contents(run)
+    assert lcot("predict", "-c", "tiny.yaml", "--trainer.fast_dev_run=true").code == 0
+    assert contents(run) == before
+
+
 def test_one_of_several_processes_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     outcome = lcot("fit", "-c", "nothing.yaml")
@@ -277,10 +297,44 @@ def test_a_failed_command_leaves_the_folder_to_others(tmp_path: Path) -> None:
         (mine.path / f"events.out.tfevents.1.host.{os.getpid()}.0").touch()
         raise KeyError
     assert not (tmp_path / "runs").exists()
-    mine.path.mkdir(parents=True)
+    with pytest.raises(KeyError), mine.claimed(write=True, alone=True):
+        (mine.path / "hparams.yaml").touch()
+        (mine.path / "checkpoints").mkdir()
+        raise KeyError
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(KeyError), mine.claimed(write=True):
+        (mine.path / "hparams.yaml").touch()  # of a training that began after this command
+        raise KeyError
+    assert sorted(contents(mine.path)) == ["hparams.yaml"]
+    (mine.path / "hparams.yaml").unlink()
     with pytest.raises(KeyError), mine.claimed(write=True):
         (mine.path / f"events.out.tfevents.1.host.{os.getpid()}.0").touch()
         (mine.path / "events.out.tfevents.1.host.1.0").touch()
         (mine.path / "other.ckpt").touch()
         raise KeyError
     assert sorted(contents(mine.path)) == ["events.out.tfevents.1.host.1.0", "other.ckpt"]
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    holding = tmp_path / "holding"
+    child = os.fork()
+    if not child:
+        with RunFolder(Path("runs/tiny")).claimed(write=True, alone=True):
+            holding.touch()
+            time.sleep(60)
+    try:
+        deadline = time.monotonic() + 10
+        while not holding.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        before = contents(tmp_path)
+        outcome = lcot(*FIT)
+        assert outcome.code == 2 and "another process trains in 'runs/tiny'" in outcome.block
+        assert contents(tmp_path) == before
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    # A killed run is in nobody's way.
+    assert lcot(*FIT).code == 0
+    assert not Path("runs/tiny/.lock").exists()

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -19,6 +19,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lcot.errors import UserError
 from lcot.reasoning.curriculum import find_clock
+
+METRICS: dict[str, Literal["min", "max"]] = {
+    "val/accuracy": "max",
+    "val/loss": "min",
+    "val/tokens": "min",
+    "val/thoughts": "min",
+    "val/seconds": "min",
+}
+"""What validation reports, and whether small or large values are good."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -197,13 +206,35 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         dirpath: The run's ``checkpoints`` folder; the command line fills it in.
         monitor: The metric.
-        mode: Whether large or small values are good.
+        mode: Whether large (``max``) or small values (``min``) are good; ``None`` knows it of validation's metrics.
         keep: How many checkpoints of each stage to keep.
+
+    Raises:
+        UserError: If ``mode`` would keep the worst, or is needed: for a metric that is not validation's own.
     """
 
     def __init__(
-        self, dirpath: str | None = None, monitor: str = "val/accuracy", mode: str = "max", keep: int = 1
+        self,
+        dirpath: str | None = None,
+        monitor: str = "val/accuracy",
+        mode: Literal["min", "max"] | None = None,
+        keep: int = 1,
     ) -> None:
+        known = METRICS.get(monitor)
+        if known is not None and mode not in (None, known):
+            raise UserError(
+                f"mode is {mode!r}",
+                where="best_checkpoint.mode",
+                why=f"it would keep the checkpoints with the worst {monitor}",
+                fix=f"leave it out, or use {known!r}",
+            )
+        mode = mode or known
+        if mode is None:
+            raise UserError(
+                f"mode is not set, and {monitor!r} is no metric of validation",
+                where="best_checkpoint.mode",
+                fix="say whether large values are good ('max') or small ones ('min')",
+            )
         super().__init__(
             dirpath=dirpath,
             filename="best-stage0-epoch{epoch:03d}",
@@ -236,13 +267,30 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_train_epoch_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """The record and its stage, in types that ``weights_only`` loading accepts."""
-        return {**super().state_dict(), "stage": self._stage}
+        """The record, its stage and its direction, in types that ``weights_only`` loading accepts."""
+        return {**super().state_dict(), "stage": self._stage, "mode": self.mode}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the record."""
+        """Take up the record; of a run whose folder was moved or copied, as far as its files are there."""
         self._stage = state_dict.get("stage")
+        if self.dirpath is not None and state_dict.get("dirpath") != self.dirpath:
+            state_dict = {**state_dict, **self._moved(state_dict["best_k_models"], self.dirpath)}
         super().load_state_dict(state_dict)
+
+    def _moved(self, recorded: dict[str, Any], folder: Any) -> dict[str, Any]:
+        files = {str(Path(folder) / Path(path).name): score for path, score in recorded.items()}
+        files = {path: score for path, score in files.items() if Path(path).exists()}
+        ranked = sorted(files, key=lambda path: float(files[path]), reverse=self.mode == "max")
+        best, worst = (ranked[0], ranked[-1]) if ranked else ("", "")
+        return {
+            "dirpath": folder,
+            "best_k_models": files,
+            "best_model_path": best,
+            "best_model_score": files.get(best),
+            "kth_best_model_path": worst,
+            "kth_value": files.get(worst, torch.tensor(float("-inf" if self.mode == "max" else "inf"))),
+            "last_model_path": "",
+        }
 
     def _forget(self) -> None:
         self.best_k_models = {}

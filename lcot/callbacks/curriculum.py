@@ -132,4 +132,23 @@ class CurriculumCallback(Callback, StageClock):
             kind=self.schedule.kind,
             markers=self.schedule.markers,
             thoughts=self.schedule.thoughts_at_inference(stage),
+            world_size=trainer.world_size,
         )
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with another number of processes.
+
+        ``batch_size`` is that of one process, and the place in an epoch is counted in batches: with more or fewer of
+        them, other rows would share an optimizer step, and within an epoch some would be left out or come twice.
+
+        Raises:
+            UserError: If the number is another one.
+        """
+        world = checkpoint.get("lcot", {}).get("world_size")
+        if trainer.state.fn == TrainerFn.FITTING and world is not None and world != trainer.world_size:
+            raise UserError(
+                f"the checkpoint was trained with {world} processes, and there are {trainer.world_size} now",
+                where="trainer.devices and trainer.num_nodes",
+                why="other rows would share a step, and within an epoch some would be left out or come twice",
+                fix=f"go on with {world}, or start another run with --name",
+            )

@@ -17,7 +17,8 @@ from lcot.reasoning.curriculum import find_clock
 class Dashboard(Callback):
     """What a researcher opens TensorBoard for.
 
-    - ``by_epoch/*``: validation's and training's means with the epoch as the axis, where stages are easiest to see;
+    - ``by_epoch/*``: validation's and training's means with the epoch as the axis, where stages are easiest to see
+      (of learning rate and gradient norm, the epoch's last value);
     - ``answers``: the same few validation questions after every epoch, with what the model wrote in that stage.
 
     Only rank 0 writes.
@@ -35,9 +36,10 @@ class Dashboard(Callback):
     def on_validation_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Take the first rows of the first batch; validation's order never changes, so they stay the same."""
-        if batch_idx == 0 and isinstance(batch, ThoughtBatch):
-            self._shown = batch
+        """Take rows of all lengths from the first batch; validation's order never changes, so they stay the same."""
+        if batch_idx == 0 and self.questions and isinstance(batch, ThoughtBatch):
+            shown = min(self.questions, len(batch))
+            self._shown = batch.select([place * len(batch) // shown for place in range(shown)])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's means and words."""
@@ -49,21 +51,22 @@ class Dashboard(Callback):
         means = {
             f"by_epoch/{name.removesuffix('_epoch')}": float(value)
             for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/") or name.endswith("_epoch")
+            if name.startswith("val/") or name.endswith("_epoch") or name in ("train/lr", "train/grad_norm")
         }
         clock = find_clock(getattr(trainer, "callbacks", []))
         stage = clock.schedule.stage_at(epoch) if clock is not None else 0
         board.log_metrics({**means, "by_epoch/curriculum/stage": stage}, step=epoch)
-        if self._shown is not None and self.questions and isinstance(pl_module, ReasoningModule):
+        if self._shown is not None and isinstance(pl_module, ReasoningModule):
             board.experiment.add_text("answers", self._table(pl_module, self._shown, stage), epoch)
         self._shown = None
 
     def _table(self, module: ReasoningModule, batch: ThoughtBatch, stage: int) -> str:
-        """A Markdown table of the first questions."""
-        was_training = module.training
+        """A Markdown table of questions and what the model writes."""
+        modes = [(part, part.training) for part in module.modules()]
         module.eval()
-        records = module.records(batch, module.answer(batch))[: self.questions]
-        module.train(was_training)
+        records = module.records(batch, module.answer(batch))
+        for part, training in modes:  # one by one: a frozen part may have been in evaluation mode
+            part.training = training
         rows = [
             f"| {_cell(record['question'])} | {record['thoughts']} | {_cell(record['output'])} | "
             f"{_cell(record['gold'])} | {'right' if record['correct'] else 'wrong'} |"

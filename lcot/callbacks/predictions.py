@@ -16,7 +16,8 @@ class PredictionWriter(BasePredictionWriter):
     """Writes what ``predict`` returns as JSONL.
 
     Every rank writes a part of its own while it goes; at the end rank 0 puts the parts together in the order of the
-    data and replaces the file in one move, so a file under the final name is always whole.
+    data and replaces the file in one move, so a file under the final name is always whole. A trial run
+    (``fast_dev_run``) writes nothing.
 
     Args:
         path: The file; the command line fills in ``predictions.jsonl`` of the run's folder.
@@ -28,6 +29,8 @@ class PredictionWriter(BasePredictionWriter):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start this rank's part."""
+        if _is_trial(trainer):
+            return
         self._part(trainer).parent.mkdir(parents=True, exist_ok=True)
         self._part(trainer).write_text("")
 
@@ -42,13 +45,15 @@ class PredictionWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Add a batch's records to this rank's part."""
+        if _is_trial(trainer):
+            return
         with self._part(trainer).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in prediction)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Merge the parts."""
         trainer.strategy.barrier()
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or _is_trial(trainer):
             return
         parts = [self._part(trainer, rank) for rank in range(trainer.world_size)]
         lines = [line for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
@@ -71,3 +76,7 @@ class PredictionWriter(BasePredictionWriter):
     def _part(self, trainer: L.Trainer, rank: int | None = None) -> Path:
         rank = trainer.global_rank if rank is None else rank
         return self._target(trainer).with_suffix(f".part{rank}")
+
+
+def _is_trial(trainer: L.Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))

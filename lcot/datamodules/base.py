@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -16,7 +15,8 @@ from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset, Subse
 from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.errors import DataError, UserError
-from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.reasoning.curriculum import Curriculum, Stage, StageClock, find_clock
+from lcot.reasoning.keyed import run_seed
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
 
@@ -31,7 +31,7 @@ class ReasoningDataModule(L.LightningDataModule):
     Args:
         tokenizer: ``words`` builds a lossless word-level tokenizer from the data's own vocabulary; otherwise the name
             or the folder of a Hugging Face tokenizer.
-        batch_size: Rows of one optimizer step on one rank.
+        batch_size: Rows of one batch on one rank; an optimizer step takes ``accumulate_grad_batches`` of them.
         eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
         num_workers: Data-loader processes.
         max_length: Longest row in tokens; ``None`` for no limit. Keep it within the model's context.
@@ -75,6 +75,7 @@ class ReasoningDataModule(L.LightningDataModule):
         self._sources: dict[str, Source] = {}
         self._lengths: dict[str, list[int]] = {}
         self._longest = {"row": 0, "prompt": 0}
+        self._context: int | None = None
 
     @abstractmethod
     def make_source(self, split: Split) -> Source:
@@ -89,7 +90,12 @@ class ReasoningDataModule(L.LightningDataModule):
         """Texts with every word of the data, for ``tokenizer: words``."""
 
     def setup(self, stage: str) -> None:
-        """Make tokenizer and sources, and check every row's length before anything is trained."""
+        """Make tokenizer and sources, and check every row's length, at every stage, before anything is trained.
+
+        Examples that are redrawn at each visit are measured as epoch 0 sees them: other names may take more tokens of a
+        subword tokenizer. Rows are therefore checked again when they are made, and one that is too long by then (for
+        ``max_length`` or the model's context) is an error that names it, whatever ``too_long`` says.
+        """
         self.set_up_tokenizer()
         splits: dict[str, list[Split]] = {
             "fit": ["train", "val"],
@@ -148,6 +154,7 @@ class ReasoningDataModule(L.LightningDataModule):
         Raises:
             DataError: If one does not fit.
         """
+        self._context = context
         for what, length in (
             ("row", self._longest["row"]),
             (f"prompt with {new_tokens} new tokens", self._longest["prompt"] + new_tokens),
@@ -183,23 +190,22 @@ class ReasoningDataModule(L.LightningDataModule):
         builder, curriculum = self.builder(), self.clock().schedule
         lengths: list[int] = []
         kept: list[int] = []
+        stages: dict[int, set[Stage]] = {}  # by number of steps
         for start in range(0, len(source), 1024):
             examples = [source.example(index, 0) for index in range(start, min(start + 1024, len(source)))]
             for place, (example, pieces) in enumerate(zip(examples, builder.encode(examples), strict=True)):
-                # Stage 0 has all the text, the last stage all the thoughts: no row in between is longer than both.
-                rows = [
-                    builder.train(pieces, curriculum.resolve(stage, len(example.steps)))
-                    for stage in (0, curriculum.last_stage)
-                ]
-                longest = max(rows, key=lambda row: len(row.ids))
+                steps = len(example.steps)
+                if steps not in stages:
+                    stages[steps] = _all_stages(curriculum, steps, split)
+                row, prompt = builder.longest(pieces, stages[steps])
                 if self.too_long == "error":
-                    builder.check_length(longest, example)
-                elif self.max_length is not None and len(longest.ids) > self.max_length:
+                    builder.check_length(row, example)
+                elif self.max_length is not None and row > self.max_length:
                     continue
-                self._longest["row"] = max(self._longest["row"], len(longest.ids))
-                self._longest["prompt"] = max(self._longest["prompt"], *(row.prompt for row in rows))
+                self._longest["row"] = max(self._longest["row"], row)
+                self._longest["prompt"] = max(self._longest["prompt"], prompt)
                 kept.append(start + place)
-                lengths.append(rows[0].head)
+                lengths.append(builder.prompt(pieces, curriculum.resolve(0, steps).thoughts).head)
         if not kept:
             raise DataError(f"no example of the {split} split is left", where="data.max_length and data.too_long")
         self._lengths[split] = lengths
@@ -220,6 +226,8 @@ class ReasoningDataModule(L.LightningDataModule):
                 why="a process without any example would wait for the others forever",
                 fix=f"use at most {len(source)} processes, or more data",
             )
+        limits = [limit for limit in (self.max_length, self._context) if limit is not None]
+        builder.max_length = min(limits, default=None)
         seed = self.keyed_by()
         training = form == "train"
         sampler = StageBatchSampler(
@@ -242,6 +250,11 @@ class ReasoningDataModule(L.LightningDataModule):
         )
 
 
-def run_seed() -> int:
-    """The seed that ``seed_everything`` was given, 0 if it was never called."""
-    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+def _all_stages(curriculum: Curriculum, num_steps: int, split: Split) -> set[Stage]:
+    """What an example with a number of steps can look like.
+
+    Stages that are drawn at random (``mix_support``) are among these, or are beyond the last one and leave out more
+    text with the same thoughts.
+    """
+    form = curriculum.resolve if split == "train" else curriculum.evaluate
+    return {form(stage, num_steps) for stage in range(curriculum.last_stage + 1)}

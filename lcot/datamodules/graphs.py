@@ -279,9 +279,9 @@ def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[
     """The first ``count`` problems of a split.
 
     No graph is in two splits, not even renamed, whatever the seeds, sizes and specifications: its own shape decides
-    where it belongs. Within validation and test no problem is there twice, renamed or not: few shapes make up most of
-    the small graphs, and an accuracy over copies would be one over a handful of problems. A smaller count gives the
-    beginning of what a larger one gives.
+    where it belongs. Validation and test hold no problem twice, renamed or not: few shapes make up most of the small
+    graphs, and an accuracy over copies would be one over a handful of problems. Training may repeat a problem. A
+    smaller count gives the beginning of what a larger one gives.
 
     Args:
         spec: What the graphs look like.
@@ -310,8 +310,8 @@ def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[
             raise UserError(
                 f"no further graph of the {split} split with nodes={spec.nodes}, hops={spec.hops} in {_TRIES:,} draws",
                 where="nodes",
-                why=f"so small graphs have too few shapes: {len(problems)} of {count} problems were found",
-                fix=f"raise nodes, or lower the size of the {split} split",
+                why=f"graphs this small have few shapes, and {len(problems)} of {count} problems were found",
+                fix="raise nodes" + (f", or lower {split}_size to {len(problems)}" if problems else ""),
             )
     return problems
 

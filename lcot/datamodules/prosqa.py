@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +18,8 @@ from lcot.reasoning.keyed import keyed_random
 from lcot.reasoning.layout import TextFormat
 
 Redraw = Literal["none", "order", "all"]
+
+_GRAPH = ("idx_to_symbol", "edges", "root", "target", "neg_target")
 
 
 class GraphSource:
@@ -81,7 +84,8 @@ class ProsQA(ReasoningDataModule):
         symbols: Number of names in play.
         parents: Mean number of parents that are drawn for a node; fewer make graphs sparser and chains longer.
         train_size: Generated training graphs.
-        val_size: Generated validation graphs; no graph is in two splits, not even renamed.
+        val_size: Generated validation graphs; no graph is in two splits, and no problem twice in validation or
+            test, not even renamed. Training may repeat one.
         test_size: Generated test graphs, also those that ``predict`` answers.
         style: ``prose`` as published, or ``compact``: the same problem in half the tokens.
         redraw: What changes at each visit to a generated *training* graph: ``none``, the ``order`` of facts and
@@ -91,7 +95,7 @@ class ProsQA(ReasoningDataModule):
         val_path: Likewise for validation.
         test_path: Likewise for test and predict.
         tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer.
-        batch_size: Rows of one optimizer step on one rank.
+        batch_size: Rows of one batch on one rank; an optimizer step takes ``accumulate_grad_batches`` of them.
         eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
         num_workers: Data-loader processes.
         max_length: Longest row in tokens; ``None`` for no limit.
@@ -159,7 +163,7 @@ class ProsQA(ReasoningDataModule):
         examples = read_examples(Path(path))
         if self.style == "prose" and redraw == "none":
             return ListSource(examples)
-        graphs = [_published(example, path) for example in examples]
+        graphs = [_published(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
         # A published file names its nodes itself, so "all" cannot redraw more than the order.
         return GraphSource(
             [problem for problem, _ in graphs],
@@ -190,22 +194,57 @@ def _pieces(example: ReasoningExample, text: TextFormat) -> Iterable[str]:
     yield text.before_answer + example.answer
 
 
-def _published(example: ReasoningExample, path: str) -> tuple[Problem, tuple[str, ...]]:
-    """The graph of a published record.
+def _published(example: ReasoningExample, where: str) -> tuple[Problem, tuple[str, ...]]:
+    """The graph of a published record, and the names of its nodes.
 
     Raises:
-        DataError: If the record does not carry one.
+        DataError: If the record does not carry one, or one that no problem can be written from.
     """
     facts: dict[str, Any] = dict(example.facts)
-    needed = ("idx_to_symbol", "edges", "root", "target", "neg_target")
-    missing = [key for key in needed if key not in facts]
-    if missing:
+    missing = [key for key in _GRAPH if key not in facts]
+    fault = f"has no field {missing[0]!r}" if missing else _fault(facts)
+    if fault:
         raise DataError(
-            f"example {example.id!r} has no field {missing[0]!r}",
-            where=path,
+            f"example {example.id!r} {fault}",
+            where=where,
             why="style 'compact' and redraw rewrite a problem from its graph",
-            fix="use style 'prose' with redraw 'none', or a file with " + ", ".join(needed),
+            fix="use style 'prose' with redraw 'none', or a file with " + ", ".join(_GRAPH),
         )
-    names = tuple(str(name) for name in facts["idx_to_symbol"])
-    edges = tuple((int(start), int(end)) for start, end in facts["edges"])
-    return Problem(edges, len(names), facts["root"], facts["target"], facts["neg_target"]), names
+    names, edges, *asked = (facts[key] for key in _GRAPH)
+    problem = Problem(tuple((start, end) for start, end in edges), len(names), *asked)
+    if problem.distances(problem.root)[problem.target] < 1:
+        raise DataError(
+            f"example {example.id!r} has a target that its root does not reach",
+            where=f"{where}, fields root ({problem.root}), target ({problem.target}) and edges",
+            why="the steps are a way along the edges from root to target",
+            fix="correct or remove the record",
+        )
+    return problem, tuple(names)
+
+
+def _fault(facts: dict[str, Any]) -> str | None:
+    """What is wrong with the first field of a graph that cannot be used."""
+    names, edges, *asked = (facts[key] for key in _GRAPH)
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        return f"has a field 'idx_to_symbol' that is no list of names: {_short(names)}"
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        return f"has the name {twice!r} twice in field 'idx_to_symbol'"
+    if not isinstance(edges, list):
+        return f"has a field 'edges' that is no list of pairs: {_short(edges)}"
+
+    def is_node(value: object) -> bool:
+        return type(value) is int and 0 <= value < len(names)
+
+    for place, edge in enumerate(edges):
+        if not isinstance(edge, list) or len(edge) != 2 or not all(map(is_node, edge)):
+            return f"has a field 'edges'[{place}] that is no pair of nodes from 0 to {len(names) - 1}: {_short(edge)}"
+    for key, node in zip(_GRAPH[2:], asked, strict=True):
+        if not is_node(node):
+            return f"has a field {key!r} that is no node from 0 to {len(names) - 1}: {_short(node)}"
+    return None
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -82,11 +82,17 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[RowKey]) -> list[tuple[Layout, int, ReasoningExample]]:
-        """One batch's rows at once, which lets the tokenizer work on all of them in one call."""
+        """One batch's rows at once, which lets the tokenizer work on all of them in one call.
+
+        Raises:
+            DataError: If a row is longer than the builder's limit.
+        """
         examples = [self.source.example(key.row, key.epoch) for key in keys]
         encoded = self._encode(keys, examples)
-        rows = zip(keys, examples, encoded, strict=True)
-        return [(self._layout(key, example, pieces), key.row, example) for key, example, pieces in rows]
+        rows = [self._layout(*parts) for parts in zip(keys, examples, encoded, strict=True)]
+        for row, example in zip(rows, examples, strict=True):  # redrawn texts were measured in epoch 0 only
+            self.builder.check_length(len(row.ids), example)
+        return [(row, key.row, example) for row, key, example in zip(rows, keys, examples, strict=True)]
 
     def _encode(self, keys: Sequence[RowKey], examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
         if self.source.redraws:

@@ -20,7 +20,7 @@ from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.decode import Sampling
-from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.tokens import SpecialTokens
 
@@ -112,7 +112,8 @@ class ReasoningModule(L.LightningModule):
                 )
             self.attach(data.set_up_tokenizer(), data.special, data.text)
             assert self.tokenizer is not None and self.special is not None
-            self.model = self.backbone.build(self.tokenizer, self.special, data.keyed_by())
+            self.backbone.check_tokenizer(data.tokenizer_name, self.tokenizer)
+            self.model = self.backbone.build(self.tokenizer, self.special, run_seed())
             limit = context_length(self.model)
             if limit is not None:
                 data.check_context(limit, self.free_thoughts + self.max_new_tokens)
@@ -146,9 +147,7 @@ class ReasoningModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: ThoughtBatch, batch_idx: int) -> None:
         """Key this step's randomness (dropout), so that a resumed run draws what an uninterrupted one would have."""
-        data = getattr(self.trainer, "datamodule", None)
-        seed = data.keyed_by() if data is not None else 0
-        torch.manual_seed(keyed_seed("step", seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(keyed_seed("step", run_seed(), self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ThoughtBatch, batch_idx: int) -> Tensor:
         """One loss: the mean over the supervised tokens of all ranks' rows.
@@ -226,7 +225,8 @@ class ReasoningModule(L.LightningModule):
         """Questions with what was written, as plain values.
 
         ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
-        batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted.
+        batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted. ``steps`` is the
+        number of steps of the gold reasoning, to see how accuracy falls with longer chains.
         """
         rows = []
         texts = self.decode_texts(answers)
@@ -239,6 +239,7 @@ class ReasoningModule(L.LightningModule):
                     "id": example.id,
                     "question": example.question,
                     "gold": example.answer,
+                    "steps": len(example.steps),
                     "output": text,
                     "answer": answer,
                     "correct": is_correct(answer, example.answer),
@@ -269,6 +270,7 @@ class ReasoningModule(L.LightningModule):
             "vocabulary": vocabulary_hash(self.tokenizer),
             "text": asdict(self.text),
             "max_new_tokens": self.max_new_tokens,
+            "sampling": asdict(self.sampling),
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

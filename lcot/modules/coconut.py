@@ -101,7 +101,7 @@ class Coconut(ReasoningModule):
         assert self.model is not None and self.special is not None
         start = clock_time(self.device)
         with torch.no_grad():
-            if self.halt is None or not self._has_markers(batch):
+            if self.halt is None or not batch.marked:
                 thinking = think(self.model, batch, keep_cache=True)
             else:
                 thinking = self._think_freely(batch)
@@ -113,8 +113,7 @@ class Coconut(ReasoningModule):
                 sampling=self.sampling,
                 index=batch.index,
             )
-        pauses = (batch.input_ids == self.special.pause).sum(dim=1)
-        return Answers(tokens, thinking.thoughts + pauses, clock_time(self.device) - start)
+        return Answers(tokens, thinking.thoughts + batch.pauses, clock_time(self.device) - start)
 
     def _loss_of(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:
         assert self.model is not None
@@ -163,7 +162,7 @@ class Coconut(ReasoningModule):
             a row so counts the same whatever rows it shares a batch or a rank with. And the share of right decisions.
         """
         assert self.halt is not None
-        if not self._has_markers(batch):
+        if not batch.marked:
             # Every trainable parameter must take part in every loss, or DDP waits for it at the next step.
             idle = sum(parameter.sum() for parameter in self.halt.parameters()) * 0.0
             return torch.as_tensor(idle), torch.ones((), device=self.device)
@@ -194,7 +193,3 @@ class Coconut(ReasoningModule):
 
         prompts = heads(batch, self.special.pad)
         return think_until(self.model, prompts, stop, self.halting.max_thoughts, self.special.eot)
-
-    def _has_markers(self, batch: ThoughtBatch) -> bool:
-        assert self.special is not None
-        return bool((batch.input_ids == self.special.bot).any())

@@ -30,6 +30,7 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
     saved: dict[str, Any] | None = checkpoint.get("lcot")
     if saved is None:
         raise CheckpointError("the checkpoint was not written by lcot", fix="give a file of runs/<name>/checkpoints")
+    check_format(saved)
     if saved["module"] != mine["module"]:
         raise CheckpointError(f"the checkpoint holds a {saved['module']}, and the config a {mine['module']}")
     if saved["vocabulary"] != mine["vocabulary"]:
@@ -48,6 +49,25 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
     return saved
 
 
+def check_format(described: dict[str, Any], where: str | None = None) -> None:
+    """Refuse a description whose meaning may have changed since this version.
+
+    Args:
+        described: The ``lcot`` entry of a checkpoint, or what ``lcot.json`` of an exported model holds.
+        where: The file.
+
+    Raises:
+        CheckpointError: If a newer version wrote it.
+    """
+    if described.get("format", FORMAT) > FORMAT:
+        raise CheckpointError(
+            "the checkpoint was written by a newer lcot",
+            where=where,
+            why=f"it has format {described['format']}, and this version knows formats up to {FORMAT}",
+            fix="update lcot",
+        )
+
+
 def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """A short hash of every token and its id."""
     entries = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
@@ -55,6 +75,7 @@ def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _differences(saved: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    # Each release of transformers adds fields, with the default that its models had before: those of both count.
     incidental = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "use_cache"}
-    keys = sorted((set(saved) | set(mine)) - incidental)
-    return [f"{key} {saved.get(key)} ≠ {mine.get(key)}" for key in keys if saved.get(key) != mine.get(key)][:4]
+    keys = sorted((set(saved) & set(mine)) - incidental)
+    return [f"{key} {saved[key]} ≠ {mine[key]}" for key in keys if saved[key] != mine[key]][:4]

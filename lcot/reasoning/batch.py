@@ -8,9 +8,9 @@ row 1   Q   Q   Q   Q   bot z1  eot T   pad pad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -29,12 +29,14 @@ class ThoughtBatch:
         position_ids: ``(B, L)`` positions counted from each row's first real token; 0 on padding.
         labels: ``(B, L)`` aligned with ``input_ids``; :data:`~lcot.reasoning.layout.IGNORE` where unsupervised.
         thoughts: ``(B,)`` number of continuous thoughts of each row.
+        pauses: ``(B,)`` number of pauses of each row.
         prompt_ends: ``(B,)`` column behind each row's prompt; its text starts there.
         index: ``(B,)`` position of each example in its data set.
         first: Column of the first thought, P; all rows have question and bot right before it. In a batch without
             continuous thoughts rows start at column 0 instead, and P is the end of the shortest question.
         max_thoughts: Largest number of continuous thoughts in the batch, N, kept as an int so that no device sync is
             needed to know how many passes to run.
+        marked: Whether any row has bot and eot around its thoughts.
         examples: The examples themselves, for metrics and predictions; empty in training batches.
     """
 
@@ -43,14 +45,21 @@ class ThoughtBatch:
     position_ids: Tensor
     labels: Tensor
     thoughts: Tensor
+    pauses: Tensor
     prompt_ends: Tensor
     index: Tensor
     first: int
     max_thoughts: int
+    marked: bool
     examples: tuple[ReasoningExample, ...] = field(default=())
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, as wide as they stand here."""
+        chosen = self._map(lambda tensor: tensor[list(rows)])
+        return replace(chosen, examples=tuple(self.examples[row] for row in rows) if self.examples else ())
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """A copy on another device."""
@@ -60,9 +69,10 @@ class ThoughtBatch:
         """A copy in page-locked memory; data loaders call this."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, change: object) -> Self:
-        assert callable(change)
-        moved = {f.name: change(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        moved: dict[str, Any] = {
+            f.name: change(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved)
 
 
@@ -108,10 +118,12 @@ def collate(
         position_ids=position_ids,
         labels=labels,
         thoughts=torch.tensor(thoughts),
+        pauses=torch.tensor([layout.pauses for layout in layouts]),
         prompt_ends=torch.tensor([start + layout.prompt for start, layout in zip(starts, layouts, strict=True)]),
         index=torch.tensor(list(index) if index is not None else list(range(len(layouts)))),
         first=first,
         max_thoughts=max(thoughts),
+        marked=any(layout.marked for layout in layouts),
         examples=tuple(examples),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 
 
@@ -18,3 +19,8 @@ def keyed_seed(*fields: object) -> int:
 def keyed_random(*fields: object) -> random.Random:
     """A generator of its own for the given fields."""
     return random.Random(keyed_seed(*fields))
+
+
+def run_seed() -> int:
+    """The seed that ``seed_everything`` was given, 0 if it was never called."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))

@@ -8,8 +8,9 @@ Only the remaining steps, the answer and the eos after it are supervised (arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
 
@@ -74,6 +75,8 @@ class Layout:
         head: Number of ids before the first thought: question and bot. The first supervised label is never before it.
         thoughts: Number of *continuous* thoughts, which stand at ``head`` … ``head + thoughts - 1``; 0 for pauses.
         prompt: Number of ids that the model is given at inference: everything before the written text.
+        pauses: Number of pauses, which stand where continuous thoughts would; 0 for any other kind.
+        marked: Whether bot and eot stand around the thoughts.
     """
 
     ids: list[int]
@@ -81,6 +84,8 @@ class Layout:
     head: int
     thoughts: int
     prompt: int
+    pauses: int = 0
+    marked: bool = False
 
 
 class LayoutBuilder:
@@ -106,13 +111,18 @@ class LayoutBuilder:
     ) -> None:
         self.tokenizer = tokenizer
         self.special = special
+        self._thought_ids = {special.bot, special.eot, special.latent, special.pause}
         self.kind = kind
         self.markers = markers
         self.text = text or TextFormat()
         self.max_length = max_length
 
     def encode(self, examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
-        """Tokenize examples; one call for many is several times as fast as one call each."""
+        """Tokenize examples; one call for many is several times as fast as one call each.
+
+        Raises:
+            DataError: If a text holds one of the thought tokens, which the model could not tell from a thought.
+        """
         if not examples:
             return []
         questions = self._ids([example.question + self.text.after_question for example in examples], bos=True)
@@ -125,7 +135,9 @@ class LayoutBuilder:
         encoded = []
         for example, question in zip(examples, questions, strict=True):
             steps = [next(ids) for _ in example.steps]
-            encoded.append(EncodedExample(question, steps, [*next(ids), self.special.eos]))
+            answer = [*next(ids), self.special.eos]
+            self._refuse_thoughts(example, question, *steps, answer)
+            encoded.append(EncodedExample(question, steps, answer))
         return encoded
 
     def train(self, encoded: EncodedExample, stage: Stage) -> Layout:
@@ -133,14 +145,18 @@ class LayoutBuilder:
         prompt = self.prompt(encoded, stage.thoughts)
         text = [token for step in encoded.steps[stage.hidden :] for token in step] + encoded.answer
         return Layout(
-            prompt.ids + text, prompt.labels + text, head=prompt.head, thoughts=prompt.thoughts, prompt=prompt.prompt
+            prompt.ids + text,
+            prompt.labels + text,
+            head=prompt.head,
+            thoughts=prompt.thoughts,
+            prompt=prompt.prompt,
+            pauses=prompt.pauses,
+            marked=prompt.marked,
         )
 
     def prompt(self, encoded: EncodedExample, thoughts: int) -> Layout:
         """The row that inference starts from: question and thoughts, no text."""
-        marked = self.kind != "none" and (
-            self.markers == "always" or (self.markers == "with_thoughts" and thoughts > 0)
-        )
+        marked = self._marked(thoughts)
         ids = [*encoded.question, *([self.special.bot] if marked else [])]
         head = len(ids)
         if self.kind != "none":
@@ -152,21 +168,48 @@ class LayoutBuilder:
             head=head,
             thoughts=thoughts if self.kind == "continuous" else 0,
             prompt=len(ids),
+            pauses=thoughts if self.kind == "pause" else 0,
+            marked=marked,
         )
 
-    def check_length(self, layout: Layout, example: ReasoningExample) -> None:
+    def longest(self, encoded: EncodedExample, stages: Iterable[Stage]) -> tuple[int, int]:
+        """Tokens of the longest row and of the longest prompt of an example over some stages, none of them laid out."""
+        texts = list(accumulate((len(step) for step in reversed(encoded.steps)), initial=len(encoded.answer)))[::-1]
+        sizes = []
+        for stage in stages:
+            slots = stage.thoughts if self.kind != "none" else 0
+            prompt = len(encoded.question) + slots + 2 * self._marked(stage.thoughts)
+            sizes.append((prompt + texts[min(stage.hidden, len(encoded.steps))], prompt))
+        rows, prompts = zip(*sizes, strict=True)
+        return max(rows), max(prompts)
+
+    def check_length(self, length: int, example: ReasoningExample) -> None:
         """Refuse a row that the model cannot take.
 
         Raises:
             DataError: If the row is longer than ``max_length``.
         """
-        if self.max_length is not None and len(layout.ids) > self.max_length:
+        if self.max_length is not None and length > self.max_length:
             raise DataError(
-                f"example {example.id!r} takes {len(layout.ids)} tokens, and the limit is {self.max_length}",
+                f"example {example.id!r} takes {length} tokens, and the limit is {self.max_length}",
                 where=f"question: {example.question[:60]}…",
                 why="cutting it would change the question or drop the answer",
                 fix="raise data.max_length (and the model's context), or set data.too_long to 'drop'",
             )
+
+    def _marked(self, thoughts: int) -> bool:
+        return self.kind != "none" and (self.markers == "always" or (self.markers == "with_thoughts" and thoughts > 0))
+
+    def _refuse_thoughts(self, example: ReasoningExample, *pieces: list[int]) -> None:
+        for piece in pieces:
+            if not self._thought_ids.isdisjoint(piece):
+                token = next(token for token in piece if token in self._thought_ids)
+                raise DataError(
+                    f"example {example.id!r} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
+                    where=f"question: {example.question[:60]}…",
+                    why="it is the name of a token that marks thoughts, and would be read as one",
+                    fix="write it otherwise in the question, steps and answer, and in data.text",
+                )
 
     def _answer(self, example: ReasoningExample) -> str:
         return self.text.before_answer + example.answer

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import pytest
 import torch
 
+from lcot.api import pick_checkpoint
 from lcot.callbacks import BestCheckpoint, LastCheckpoint
-from lcot.callbacks.checkpoints import WholeFiles
+from lcot.callbacks.checkpoints import METRICS, WholeFiles
 from lcot.errors import UserError
 from tests.training import sgd, stages, tiny_data, tiny_module, tiny_trainer
 
@@ -27,9 +29,11 @@ class Scores(L.Callback):
         pl_module.log("score", self.scores[trainer.current_epoch])
 
 
-def best_files(folder: Path, *scores: float, keep: int = 1, **changes: Any) -> tuple[list[str], BestCheckpoint]:
+def best_files(
+    folder: Path, *scores: float, keep: int = 1, mode: Any = "max", **changes: Any
+) -> tuple[list[str], BestCheckpoint]:
     """The files that are left after a run of two epochs a stage."""
-    best = BestCheckpoint(str(folder), monitor="score", keep=keep)
+    best = BestCheckpoint(str(folder), monitor="score", mode=mode, keep=keep)
     schedule = stages(epochs_per_stage=[2, 2])
     trainer = tiny_trainer(folder, schedule, Scores(*scores), best, max_epochs=4, limit_train_batches=1, **changes)
     trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data())
@@ -44,9 +48,27 @@ def test_each_stage_has_a_best_of_its_own(tmp_path: Path) -> None:
     assert best.best_model_score == pytest.approx(0.3)
 
 
-def test_keeping_more(tmp_path: Path) -> None:
-    files, _ = best_files(tmp_path, 0.9, 0.8, 0.2, 0.3, keep=2)
+@pytest.mark.parametrize(
+    ("scores", "mode", "picked"), [((0.3, 0.2), "max", 2), ((0.2, 0.3), "max", 3), ((0.3, 0.2), "min", 3),
+                                   ((0.2, 0.2), "max", 2)]
+)  # fmt: skip
+def test_of_several_the_best_is_picked_by_its_score(
+    tmp_path: Path, scores: tuple[float, float], mode: str, picked: int
+) -> None:
+    files, _ = best_files(tmp_path / "checkpoints", 0.9, 0.8, *scores, keep=2, mode=mode)
     assert len(files) == 4
+    for age, file in enumerate(files):  # as after copying: times say nothing
+        os.utime(tmp_path / "checkpoints" / file, (1000 - age, 1000 - age))
+    assert pick_checkpoint(tmp_path).name == f"best-stage1-epoch00{picked}.ckpt"
+
+
+@pytest.mark.parametrize(("monitor", "mode"), METRICS.items())
+def test_the_direction_of_validation_s_own_metrics_is_known(monitor: str, mode: Literal["min", "max"]) -> None:
+    assert BestCheckpoint(monitor=monitor).mode == BestCheckpoint(monitor=monitor, mode=mode).mode == mode
+    with pytest.raises(UserError, match="would keep the checkpoints with the worst"):
+        BestCheckpoint(monitor=monitor, mode="min" if mode == "max" else "max")
+    with pytest.raises(UserError, match="mode is not set"):
+        BestCheckpoint(monitor="score")
 
 
 def test_an_epoch_without_validation_has_no_claim(tmp_path: Path) -> None:
@@ -76,7 +98,7 @@ def test_checkpoints_load_without_code(tmp_path: Path) -> None:
 
 
 def test_last_holds_the_record_of_best_whatever_their_order(tmp_path: Path) -> None:
-    best, last = BestCheckpoint(str(tmp_path), monitor="score"), LastCheckpoint(str(tmp_path))
+    best, last = BestCheckpoint(str(tmp_path), monitor="score", mode="max"), LastCheckpoint(str(tmp_path))
     tiny_trainer(tmp_path, stages(), last, Scores(0.1, 0.2, 0.3), best).fit(tiny_module(), datamodule=tiny_data())
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
     record = next(state for name, state in saved.items() if name.startswith("BestCheckpoint"))

@@ -47,6 +47,11 @@ def test_by_epoch(board: EventAccumulator, name: str) -> None:
     assert sorted(scalars(board, f"by_epoch/val/{name}")) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["train/loss", "train/lr", "train/grad_norm"])
+def test_training_by_epoch(board: EventAccumulator, name: str) -> None:
+    assert sorted(scalars(board, f"by_epoch/{name}")) == [0, 1, 2, 3, 4]
+
+
 def test_stage_and_thoughts_follow_the_curriculum(board: EventAccumulator) -> None:
     assert list(scalars(board, "by_epoch/curriculum/stage").values()) == [0, 1, 2, 3, 4]
     assert list(scalars(board, "by_epoch/val/thoughts").values()) == [0, 1, 2, 3, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import lightning as L
 import pytest
 
 from lcot.datamodules.base import ReasoningDataModule, Split
-from lcot.datamodules.rows import ListSource, Source, StageDataset
+from lcot.datamodules.rows import ListSource, RowForm, Source, StageDataset
 from lcot.datamodules.sampler import RowKey
 from lcot.errors import DataError, UserError
 from lcot.reasoning.batch import ThoughtBatch
@@ -38,9 +39,9 @@ class Counting(ReasoningDataModule):
         return [" ".join(WORDS), " . ", "### ", "\n"]
 
 
-def set_up(curriculum: Curriculum, stage: str = "fit", **options: Any) -> Counting:
+def set_up(curriculum: Curriculum, stage: str = "fit", kind: type[Counting] = Counting, **options: Any) -> Counting:
     """A data module with its trainer, as it is when fit or test begins."""
-    data = Counting(**options)
+    data = kind(**options)
     data.trainer = tiny_trainer(Path(), curriculum)
     data.trainer.state.fn = L.pytorch.trainer.states.TrainerFn(stage)
     tiny_trainer_setup(data.trainer, stage)
@@ -105,6 +106,85 @@ def test_length_counts_the_stage_that_makes_a_row_longest() -> None:
     set_up(stages(max_stage=2, thoughts_per_step=1), max_length=44)
     with pytest.raises(DataError, match="takes"):
         set_up(stages(max_stage=2, thoughts_per_step=10), max_length=30)
+
+
+def test_length_counts_the_stages_between_the_first_and_the_last() -> None:
+    # Example 9 takes 34 tokens in stage 0, 36 in stage 1 (two markers, two thoughts, a step of two tokens gone), and
+    # 18 in the last stage.
+    between = stages(max_stage=1, thoughts_per_step=2, markers="with_thoughts")
+    set_up(between, max_length=36)
+    with pytest.raises(DataError, match="example '9' takes 36 tokens, and the limit is 35"):
+        set_up(between, max_length=35)
+    dropped = set_up(between, max_length=35, too_long="drop")
+    assert sorted(rows_of(dropped.train_dataloader())) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        no_thoughts(),
+        stages(max_stage=2, thoughts_per_step=2, markers="with_thoughts"),
+        stages(max_stage=2, thoughts_per_step=9, pad_to_max=False),
+        stages(max_stage=2, thoughts_per_step=9, epochs_per_stage=[1, 1, 1], mix_probability=0.9),
+        stages(max_stage=2, thoughts_per_step=1, pad_to_max=False, mix_probability=0.9, kind="pause", markers="never"),
+    ],
+)
+def test_no_row_of_any_stage_is_longer_than_what_was_measured(schedule: Curriculum) -> None:
+    data = set_up(schedule)
+    source = ListSource(example(number) for number in range(10))
+    forms: tuple[RowForm, ...] = ("train", "val", "prompt")
+    datasets = [StageDataset(source, data.builder(), schedule, 0, form) for form in forms]
+    keys = [RowKey(epoch, s, row) for epoch in range(5) for s in range(schedule.last_stage + 1) for row in range(10)]
+    made = [row for dataset in datasets for row, _, _ in dataset.__getitems__(keys)]
+    longest, prompt = max(len(row.ids) for row in made), max(row.prompt for row in made)
+    data.check_context(longest, longest - prompt)
+    with pytest.raises(DataError, match=f"the longest row takes {longest} positions"):
+        data.check_context(longest - 1, 0)
+    with pytest.raises(DataError, match="the longest prompt"):
+        data.check_context(longest, longest - prompt + 1)
+
+
+def test_validation_thinks_as_long_for_short_chains() -> None:
+    # One step becomes nine thoughts in training; inference does not know the number of steps and thinks for two.
+    class Short(Counting):
+        def make_source(self, split: Split) -> Source:
+            return ListSource([example(0)])
+
+    data = set_up(stages(max_stage=2, thoughts_per_step=9, pad_to_max=False), kind=Short)
+    # 2 tokens of question, bot, 18 thoughts, eot, 3 tokens of answer.
+    data.check_context(25, 0)
+    with pytest.raises(DataError, match="the longest row takes 25 positions"):
+        data.check_context(24, 0)
+
+
+def test_rows_are_grouped_by_their_length_before_the_first_thought() -> None:
+    # Batch orders, and with them every published result, depend on these numbers.
+    for schedule, head in ((no_thoughts(), 2), (stages(thoughts_per_step=3), 3)):
+        data = set_up(schedule)
+        assert data.train_dataloader().batch_sampler.lengths == list(range(head, head + 10))  # type: ignore[union-attr]
+
+
+class Growing(Counting):
+    """Questions that grow from visit to visit."""
+
+    def make_source(self, split: Split) -> Source:
+        class Longer(ListSource):
+            redraws = True
+
+            def example(self, index: int, epoch: int) -> ReasoningExample:
+                given = super().example(index, epoch)
+                return replace(given, question=" ".join([given.question, *["nine"] * 40 * epoch]))
+
+        return Longer([example(number) for number in range(10)])
+
+
+@pytest.mark.parametrize(("limit", "options"), [(50, {"max_length": 50, "too_long": "drop"}), (96, {})])
+def test_redrawn_texts_that_outgrow_the_limit_are_named(limit: int, options: dict[str, Any], tmp_path: Path) -> None:
+    data = Growing(batch_size=4, seed=0, **options)
+    trainer = tiny_trainer(tmp_path, no_thoughts(), limit_val_batches=0)
+    with pytest.raises(DataError, match=rf"example '\d' takes \d+ tokens, and the limit is {limit}"):
+        trainer.fit(tiny_module(), datamodule=data)
+    assert trainer.current_epoch == {50: 1, 96: 2}[limit]
 
 
 def test_the_model_must_have_room(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_render_refuses_an_unknown_style_and_wrong_names() -> None:
 
 def test_a_published_record_is_written_as_published() -> None:
     if not PUBLISHED.is_file():
-        pytest.skip("needs the published prosqa_valid.json under ../shared/data/prosqa")
+        pytest.skip("needs prosqa_valid.json of published ProsQA")
     for record in json.loads(PUBLISHED.read_text(encoding="utf-8")):
         edges = tuple((parent, child) for parent, child in record["edges"])
         asked = (record["root"], record["target"], record["neg_target"])

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -143,7 +144,7 @@ def sample() -> list[Problem]:
 @pytest.fixture(scope="module")
 def published() -> list[Problem]:
     if not PUBLISHED.is_file():
-        pytest.skip("needs the published prosqa_valid.json under ../shared/data/prosqa")
+        pytest.skip("needs prosqa_valid.json of published ProsQA")
     return [
         Problem(
             tuple((parent, child) for parent, child in record["edges"]),
@@ -243,7 +244,29 @@ def test_small_graphs_are_disjoint_by_exact_search() -> None:
     train = {repr(exact_form(problem, marks=False)) for problem in generate(spec, 0, "train", 80)}
     held_out: tuple[GraphSplit, ...] = ("val", "test")
     for split in held_out:
-        assert not train & {repr(exact_form(problem, marks=False)) for problem in generate(spec, 0, split, 10)}
+        assert not train & {repr(exact_form(problem, marks=False)) for problem in generate(spec, 0, split, 5)}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_no_problem_is_asked_twice(split: GraphSplit) -> None:
+    spec = GraphSpec(nodes=(6, 6), hops=(1, 3))
+    problems = generate(spec, 0, split, 5)
+    assert len({repr(exact_form(problem, marks=True)) for problem in problems}) == 5
+    assert len({canonical_key(problem) for problem in generate(SMALL, 0, split, 300)}) == 300
+
+
+def test_training_may_repeat_a_problem() -> None:
+    problems = generate(GraphSpec(nodes=(6, 6), hops=(1, 3)), 0, "train", 300)
+    assert 10 < len({canonical_key(problem) for problem in problems}) < 200
+
+
+def test_more_problems_than_there_are_shapes() -> None:
+    spec = GraphSpec(nodes=(6, 6), hops=(1, 3))
+    with pytest.raises(UserError, match="no further graph of the val split") as caught:
+        generate(spec, 0, "val", 300)
+    found = int(re.findall(r"few shapes, and (\d+) of 300 problems were found", str(caught.value))[0])
+    assert caught.value.fix == f"raise nodes, or lower val_size to {found}"
+    assert len(generate(spec, 0, "val", found)) == found
 
 
 def test_one_graph_in_sixteen_goes_to_each_held_out_split() -> None:

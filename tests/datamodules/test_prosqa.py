@@ -14,6 +14,7 @@ from lcot.datamodules.graph_text import draw_names, render
 from lcot.datamodules.graphs import GraphSpec, canonical_key, generate
 from lcot.datamodules.prosqa import GraphSource
 from lcot.errors import DataError, UserError
+from tests.tiny import RECORD, write_records
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "prosqa" / "prosqa_valid.json"
 SMALL: dict[str, Any] = {
@@ -87,6 +88,33 @@ def test_rewriting_needs_the_graph(tmp_path: Path) -> None:
         ProsQA(**SMALL, train_path=path, style="compact").make_source("train")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"edges": None}, "has a field 'edges' that is no list of pairs: null"),
+        ({"edges": [[0, 1], "12"]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: \"12\""),
+        ({"edges": [[0, 1], [1, 4]]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: \[1, 4\]"),
+        ({"edges": [[0, 1], [1, -1]]}, r"has a field 'edges'\[1\] that is no pair"),
+        ({"edges": [[0, 1], [1, 2, 3]]}, r"has a field 'edges'\[1\] that is no pair"),
+        ({"edges": [[0, 1], [2, 3]]}, "has a target that its root does not reach"),
+        ({"target": 0}, "has a target that its root does not reach"),
+        ({"root": None}, "has a field 'root' that is no node from 0 to 3: null"),
+        ({"neg_target": True}, "has a field 'neg_target' that is no node from 0 to 3: true"),
+        ({"idx_to_symbol": ["Tom", "cat", "pet", "cat"]}, "has the name 'cat' twice in field 'idx_to_symbol'"),
+        ({"idx_to_symbol": "Tom"}, "has a field 'idx_to_symbol' that is no list of names: \"Tom\""),
+        ({"idx_to_symbol": ["Tom", 1, "pet", "dog"]}, "has a field 'idx_to_symbol' that is no list of names"),
+    ],
+)
+def test_a_graph_that_cannot_be_rewritten_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    graph = {"idx_to_symbol": ["Tom", "cat", "pet", "dog"], "edges": [[0, 1], [1, 2]]}
+    record = {**RECORD, **graph, "root": 0, "target": 2, "neg_target": 3}
+    path = write_records(tmp_path / "graphs.json", record, {**record, **change})
+    with pytest.raises(DataError, match=f"example '1' {words}") as caught:
+        ProsQA(**SMALL, val_path=str(path), style="compact").make_source("val")
+    assert caught.value.where is not None and caught.value.where.startswith(f"{path}, record 2")
+    assert len(ProsQA(**SMALL, val_path=str(path)).make_source("val")) == 2  # the text stands without its graph
+
+
 def test_the_words_cover_published_names_whatever_is_in_play() -> None:
     tokenizer = ProsQA(**SMALL).set_up_tokenizer()
     for text in ("Every zumpus is a boompus.", "Is Wren a zumpus or boompus?"):
@@ -94,7 +122,7 @@ def test_the_words_cover_published_names_whatever_is_in_play() -> None:
         assert tokenizer.decode(ids) == text and len(ids) <= 7
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published file lies beside the project, not in it")
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs prosqa_valid.json of published ProsQA")
 @pytest.mark.parametrize("style", ["prose", "compact"])
 def test_the_published_file_is_read_whole(style: Any) -> None:
     source = ProsQA(**SMALL, val_path=str(PUBLISHED), style=style).make_source("val")

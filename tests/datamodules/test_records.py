@@ -199,7 +199,7 @@ def test_no_more_than_a_chunk_is_read_ahead(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_published_file_is_read_completely() -> None:
     if not PUBLISHED.is_file():
-        pytest.skip("needs the published prosqa_valid.json under ../shared/data/prosqa")
+        pytest.skip("needs prosqa_valid.json of published ProsQA")
     examples = list(read_examples(PUBLISHED))
     assert [example.id for example in examples] == [str(index) for index in range(300)]
     assert {3, 4, 5, 6} == {len(example.steps) for example in examples}

@@ -183,7 +183,7 @@ def test_loader_asks_for_its_position_when_the_first_batch_is_wanted(workers: in
 def published() -> tuple[list[ReasoningExample], LayoutBuilder]:
     file, vocabulary = SHARED / "prosqa" / "prosqa_valid.json", SHARED / "gpt2_tokenizer"
     if not file.is_file() or not vocabulary.is_dir():
-        pytest.skip("needs the published prosqa_valid.json and GPT-2's tokenizer under ../shared/data")
+        pytest.skip("needs prosqa_valid.json of published ProsQA, and GPT-2's tokenizer")
     tokenizer = load_tokenizer(str(vocabulary))
     special = add_thought_tokens(tokenizer)
     return list(read_examples(file)), LayoutBuilder(tokenizer, special, "continuous")

@@ -131,7 +131,7 @@ def test_a_folder_with_only_vocabulary_and_merges(tmp_path: Path) -> None:
 
 def test_the_real_gpt2_files() -> None:
     if not GPT2.is_dir():
-        pytest.skip("needs GPT-2's vocab.json and merges.txt under ../shared/data/gpt2_tokenizer")
+        pytest.skip("needs GPT-2's vocab.json and merges.txt")
     tokenizer = load_tokenizer(GPT2)
     assert len(tokenizer) == 50257
     assert tokenizer.encode("hello world\n### 5") == [31373, 995, 198, 21017, 642]

@@ -95,12 +95,57 @@ def test_what_cannot_be_built_says_why(
     assert words_of_it in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "told"),
+    [
+        ("granite", {"logits_scaling": 8.0}, "logits_scaling 8.0"),
+        ("cohere", {"logit_scale": 0.0625}, "logit_scale 0.0625"),
+        ("cohere", {"logit_scale": 1.0 + 1e-5}, "logit_scale"),  # too close to 1 for three states to show it
+        ("gemma2", {"head_dim": 8, "num_key_value_heads": 2}, "final_logit_softcapping 30.0"),
+    ],
+)
 def test_models_that_change_their_logits_are_refused(
-    words: tuple[PreTrainedTokenizerBase, SpecialTokens],
+    kind: str, changes: dict[str, Any], told: str, words: tuple[PreTrainedTokenizerBase, SpecialTokens]
 ) -> None:
-    granite = {**TINY, "model_type": "granite", "logits_scaling": 8.0}
-    with pytest.raises(UserError, match="change their logits behind the output head"):
-        Backbone(config=granite).build(*words, seed=0)
+    with pytest.raises(UserError, match="change their logits behind the output head") as caught:
+        Backbone(config={**TINY, "model_type": kind, **changes}, attention="eager").build(*words, seed=0)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("granite", {"logits_scaling": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 0.35}),
+        ("cohere", {"logit_scale": 1.0}),
+        ("gemma2", {"head_dim": 8, "num_key_value_heads": 2, "final_logit_softcapping": None}),
+    ],
+)
+def test_the_same_models_without_it_are_fine(
+    kind: str, changes: dict[str, Any], words: tuple[PreTrainedTokenizerBase, SpecialTokens]
+) -> None:
+    assert (
+        Backbone(config={**TINY, "model_type": kind, **changes}, attention="eager")
+        .build(*words, seed=0)
+        .config.model_type
+        == kind
+    )
+
+
+def test_a_pretrained_model_does_not_get_the_words_of_the_data(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens], tmp_path: Path
+) -> None:
+    tokenizer, special = words
+    backbone = Backbone(path=str(tmp_path))
+    Backbone(config=TINY).build(tokenizer, special, seed=1).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="numbered by the data") as caught:
+        backbone.check_tokenizer("words", tokenizer)
+    assert f"set data.tokenizer to {str(tmp_path)!r}" in str(caught.value)
+    backbone.check_tokenizer(str(tmp_path), tokenizer)
+    build_word_tokenizer(["one two four."]).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="numbered by the data"):
+        backbone.check_tokenizer("words", tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    backbone.check_tokenizer("words", tokenizer)
 
 
 def test_a_sliding_window_limits_the_context(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:

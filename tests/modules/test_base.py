@@ -172,6 +172,7 @@ def test_dropout_is_on_for_a_pretrained_model(tmp_path: Path) -> None:
     tokenizer = data.set_up_tokenizer()
     assert data.special is not None
     Backbone(config=GPT2).build(tokenizer, data.special, seed=0).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
     recorder = Recorder()
     module = tiny_module(backbone=Backbone(path=str(tmp_path / "model")), optimizer=sgd)
     # Validation in between switches it off for its time only.
@@ -179,11 +180,25 @@ def test_dropout_is_on_for_a_pretrained_model(tmp_path: Path) -> None:
     assert recorder.training == {True}
 
 
-def test_steps_are_keyed_by_seed_epoch_and_batch(tmp_path: Path) -> None:
+def test_steps_are_keyed_by_seed_epoch_and_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
     recorder = Recorder()
     trainer = tiny_trainer(tmp_path, no_thoughts(), recorder, max_epochs=2)
-    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data(seed=5))
+    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data(seed=6))
     assert recorder.seeds == [keyed_seed("step", 5, epoch, batch, 0) for epoch in range(2) for batch in range(3)]
+
+
+def test_weights_are_of_the_run_s_seed_and_data_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for run, seed in ((1, 3), (1, 4), (2, 3)):
+        monkeypatch.setenv("PL_GLOBAL_SEED", str(run))
+        batches, module = Batches(), tiny_module(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+        trainer = tiny_trainer(tmp_path, no_thoughts(), batches, max_epochs=1, limit_val_batches=0)
+        trainer.fit(module, datamodule=tiny_data(seed=seed))
+        found.append((next(module.parameters()).detach().clone(), batches.seen[0].input_ids))
+    (first, rows), (other_data, other_rows), (other_run, same_rows) = found
+    assert torch.equal(first, other_data) and not torch.equal(first, other_run)
+    assert torch.equal(rows, same_rows) and not torch.equal(rows, other_rows)
 
 
 def test_a_sanity_check_is_not_counted(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lcot.modules import Backbone, Coconut, Halting
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import EncodedExample, LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import add_thought_tokens
 
 TINY: dict[str, Any] = {
@@ -106,7 +106,17 @@ def test_the_classifier_takes_part_in_every_loss() -> None:
 def test_pauses_are_counted_as_thoughts() -> None:
     module, builder = build()
     builder.kind = "pause"
-    assert module.eval().answer(rows(builder, (3, 3))).thoughts.tolist() == [3, 3]
+    assert module.eval().answer(rows(builder, (3, 1))).thoughts.tolist() == [3, 1]
+
+
+def test_words_that_look_like_marks_are_words() -> None:
+    # Text cannot hold them (see the layouts); were it to, layouts and not ids say what a thought is.
+    module, builder = build(Halting())
+    marks = [builder.special.bot, builder.special.pause]
+    builder.kind = "none"
+    row = builder.prompt(EncodedExample([*marks, 40], [], [41]), 0)
+    batch = collate([row], builder.special.pad)
+    assert not batch.marked and module.eval().answer(batch).thoughts.tolist() == [0]
 
 
 def test_records_say_what_was_asked_and_written() -> None:
@@ -114,6 +124,7 @@ def test_records_say_what_was_asked_and_written() -> None:
     batch = rows(builder, (1, 1), prompt=True)
     records = module.eval().records(batch, module.answer(batch))
     assert [record["gold"] for record in records] == ["four", "two"]
+    assert [record["steps"] for record in records] == [2, 1]
     assert all(record["thoughts"] == 1 and record["seconds"] > 0 for record in records)
     assert all(record["correct"] == (record["answer"] == record["gold"]) for record in records)
 

@@ -132,6 +132,9 @@ def test_what_is_carried_along() -> None:
     examples = [ReasoningExample("q", (), "a", str(number)) for number in range(2)]
     batch = collate(layouts([(0, 1), (0, 0)]), 0, index=[17, 4], examples=examples)
     assert batch.index.tolist() == [17, 4]
+    assert batch.marked and batch.pauses.tolist() == [0, 0]
+    assert not collate(layouts([(0, 0)], "none"), 0).marked
+    assert collate(layouts([(0, 3), (1, 1)], "pause"), 0).pauses.tolist() == [3, 1]
     assert batch.examples == tuple(examples)
 
 

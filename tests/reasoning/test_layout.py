@@ -11,15 +11,17 @@ The question "Tom has 3 ." with the steps "3 + 2 = 5" and "5 + 1 = 6" and the an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from lcot.errors import DataError
-from lcot.reasoning.curriculum import Fixed, Stage, Stepwise, ThoughtKind
+from lcot.reasoning.curriculum import Fixed, Markers, Stage, Stepwise, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder, TextFormat
-from lcot.reasoning.tokens import add_thought_tokens
+from lcot.reasoning.tokens import THOUGHT_TOKENS, add_thought_tokens
 from tests.models import random_examples, word_tokenizer
 from tests.reasoning.support import builder
 
@@ -159,9 +161,11 @@ def test_a_training_row(
 ) -> None:
     encoded = EncodedExample(QUESTION, STEPS, ANSWER)
     row = tom(kind).train(encoded, stage)
-    assert row == Layout(ids, labels, head, thoughts, prompt)
+    pauses, marked = stage.thoughts if kind == "pause" else 0, kind != "none"
+    assert row == Layout(ids, labels, head, thoughts, prompt, pauses, marked)
     # Inference is given the same row up to its text, and knows no label.
-    assert tom(kind).prompt(encoded, stage.thoughts) == Layout(ids[:prompt], [_] * prompt, head, thoughts, prompt)
+    given = Layout(ids[:prompt], [_] * prompt, head, thoughts, prompt, pauses, marked)
+    assert tom(kind).prompt(encoded, stage.thoughts) == given
 
 
 def test_the_example_is_left_as_it_was() -> None:
@@ -207,14 +211,43 @@ class TestText:
         assert build.encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
 
 
+class TestThoughtTokens:
+    """Names of thought tokens in a text, where they would be read as thoughts."""
+
+    @pytest.mark.parametrize("token", THOUGHT_TOKENS)
+    @pytest.mark.parametrize("place", ["question", "steps", "answer"])
+    def test_they_are_refused(self, token: str, place: str) -> None:
+        text = f"3 {token} 2"
+        changes: dict[str, Any] = {place: ("3", text) if place == "steps" else text}
+        example = replace(EXAMPLE, **changes)
+        with pytest.raises(DataError) as caught:
+            tom().encode([EXAMPLE, example])
+        assert f"example 'tom' holds the text {token!r}" in str(caught.value)
+        assert example.question in str(caught.value)
+
+    def test_they_are_refused_between_the_texts(self) -> None:
+        with pytest.raises(DataError, match="holds the text"):
+            tom(text=TextFormat(after_question=f"{THOUGHT_TOKENS[0]}")).encode([EXAMPLE])
+
+
 class TestLength:
     """Rows that the model cannot take."""
+
+    @pytest.mark.parametrize("kind", get_args(ThoughtKind))
+    @pytest.mark.parametrize("markers", get_args(Markers))
+    def test_the_longest_of_some_stages(self, kind: ThoughtKind, markers: Markers) -> None:
+        build = tom(kind)
+        build.markers = markers
+        encoded = build.encode([EXAMPLE])[0]
+        for stages in ([Stage(0, 0)], [Stage(0, 0), Stage(1, 6), Stage(2, 7)], [Stage(2, 0), Stage(1, 1)]):
+            rows = [build.train(encoded, stage) for stage in stages]
+            assert build.longest(encoded, stages) == (max(len(r.ids) for r in rows), max(r.prompt for r in rows))
 
     @staticmethod
     def check(max_length: int | None, stage: Stage) -> None:
         """Check the example's row at a stage."""
         build = tom(max_length=max_length)
-        build.check_length(build.train(build.encode([EXAMPLE])[0], stage), EXAMPLE)
+        build.check_length(len(build.train(build.encode([EXAMPLE])[0], stage).ids), EXAMPLE)
 
     @pytest.mark.parametrize(("max_length", "stage"), [(22, Stage(0, 0)), (17, Stage(1, 1)), (None, Stage(0, 500))])
     def test_just_fits(self, max_length: int | None, stage: Stage) -> None:

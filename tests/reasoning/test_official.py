@@ -26,9 +26,7 @@ FOLDER = Path(__file__).parents[3] / "shared" / "data" / "oracle" / "coconut"
 CASES = 7
 NUMBERS_OF_THOUGHTS = (0, 1, 3, 6)
 
-pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason="the official results are kept beside the project, in shared/data, and are not here"
-)
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the recorded results of the official code")
 
 
 class Official:

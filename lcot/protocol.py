@@ -1,0 +1,55 @@
+"""The protocol of a number: all that it takes to get it again, or to know why another one differs."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from lcot import __version__
+
+_PACKAGE = Path(__file__).parent
+
+
+def protocol(before_answer: str, command: str | None) -> dict[str, object]:
+    """How answers were counted, and by which code.
+
+    Args:
+        before_answer: What stands before an answer.
+        command: The command line, if there was one.
+
+    Returns:
+        Plain values, for a report.
+    """
+    return {
+        "extractor": f"text after the last {before_answer.strip()}, commas removed, exact match",
+        "tokens": "generated tokens without eos; thoughts apart",
+        "command": command,
+        "commit": commit(),
+        "versions": {
+            "lcot": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "transformers", "lightning")},
+        },
+    }
+
+
+def commit(package: Path = _PACKAGE) -> str | None:
+    """The commit of the package's files, with ``-dirty`` behind it if they were changed since.
+
+    Args:
+        package: The folder of the package.
+
+    Returns:
+        ``None`` if the package does not come from a checkout: a repository around the environment that it is installed
+        in is somebody else's.
+    """
+    here = ["git", "-C", str(package)]
+    try:
+        for question in (["ls-files", "--error-unmatch", "__init__.py"], ["rev-parse", "HEAD"]):
+            asked = subprocess.run([*here, *question], capture_output=True, text=True, timeout=10, check=True)
+        changed = subprocess.run([*here, "diff", "--quiet", "HEAD", "--", "."], capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip() + ("-dirty" if changed.returncode else "")

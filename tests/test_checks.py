@@ -1,0 +1,53 @@
+"""Settings that do nothing are told, those of the command line only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import RECORD, lcot, write_config, write_records
+
+FIT = ("fit", "-c", "tiny.yaml")
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--model.sampling.top_k=3"], "greedy"),
+        (["--curriculum.eval_stage=1"], "fit validates in the stage that it trains"),
+        (["--model.backbone.new_tokens=random"], "from scratch"),
+        (["--curriculum.schedule.mix_support=seen"], "mix_probability is 0"),
+        (["--data.too_long=drop"], "data.max_length is not set"),
+        (["--data.train_size=6", "--data.train_path=train.json", "--data.style=prose"], "read whole"),
+        (["--data.parents=1", "--data.train_path=train.json", "--data.val_path=train.json", "--data.style=prose"],
+         "all examples are read from files"),
+        (["--model.lr_scheduler=WarmupStableDecay", "--model.lr_scheduler.floor=0.1"], "decay 0"),
+        (["--curriculum.schedule.epochs_per_stage=[1, 2]"], "trainer.max_epochs, 2, and the sum is 3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_setting_without_effect_is_told_in_one_line(
+    given: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    write_records(tmp_path / "train.json", RECORD)
+    outcome = lcot(*FIT, *given, "--trainer.fast_dev_run=true")
+    assert outcome.code == 0, outcome.err
+    (line,) = [line for line in outcome.err.splitlines() if "has no effect" in line]
+    assert line.startswith("lcot: warning: ") and why in line
+    assert given[-1] in line or given[0] in line
+
+
+@pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
+def test_a_method_laid_over_a_data_set_is_not_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    cot = ROOT / "configs" / "methods" / "cot.yaml"
+    quiet = lcot(*FIT, "-c", cot, "--trainer.fast_dev_run=true")
+    assert quiet.code == 0 and "has no effect" not in quiet.err
+    outcome = lcot(*FIT, "-c", cot, "--curriculum.schedule.markers=never", "--trainer.fast_dev_run=true")
+    assert outcome.code == 0 and "no thoughts (kind 'none')" in outcome.err

@@ -1,0 +1,37 @@
+"""The commit behind a number is that of the package, or none."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from lcot.protocol import commit
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git there, as somebody."""
+    somebody = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", "-C", str(folder), *somebody, *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assert commit(package) is None
+    git(tmp_path, "init")
+    # An installed package lies in an environment within somebody else's repository.
+    assert commit(package) is None
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "one")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert commit(package) == head
+    (tmp_path / "notes").write_text("beside the package")
+    assert commit(package) == head
+    (package / "__init__.py").write_text("changed")
+    assert commit(package) == f"{head}-dirty"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert commit(tmp_path / "nowhere") is None
