@@ -57,24 +57,24 @@ class Dashboard(Callback):
         stage = clock.schedule.stage_at(epoch) if clock is not None else 0
         board.log_metrics({**means, "by_epoch/curriculum/stage": stage}, step=epoch)
         if self._shown is not None and isinstance(pl_module, ReasoningModule):
-            board.experiment.add_text("answers", self._table(pl_module, self._shown, stage), epoch)
+            board.experiment.add_text("answers", self._words(pl_module, self._shown, stage), epoch)
         self._shown = None
 
-    def _table(self, module: ReasoningModule, batch: ThoughtBatch, stage: int) -> str:
-        """A Markdown table of questions and what the model writes."""
+    def _words(self, module: ReasoningModule, batch: ThoughtBatch, stage: int) -> str:
+        """A Markdown list of questions and what the model writes."""
         modes = [(part, part.training) for part in module.modules()]
         module.eval()
         records = module.records(batch, module.answer(batch))
         for part, training in modes:  # one by one: a frozen part may have been in evaluation mode
             part.training = training
+        # A list, not a table: TensorBoard breaks the words of narrow columns.
         rows = [
-            f"| {_cell(record['question'])} | {record['thoughts']} | {_cell(record['output'])} | "
-            f"{_cell(record['gold'])} | {'right' if record['correct'] else 'wrong'} |"
+            f"- {_line(record['question'])}<br>**{record['thoughts']} thoughts →** {_line(record['output'])}"
+            f" *({'right' if record['correct'] else 'wrong'}; gold: {_line(record['gold'])})*"
             for record in records
         ]
-        head = [f"Stage {stage}", "", "| question | thoughts | written | gold | |", "|---|---|---|---|---|"]
-        return "\n".join([*head, *rows])
+        return "\n".join([f"Stage {stage}", "", *rows])
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+def _line(text: str) -> str:
+    return text.replace("\n", " ⏎ ")

@@ -61,7 +61,7 @@ def test_stage_and_thoughts_follow_the_curriculum(board: EventAccumulator) -> No
 def test_words_of_the_same_questions_in_every_stage(board: EventAccumulator) -> None:
     tables = [event.tensor_proto.string_val[0].decode() for event in board.Tensors("answers/text_summary")]
     assert [table.splitlines()[0] for table in tables] == [f"Stage {stage}" for stage in range(5)]
-    questions = [[line.split(" | ")[0] for line in table.splitlines()[4:]] for table in tables]
+    questions = [[line.split("<br>")[0] for line in table.splitlines()[2:]] for table in tables]
     assert all(len(rows) == 2 and rows == questions[0] for rows in questions)
 
 
