@@ -10,11 +10,10 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from lcot import __version__
 from lcot.errors import UserError
-from lcot.settings import COMMANDS, Settings, read_settings
+from lcot.settings import COMMANDS, Settings, process_rank, read_settings, refuse
 
 STOPPED = 143
 """Exit code of a run that was told to stop (128 + SIGTERM)."""
@@ -83,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> None:
             settings,
         )
     # Lightning kills rank 0 where another rank ends with an error, so rank 0 alone tells how it went.
-    if not finished and _rank() == "0":
+    if not finished and process_rank() == "0":
         sys.stderr.write(
             "lcot: stopped as asked; the state is saved, and the same command with --resume=true continues it\n"
         )
@@ -100,17 +99,3 @@ def _no_command(word: str | None) -> UserError:
     return UserError(
         f"there is no command {word!r}", why=listed, fix=f"did you mean {near[0]!r}?" if near else "see lcot --help"
     )
-
-
-def _rank() -> str:
-    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)), "0")
-
-
-def refuse(error: UserError, settings: Settings) -> NoReturn:
-    """Print the block and exit with 2. One of several processes speaks for all; the others name the fault only."""
-    rank = _rank()
-    if rank == "0":
-        sys.stderr.write(f"lcot: error: {settings.placed(error)}\n")
-    else:
-        sys.stderr.write(f"lcot: error on rank {rank}: {error.what}\n")
-    raise SystemExit(2)

@@ -8,10 +8,13 @@ answered at once.
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -211,3 +214,18 @@ def _flatten(node: yaml.Node, prefix: str, file: str) -> Iterator[Setting]:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _flatten(item, prefix, file)
+
+
+def process_rank() -> str:
+    """This process's number among those of a run, before there is a trainer to ask."""
+    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)), "0")
+
+
+def refuse(error: UserError, settings: Settings) -> NoReturn:
+    """Print the block and exit with 2. One of several processes speaks for all; the others name the fault only."""
+    rank = process_rank()
+    if rank == "0":
+        sys.stderr.write(f"lcot: error: {settings.placed(error)}\n")
+    else:
+        sys.stderr.write(f"lcot: error on rank {rank}: {error.what}\n")
+    raise SystemExit(2)
