@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -106,6 +107,13 @@ class ReasoningCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run; from the configs if not given."
         )
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="Threads of torch's operators on a CPU; its own choice if not given. Small models want 1: threads that"
+            " wait for one another cost them more than they gain, above all on a machine with other work.",
+        )
         parser.add_argument("--runs_dir", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument("--resume", type=bool, default=False, help="Continue the run of this name if there is one.")
         parser.add_lightning_class_args(callbacks.CurriculumCallback, "curriculum")
@@ -135,6 +143,12 @@ class ReasoningCLI(LightningCLI):
         settings = self.config[self.subcommand]
         refuse_null(settings)
         check_monitor(settings.best_checkpoint.monitor)
+        if settings.threads is not None:
+            if settings.threads < 1:
+                raise UserError(
+                    f"threads is {settings.threads}", where="--threads", fix="use 1 or more, or leave it out"
+                )
+            torch.set_num_threads(settings.threads)
         name = settings.name or _name_from(settings.get("config"))
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(

@@ -136,6 +136,17 @@ def test_the_name_comes_from_the_configs(tmp_path: Path, monkeypatch: pytest.Mon
     assert Path("runs/tiny-half/config.yaml").is_file()
 
 
+def test_the_number_of_threads_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    before = torch.get_num_threads()
+    try:
+        assert lcot("fit", "-c", "tiny.yaml", "--trainer.fast_dev_run=true", "--threads=3").code == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
