@@ -56,7 +56,7 @@ def text(content: str, file: str = "tiny.yaml") -> Callable[[Path], object]:
 
 
 WORDS = [
-    Mistake("no threads", ("threads is 0", "--threads=0", "use 1 or more"), ("--threads=0",)),
+    Mistake("no threads", ("threads is 0", "--threads", "use 1 or more"), ("--threads=0",)),
     Mistake("unknown option", ("trainer has no setting 'max_epoks'", "--trainer.max_epoks=3", "'max_epochs'"),
             ("--trainer.max_epoks=3",)),
     Mistake("abbreviated option", ("trainer has no setting 'max_epoch'", "did you mean 'max_epochs'"),
