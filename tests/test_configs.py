@@ -103,7 +103,6 @@ def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_config_trains(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = ("--data.train_size=4", "--data.val_size=4", "--data.batch_size=4", "--trainer.enable_progress_bar=false")
-    plain = ("--model.lr_scheduler=null",)
-    outcome = lcot("fit", "-c", path, *small, *plain, "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
+    outcome = lcot("fit", "-c", path, *small, "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
     assert outcome.code == 0, outcome.err
     assert contents(tmp_path) == {}

@@ -134,7 +134,8 @@ class ReasoningModule(L.LightningModule):
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
-        if isinstance(scheduler, WarmupStableDecay) and scheduler.total_steps is None:
+        trial = bool(getattr(self.trainer, "fast_dev_run", False))  # too short for any plan
+        if isinstance(scheduler, WarmupStableDecay) and scheduler.total_steps is None and not trial:
             scheduler.set_total(self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
