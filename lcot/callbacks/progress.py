@@ -22,7 +22,6 @@ class ReasoningProgressBar(RichProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """The metrics behind the bar."""
         shown = super().get_metrics(trainer, pl_module)
-        shown.pop("v_num", None)
         names = {"curriculum/stage": "stage", "train/loss_step": "loss", "val/accuracy": "val accuracy"}
         return {
             names[key]: f"{value:.0f}" if key == "curriculum/stage" else value

@@ -131,10 +131,6 @@ class ReasoningDataModule(L.LightningDataModule):
         """As in test."""
         return self._loader("predict", "prompt", self.eval_batch_size)
 
-    def size(self, split: Split) -> int:
-        """Number of examples of a split that was set up."""
-        return len(self._lengths[split])
-
     def builder(self) -> LayoutBuilder:
         """The layouts of this run's tokenizer and kind of thoughts."""
         tokenizer = self.set_up_tokenizer()

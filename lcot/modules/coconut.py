@@ -94,7 +94,17 @@ class Coconut(ReasoningModule):
         """
         assert self.model is not None
         thinking = think(self.model, batch)
-        return self._loss_of(batch, thinking)
+        summed, tokens = supervised_loss(self.model, batch, thinking)
+        extras: dict[str, Tensor] = {}
+        slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
+        if batch.max_thoughts:
+            norms = thinking.states[:, : batch.max_thoughts].detach().float().norm(dim=-1)
+            extras["thought_norm"] = (norms * slots).sum() / slots.sum()
+        if self.halt is not None:
+            halting, right = self._halting_loss(batch, thinking)
+            extras["halt_accuracy"] = right
+            summed = summed + self.halting_weight * halting
+        return summed, tokens, extras
 
     def answer(self, batch: ThoughtBatch) -> Answers:
         """Think the fixed number of thoughts, or as many as the classifier says, and write."""
@@ -114,20 +124,6 @@ class Coconut(ReasoningModule):
                 index=batch.index,
             )
         return Answers(tokens, thinking.thoughts + batch.pauses, clock_time(self.device) - start)
-
-    def _loss_of(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:
-        assert self.model is not None
-        summed, tokens = supervised_loss(self.model, batch, thinking)
-        extras: dict[str, Tensor] = {}
-        slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
-        if batch.max_thoughts:
-            norms = thinking.states[:, : batch.max_thoughts].detach().float().norm(dim=-1)
-            extras["thought_norm"] = (norms * slots).sum() / slots.sum()
-        if self.halt is not None:
-            halting, right = self._halting_loss(batch, thinking)
-            extras["halt_accuracy"] = right
-            summed = summed + self.halting_weight * halting
-        return summed, tokens, extras
 
     def describe(self) -> dict[str, Any]:
         """As every module does, and the classifier's settings."""
