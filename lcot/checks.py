@@ -92,11 +92,23 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
         config: The parsed settings of the command.
     """
     data, schedule, model = config.data.init_args, config.curriculum.schedule.init_args, config.model.init_args
+    whole = schedule.get("written", "all") == "all"
     moot = [
+        (whole, "data", ("stage_target",), "the curriculum writes all remaining steps (written 'all')"),
         *_moot_model(model),
         *_moot_data(data, settings.command),
-        (schedule.get("kind") == "none", "curriculum.schedule", ("markers",), "there are no thoughts (kind 'none')"),
-        (_never(schedule.get("mix_probability", 0.0)), "curriculum.schedule", ("mix_support",), "mix_probability is 0"),
+        (
+            schedule.get("kind") == "none",
+            "curriculum.schedule",
+            ("markers", "passes"),
+            "there are no thoughts (kind 'none')",
+        ),
+        (
+            _never(schedule.get("mix_probability", 0.0)),
+            "curriculum.schedule",
+            ("mix_support", "mix_weights"),
+            "mix_probability is 0",
+        ),
         (settings.command == "fit", "curriculum", ("eval_stage",), "fit validates in the stage that it trains"),
         (settings.command != "fit", "trainer", ("logger",), f"{settings.command} adds nothing to a run's curves"),
     ]
@@ -140,7 +152,7 @@ def _moot_data(data: Any, command: str | None) -> list[_Moot]:
     return [
         (data.get("max_length") is None, "data", ("too_long",), "data.max_length is not set"),
         *((files[split], "data", (f"{split}_size",), f"data.{split}_path is read whole") for split in files),
-        (read, "data", ("nodes", "hops", "symbols", "parents"), "all examples are read from files"),
+        (read, "data", ("nodes", "hops", "symbols", "parents", "root"), "all examples are read from files"),
         (
             files["train"] and data.get("redraw") == "all",
             "data",

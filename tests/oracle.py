@@ -31,19 +31,25 @@ class Problem:
         thoughts: n, the number of continuous thoughts.
         after: Ids that the model is given behind its thoughts: eot.
         text: Ids that it is asked to write: remaining steps, answer, eos.
+        recycled: Whether each thought is the state before it (Coconut); otherwise all are the one at bot (a control).
     """
 
     before: list[int]
     thoughts: int
     after: list[int]
     text: list[int]
+    recycled: bool = True
 
 
 def cut(layout: Layout) -> Problem:
     """The problem that a layout holds."""
     end = layout.head + layout.thoughts
     return Problem(
-        layout.ids[: layout.head], layout.thoughts, layout.ids[end : layout.prompt], layout.ids[layout.prompt :]
+        layout.ids[: layout.head],
+        layout.thoughts,
+        layout.ids[end : layout.prompt],
+        layout.ids[layout.prompt :],
+        recycled=layout.stepped > 0,
     )
 
 
@@ -52,7 +58,8 @@ def naive_thoughts(model: PreTrainedModel, problem: Problem) -> Tensor:
     inputs = _embed(model, problem.before)
     for _ in range(problem.thoughts):
         output = model(inputs_embeds=inputs, output_hidden_states=True, use_cache=False)
-        inputs = torch.cat([inputs, output.hidden_states[-1][:, -1:]], dim=1)
+        source = -1 if problem.recycled else len(problem.before) - 1
+        inputs = torch.cat([inputs, output.hidden_states[-1][:, source, None]], dim=1)
     return inputs
 
 

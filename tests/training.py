@@ -11,7 +11,8 @@ import torch
 from lcot.callbacks import CurriculumCallback
 from lcot.datamodules import ProsQA
 from lcot.modules import Backbone, Coconut
-from lcot.reasoning.curriculum import Curriculum, Fixed, Stepwise
+from lcot.reasoning.curriculum import Curriculum, Fixed
+from lcot.reasoning.stepwise import Stepwise
 
 GPT2: dict[str, Any] = {
     "model_type": "gpt2",

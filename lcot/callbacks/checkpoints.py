@@ -18,16 +18,19 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lcot.errors import UserError
+from lcot.metrics import EXTRACTORS, accuracy_names
 from lcot.reasoning.curriculum import find_clock
 
 METRICS: dict[str, Literal["min", "max"]] = {
     "val/accuracy": "max",
+    **dict.fromkeys((f"val/accuracy_{name}" for name in EXTRACTORS), "max"),
     "val/loss": "min",
     "val/tokens": "min",
     "val/thoughts": "min",
     "val/seconds": "min",
 }
-"""What validation reports, and whether small or large values are good."""
+"""What validation can report, and whether small or large values are good. ``accuracy_NAME`` is there if
+``data.extractors`` names it behind the first."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -201,7 +204,8 @@ class BestCheckpoint(ModelCheckpoint):
     """The best checkpoint of each stage, by a validation metric.
 
     The record starts anew with each stage: otherwise an easy early stage (full chains of thought) would own "best" for
-    good, and the released code's advice is indeed to pick among the epochs of the final stage only.
+    good, and the released code's advice is indeed to pick among the epochs of the final stage only. Under a schedule
+    that moves with every epoch (iCoT) those of former stages are deleted.
 
     Args:
         dirpath: The run's ``checkpoints`` folder; the command line fills it in.
@@ -248,6 +252,25 @@ class BestCheckpoint(ModelCheckpoint):
         self._stage: int | None = None
         self._validated = False
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make sure that an accuracy by a certain extractor is one that the data set reports.
+
+        Raises:
+            UserError: If it does not: no checkpoint would ever be the best.
+        """
+        super().setup(trainer, pl_module, stage)
+        extractors = getattr(getattr(trainer, "datamodule", None), "extractors", None)
+        if stage != "fit" or extractors is None or not str(self.monitor).startswith("val/accuracy"):
+            return
+        reported = [f"val/{name}" for name in accuracy_names(extractors)]
+        if self.monitor not in reported:
+            raise UserError(
+                f"{self.monitor} is not reported",
+                where="best_checkpoint.monitor",
+                why=f"data.extractors is [{', '.join(extractors)}], which gives {', '.join(reported)}",
+                fix="monitor one of these, or name the extractor in data.extractors behind the first",
+            )
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that this epoch has a metric of its own."""
         self._validated = not trainer.sanity_checking
@@ -255,9 +278,11 @@ class BestCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the former stage's record, then save as usual."""
         clock = find_clock(getattr(trainer, "callbacks", []))
+        former: list[str] = []
         if clock is not None:
-            stage = clock.schedule.stage_at(trainer.current_epoch)
+            stage = clock.final_stage(trainer.current_epoch)
             if stage != self._stage:
+                former = [] if clock.schedule.keeps_stages else list(self.best_k_models)
                 self._forget()
             self._stage = stage
             self.filename = f"best-stage{stage}-epoch{{epoch:03d}}"
@@ -265,6 +290,8 @@ class BestCheckpoint(ModelCheckpoint):
         validated, self._validated = self._validated, False
         if self.monitor in trainer.callback_metrics and (validated or not str(self.monitor).startswith("val/")):
             super().on_train_epoch_end(trainer, pl_module)
+        for path in former:  # only now that the new one is written
+            trainer.strategy.remove_checkpoint(path)
 
     def state_dict(self) -> dict[str, Any]:
         """The record, its stage and its direction, in types that ``weights_only`` loading accepts."""

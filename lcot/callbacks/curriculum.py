@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import lightning as L
@@ -64,12 +66,22 @@ class CurriculumCallback(Callback, StageClock):
         trainer = self._trainer
         assert trainer is not None
         if trainer.state.fn == TrainerFn.FITTING:
-            return self.schedule.stage_at(self.epoch())
+            return self.final_stage(self.epoch())
         trained = getattr(trainer.lightning_module, "trained_stage", None)
         for choice in (self.eval_stage, trained):
             if choice is not None:
                 return int(choice)
         return self.schedule.last_stage
+
+    def training_stages(self) -> Callable[[int], int]:
+        """The schedule's stages in the epoch that is about to be read."""
+        epoch, batches = self.epoch(), self._batches_of_epoch()
+        return lambda batch: self.schedule.stage_at(epoch, batch, batches)
+
+    def final_stage(self, epoch: int) -> int:
+        """The stage that an epoch ends in."""
+        batches = self._batches_of_epoch()
+        return self.schedule.stage_at(epoch, batches - 1, batches)
 
     def batches(self) -> int:
         """The number of batches of this epoch that are over, asked when the first of the others is fetched."""
@@ -86,12 +98,14 @@ class CurriculumCallback(Callback, StageClock):
         """
         self._trainer = trainer
         plain = self.schedule.kind == "continuous" and self.schedule.markers == "always"
+        plain = plain and self.schedule.stepwise_passes
         if getattr(pl_module, "halting", None) is not None and not plain:
             raise UserError(
-                f"model.halting is set with thoughts of kind {self.schedule.kind!r}, markers {self.schedule.markers!r}",
+                f"model.halting is set with thoughts of kind {self.schedule.kind!r}, markers {self.schedule.markers!r}"
+                f" and passes {'multiple' if self.schedule.stepwise_passes else 'single'!r}",
                 where="model.halting and curriculum.schedule",
                 why="the classifier decides at <bot> and at each continuous thought whether <eot> comes next",
-                fix="set model.halting to null, or kind to 'continuous' and markers to 'always'",
+                fix="set model.halting to null, or kind to 'continuous', markers to 'always' and passes to 'auto'",
             )
         if stage == "fit" and trainer.max_epochs and trainer.max_epochs > 0 and not getattr(trainer, "fast_dev_run", 0):
             self.schedule.check_reach(trainer.max_epochs)
@@ -104,26 +118,28 @@ class CurriculumCallback(Callback, StageClock):
         """
         epoch = trainer.current_epoch
         stage = self.schedule.stage_at(epoch)
-        changed = epoch > 0 and stage != self.schedule.stage_at(epoch - 1)
-        if changed or epoch == 0:
-            shape = self.schedule.thoughts_at_inference(stage)
-            _log.info("epoch %d: stage %d of %d, %d thoughts", epoch, stage, self.schedule.last_stage, shape)
+        changed = epoch > 0 and stage != self.final_stage(epoch - 1)
+        if epoch == 0 or stage != self.schedule.stage_at(epoch - 1):
+            _log.info("epoch %d: %s", epoch, self.schedule.describe(stage))
         if epoch > 0 and (self.reset_optimizer == "epoch" or (changed and self.reset_optimizer == "stage")):
-            for optimizer in trainer.optimizers:
-                optimizer.state.clear()
+            _reset(trainer)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Log the stage beside the losses of its steps."""
-        stage = self.schedule.stage_at(trainer.current_epoch)
+        """Log the stage beside the losses of its steps; reset the optimizer where it changes within an epoch."""
+        epoch, batches = trainer.current_epoch, self._batches_of_epoch()
+        stage = self.schedule.stage_at(epoch, batch_idx, batches)
+        before = self.schedule.stage_at(epoch, max(0, batch_idx - 1), batches)
+        if stage != before and self.reset_optimizer == "stage":
+            _reset(trainer)
         pl_module.log("curriculum/stage", float(stage), prog_bar=True, on_step=True, on_epoch=False)
         thoughts = float(self.schedule.thoughts_at_inference(stage))
         pl_module.log("curriculum/thoughts", thoughts, on_step=True, on_epoch=False)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write down the stage and what inference does in it."""
-        stage = self.schedule.stage_at(trainer.current_epoch)
+        stage = self.final_stage(trainer.current_epoch)
         if trainer.state.fn != TrainerFn.FITTING and isinstance(pl_module, ReasoningModule):
             stage = pl_module.trained_stage if pl_module.trained_stage is not None else self.schedule.last_stage
         entry = checkpoint.setdefault("lcot", {})
@@ -131,6 +147,7 @@ class CurriculumCallback(Callback, StageClock):
             stage=stage,
             kind=self.schedule.kind,
             markers=self.schedule.markers,
+            stepwise_passes=self.schedule.stepwise_passes,
             thoughts=self.schedule.thoughts_at_inference(stage),
             world_size=trainer.world_size,
         )
@@ -152,3 +169,14 @@ class CurriculumCallback(Callback, StageClock):
                 why="other rows would share a step, and within an epoch some would be left out or come twice",
                 fix=f"go on with {world}, or start another run with --name",
             )
+
+    def _batches_of_epoch(self) -> int:
+        assert self._trainer is not None
+        batches = self._trainer.num_training_batches
+        # Not known yet in a validation before the first epoch.
+        return max(1, int(batches)) if math.isfinite(batches) else 1
+
+
+def _reset(trainer: L.Trainer) -> None:
+    for optimizer in trainer.optimizers:
+        optimizer.state.clear()

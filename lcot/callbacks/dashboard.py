@@ -54,7 +54,7 @@ class Dashboard(Callback):
             if name.startswith("val/") or name.endswith("_epoch") or name in ("train/lr", "train/grad_norm")
         }
         clock = find_clock(getattr(trainer, "callbacks", []))
-        stage = clock.schedule.stage_at(epoch) if clock is not None else 0
+        stage = clock.final_stage(epoch) if clock is not None else 0
         board.log_metrics({**means, "by_epoch/curriculum/stage": stage}, step=epoch)
         if self._shown is not None and isinstance(pl_module, ReasoningModule):
             board.experiment.add_text("answers", self._words(pl_module, self._shown, stage), epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from torch.utils.data import Dataset
@@ -62,7 +63,8 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         builder: Lays them out.
         curriculum: Says what a stage means for an example.
         seed: Keys the curriculum's random choices together with epoch and index.
-        form: ``train`` applies those choices, ``val`` does not, ``prompt`` leaves out the text behind the thoughts.
+        form: ``train`` applies those choices, and draws the step to be written where an example has alternatives to it;
+            ``val`` does not, ``prompt`` leaves out the text behind the thoughts.
     """
 
     def __init__(
@@ -109,7 +111,11 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         if self.form == "val":
             return self.builder.train(pieces, self.curriculum.evaluate(key.stage, steps))
         draw = keyed_random("stage", self.seed, key.epoch, key.row)
-        return self.builder.train(pieces, self.curriculum.sample(key.stage, steps, draw))
+        stage = self.curriculum.sample(key.stage, steps, draw)
+        if stage.only_next and stage.hidden < len(example.alternatives):
+            step = self.builder.encode_step(draw.choice(example.alternatives[stage.hidden]))
+            pieces = replace(pieces, steps=[*pieces.steps[: stage.hidden], step])
+        return self.builder.train(pieces, stage)
 
 
 class Collator:

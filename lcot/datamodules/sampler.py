@@ -30,12 +30,12 @@ class Position(NamedTuple):
 
     Attributes:
         epoch: Counted from 0.
-        stage: The curriculum's stage.
+        stage: The curriculum's stage; a function of the batch's number where it may change within the epoch.
         batches: Batches of this epoch that are over already; more than 0 only where a run continues within an epoch.
     """
 
     epoch: int
-    stage: int
+    stage: int | Callable[[int], int]
     batches: int = 0
 
 
@@ -98,8 +98,9 @@ class StageBatchSampler(Sampler[list[RowKey]]):
     def __iter__(self) -> Iterator[list[RowKey]]:
         epoch, stage, over = self.position()
         batches = self.global_batches(epoch) if self.shuffle else self._in_order()
-        for batch in batches[over:]:
-            yield [RowKey(epoch, stage, index) for index in batch]
+        for number, batch in enumerate(batches[over:], start=over):
+            now = stage if isinstance(stage, int) else stage(number)
+            yield [RowKey(epoch, now, index) for index in batch]
 
     def global_batches(self, epoch: int) -> list[list[int]]:
         """This rank's rows of every batch of an epoch.

@@ -1,11 +1,13 @@
 """The core: what a trace of reasoning is, and how a model thinks it. Torch and transformers only."""
 
 from lcot.reasoning.batch import ThoughtBatch, collate
-from lcot.reasoning.curriculum import Curriculum, Fixed, Stage, StageClock, Stepwise
+from lcot.reasoning.curriculum import Curriculum, Fixed, Stage, StageClock
 from lcot.reasoning.decode import Sampling, decode
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
+from lcot.reasoning.tokenwise import Tokenwise
 
 __all__ = [
     "Curriculum",
@@ -19,6 +21,7 @@ __all__ = [
     "TextFormat",
     "Thinking",
     "ThoughtBatch",
+    "Tokenwise",
     "collate",
     "decode",
     "supervised_loss",

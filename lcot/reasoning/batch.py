@@ -33,10 +33,14 @@ class ThoughtBatch:
         prompt_ends: ``(B,)`` column behind each row's prompt; its text starts there.
         index: ``(B,)`` position of each example in its data set.
         first: Column of the first thought, P; all rows have question and bot right before it. In a batch without
-            continuous thoughts rows start at column 0 instead, and P is the end of the shortest question.
+            continuous thoughts or pauses in passes of their own, rows start at column 0 instead, and P is the end of
+            the shortest question.
         max_thoughts: Largest number of continuous thoughts in the batch, N, kept as an int so that no device sync is
             needed to know how many passes to run.
         marked: Whether any row has bot and eot around its thoughts.
+        stepped: Number of columns, from ``first`` on, that get a pass each, an int likewise. It is ``max_thoughts``
+            where each thought reads the one before, and 0 where all read the state at bot; with pauses instead of
+            thoughts it is above 0 where they are passed one by one.
         examples: The examples themselves, for metrics and predictions; empty in training batches.
     """
 
@@ -51,6 +55,7 @@ class ThoughtBatch:
     first: int
     max_thoughts: int
     marked: bool
+    stepped: int
     examples: tuple[ReasoningExample, ...] = field(default=())
 
     def __len__(self) -> int:
@@ -96,8 +101,9 @@ def collate(
         The batch; with thoughts, columns = longest head + longest rest, so rows of similar length waste least.
     """
     thoughts = [layout.thoughts for layout in layouts]
+    stepped = max(layout.stepped for layout in layouts)
     # Only fed-back thoughts need a common column; without them, rows that start together are the narrowest batch.
-    align = align or any(thoughts)
+    align = align or any(thoughts) or stepped > 0
     first = max(layout.head for layout in layouts) if align else min(layout.head for layout in layouts)
     starts = [first - layout.head if align else 0 for layout in layouts]
     length = max(start + len(layout.ids) for start, layout in zip(starts, layouts, strict=True))
@@ -124,6 +130,7 @@ def collate(
         first=first,
         max_thoughts=max(thoughts),
         marked=any(layout.marked for layout in layouts),
+        stepped=stepped,
         examples=tuple(examples),
     )
 

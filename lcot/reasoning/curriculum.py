@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
 
 from lcot.errors import UserError
 
@@ -23,6 +23,16 @@ published GSM8K runs, whose stage 0 is a CoT run), or nowhere, so that the first
 last token (arXiv 2505.12514). No effect where the kind of thought is ``none``."""
 
 
+Passes = Literal["auto", "multiple", "single"]
+"""How thoughts are computed. ``multiple``: each in a pass of its own, after the state of the one before is known.
+``single``: all in one pass; continuous thoughts then all read the one state that is known before it, that at ``<bot>``.
+``auto`` is ``multiple`` for continuous thoughts (Coconut) and ``single`` for pauses.
+
+With the kind of thought this makes the four-way control of what does the work, curriculum or recycling: passes
+(multiple, single) x input (recycled state, learned embedding). Under causal attention, pauses give the same in one pass
+as in many, up to rounding; many cost what Coconut costs. No effect where the kind is ``none``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What one example looks like at some point of a curriculum.
@@ -30,10 +40,15 @@ class Stage:
     Attributes:
         hidden: Number of leading reasoning steps whose text is left out, at most the example's number of steps.
         thoughts: Number of positions between ``<bot>`` and ``<eot>``.
+        tokens: Number of leading tokens of the remaining steps that are left out as well; a negative number leaves out
+            trailing ones. The answer always stays.
+        only_next: Whether the text is only the first of the remaining steps or, where none remains, the answer.
     """
 
     hidden: int
     thoughts: int
+    tokens: int = 0
+    only_next: bool = False
 
 
 class Curriculum(ABC):
@@ -42,18 +57,28 @@ class Curriculum(ABC):
     Args:
         kind: What the thoughts are. ``none`` also leaves out the markers, as in CoT and No-CoT.
         markers: Where the markers stand.
+        passes: How thoughts are computed.
+
+    Attributes:
+        stepwise_passes: Whether each thought gets a pass of its own; ``passes`` with ``auto`` filled in.
+        keeps_stages: Whether the best checkpoint of each stage is worth keeping.
 
     Raises:
-        UserError: If ``kind`` or ``markers`` is unknown.
+        UserError: If ``kind``, ``markers`` or ``passes`` is unknown.
     """
 
-    def __init__(self, kind: ThoughtKind, markers: Markers = "always") -> None:
+    keeps_stages: ClassVar[bool] = True
+
+    def __init__(self, kind: ThoughtKind, markers: Markers = "always", passes: Passes = "auto") -> None:
         if kind not in get_args(ThoughtKind):
             raise UserError.unknown("kind of thought", str(kind), get_args(ThoughtKind), where="curriculum kind")
         if markers not in get_args(Markers):
             raise UserError.unknown("place of markers", str(markers), get_args(Markers), where="curriculum markers")
+        if passes not in get_args(Passes):
+            raise UserError.unknown("number of passes", str(passes), get_args(Passes), where="curriculum passes")
         self.kind: ThoughtKind = kind
         self.markers: Markers = markers
+        self.stepwise_passes = passes == "multiple" or (passes == "auto" and kind == "continuous")
 
     @property
     @abstractmethod
@@ -61,8 +86,14 @@ class Curriculum(ABC):
         """The number of the stage in which training ends and inference happens."""
 
     @abstractmethod
-    def stage_at(self, epoch: int) -> int:
-        """The stage of an epoch, counted from 0."""
+    def stage_at(self, epoch: int, batch: int = 0, batches: int = 1) -> int:
+        """The stage in which a batch is trained.
+
+        Args:
+            epoch: Counted from 0.
+            batch: Counted from 0 in its epoch.
+            batches: Number of batches of an epoch.
+        """
 
     @abstractmethod
     def resolve(self, stage: int, num_steps: int) -> Stage:
@@ -77,8 +108,13 @@ class Curriculum(ABC):
         return self.resolve(stage, num_steps)
 
     def evaluate(self, stage: int, num_steps: int) -> Stage:
-        """The stage for validation: training's hidden steps, inference's number of thoughts, nothing random."""
-        return Stage(self.resolve(stage, num_steps).hidden, self.thoughts_at_inference(stage))
+        """The stage for validation: training's text, inference's number of thoughts, nothing random."""
+        return replace(self.resolve(stage, num_steps), thoughts=self.thoughts_at_inference(stage))
+
+    def describe(self, stage: int) -> str:
+        """A stage in a few words, for the console."""
+        thoughts = self.thoughts_at_inference(stage)
+        return f"stage {stage} of {self.last_stage}, {thoughts} thought{'s' * (thoughts != 1)}"
 
     def check_reach(self, max_epochs: int) -> None:  # noqa: B027  (a schedule with one stage has nothing to check)
         """Make sure that ``max_epochs`` epochs get to the stage that the schedule was written for.
@@ -103,7 +139,15 @@ class StageClock(ABC):
 
     @abstractmethod
     def stage(self) -> int:
-        """The stage to train in, or to evaluate with."""
+        """The stage to evaluate with: while training, the one that the epoch ends in."""
+
+    @abstractmethod
+    def training_stages(self) -> Callable[[int], int]:
+        """The stage of each batch of the epoch that is about to be read, by the batch's number in it."""
+
+    @abstractmethod
+    def final_stage(self, epoch: int) -> int:
+        """The stage that an epoch ends in: that of its validation, and of its checkpoints."""
 
     def batches(self) -> int:
         """Batches of this epoch that were trained on already: above 0 where a run continues within an epoch."""
@@ -123,6 +167,7 @@ class Fixed(Curriculum):
         thoughts: Number of thoughts, whatever the example.
         kind: What the thoughts are; with ``none``, ``thoughts`` must be 0.
         markers: Where ``<bot>`` and ``<eot>`` stand.
+        passes: How thoughts are computed.
 
     Raises:
         UserError: If the number of thoughts is negative, or thoughts are asked for without a kind.
@@ -134,11 +179,12 @@ class Fixed(Curriculum):
         thoughts: int = 0,
         kind: ThoughtKind = "none",
         markers: Markers = "always",
+        passes: Passes = "auto",
     ) -> None:
-        super().__init__(kind, markers)
+        super().__init__(kind, markers, passes)
         if hidden not in ("none", "all"):
             raise UserError.unknown("choice of hidden steps", str(hidden), ["none", "all"], where="curriculum hidden")
-        _check_count("thoughts", thoughts, kind)
+        check_count("thoughts", thoughts, kind)
         self.hidden = hidden
         self.thoughts = thoughts
 
@@ -147,7 +193,7 @@ class Fixed(Curriculum):
         """Always 0."""
         return 0
 
-    def stage_at(self, epoch: int) -> int:
+    def stage_at(self, epoch: int, batch: int = 0, batches: int = 1) -> int:
         """Always 0."""
         return 0
 
@@ -160,124 +206,17 @@ class Fixed(Curriculum):
         return self.thoughts
 
 
-class Stepwise(Curriculum):
-    """Coconut's curriculum: stage s replaces the first s steps by ``thoughts_per_step`` thoughts each.
-
-    Stages 0 … ``max_stage`` hide that many steps; one further stage hides all steps of longer chains as well, with the
-    thoughts of ``max_stage`` (arXiv 2412.06769, section 3; the released code's ``epoch // epochs_per_stage``).
+def check_count(name: str, count: int, kind: ThoughtKind) -> None:
+    """Check a number of thoughts against their kind.
 
     Args:
-        epochs_per_stage: One number for all stages, or a list with one number for each stage from 0 on, in which the
-            last stage keeps the epochs that remain.
-        max_stage: The largest number of steps that are replaced one by one, M.
-        thoughts_per_step: c. With ``kind`` none it must be 0 (the ablation *w/o thought*).
-        kind: ``continuous`` is Coconut, ``pause`` is *pause as thought*, ``none`` is *w/o thought*.
-        markers: Where ``<bot>`` and ``<eot>`` stand.
-        pad_to_max: ``True``: n = c·s thoughts whatever the example's number of steps L, as in all published runs.
-            ``False``: n = c·min(s, L) in training. Inference does not know L and uses c·s in both cases, where the
-            released code reads L from the gold steps; let a classifier end the thoughts when this is ``False``.
-        mix_probability: Probability that an example is trained at a stage drawn for it anew in each epoch; a list gives
-            one for each stage from 0 on, in which the last number holds for all later stages (the paper's
-            section 5 uses 0.3). Never applied in validation.
-        mix_support: The draw is uniform over {0, …, L} (``all``, as released; may exceed the current stage) or over
-            {0, …, s} (``seen``). No effect while ``mix_probability`` is 0.
+        name: The setting's name.
+        count: The number.
+        kind: What the thoughts are.
 
     Raises:
-        UserError: If a number is out of range, or the list of epochs does not fit ``max_stage``.
+        UserError: If it is negative, or above 0 without thoughts.
     """
-
-    def __init__(
-        self,
-        epochs_per_stage: int | list[int] = 5,
-        max_stage: int = 6,
-        thoughts_per_step: int = 1,
-        kind: ThoughtKind = "continuous",
-        markers: Markers = "always",
-        pad_to_max: bool = True,
-        mix_probability: float | list[float] = 0.0,
-        mix_support: Literal["all", "seen"] = "all",
-    ) -> None:
-        super().__init__(kind, markers)
-        if max_stage < 0:
-            raise UserError(f"max_stage is {max_stage}", where="curriculum max_stage", fix="use 0 or more")
-        epochs = [epochs_per_stage] * (max_stage + 1) if isinstance(epochs_per_stage, int) else list(epochs_per_stage)
-        if not epochs or min(epochs) < 1:
-            raise UserError(
-                f"epochs_per_stage is {epochs_per_stage}",
-                where="curriculum epochs_per_stage",
-                why="every stage lasts at least one epoch",
-            )
-        if not max_stage + 1 <= len(epochs) <= max_stage + 2:
-            raise UserError(
-                f"epochs_per_stage names {len(epochs)} stages, and max_stage is {max_stage}",
-                where="curriculum epochs_per_stage",
-                why=f"there are {max_stage + 1} stages, 0 to {max_stage}, and one more that hides longer chains whole",
-                fix=f"give {max_stage + 1} or {max_stage + 2} numbers, or one number for all stages",
-            )
-        mix = [float(p) for p in (mix_probability if isinstance(mix_probability, list) else [mix_probability])]
-        if not mix or len(mix) > len(epochs) or not all(0.0 <= p <= 1.0 for p in mix):
-            raise UserError(
-                f"mix_probability is {mix_probability}",
-                where="curriculum mix_probability",
-                fix=f"use a probability between 0 and 1, or a list of at most {len(epochs)}, one for each stage",
-            )
-        if mix_support not in ("all", "seen"):
-            raise UserError.unknown("mix_support", str(mix_support), ["all", "seen"], where="curriculum mix_support")
-        _check_count("thoughts_per_step", thoughts_per_step, kind)
-        self.max_stage = max_stage
-        self.thoughts_per_step = thoughts_per_step
-        self.pad_to_max = pad_to_max
-        self.mix_probability = mix
-        self.mix_support = mix_support
-        self._starts = [sum(epochs[:stage]) for stage in range(len(epochs))]
-        if isinstance(epochs_per_stage, int):
-            self._starts.append(epochs_per_stage * (max_stage + 1))
-
-    @property
-    def last_stage(self) -> int:
-        """``max_stage`` + 1, or ``max_stage`` if the list of epochs ends there."""
-        return len(self._starts) - 1
-
-    def stage_at(self, epoch: int) -> int:
-        """The last stage that has started by ``epoch``."""
-        return sum(start <= epoch for start in self._starts) - 1
-
-    def resolve(self, stage: int, num_steps: int) -> Stage:
-        """Hide the first ``stage`` steps, or all of them beyond ``max_stage``."""
-        hidden = num_steps if stage > self.max_stage else min(stage, num_steps)
-        replaced = min(stage, self.max_stage)
-        if not self.pad_to_max:
-            replaced = min(replaced, num_steps)
-        return Stage(hidden, replaced * self.thoughts_per_step)
-
-    def sample(self, stage: int, num_steps: int, draw: random.Random) -> Stage:
-        """With ``mix_probability``, resolve a uniformly drawn stage instead of the current one."""
-        probability = self.mix_probability[min(stage, len(self.mix_probability) - 1)]
-        if probability and draw.random() < probability:
-            stage = draw.randint(0, num_steps if self.mix_support == "all" else stage)
-        return self.resolve(stage, num_steps)
-
-    def thoughts_at_inference(self, stage: int) -> int:
-        """c·min(s, M)."""
-        return min(stage, self.max_stage) * self.thoughts_per_step
-
-    def check_reach(self, max_epochs: int) -> None:
-        """Make sure that training gets to ``max_stage``.
-
-        Raises:
-            UserError: If ``max_epochs`` is too small for it.
-        """
-        start = self._starts[self.max_stage]
-        if max_epochs <= start:
-            raise UserError(
-                f"training ends after {max_epochs} epochs, and stage {self.max_stage} would start at epoch {start}",
-                where="trainer.max_epochs and curriculum epochs_per_stage",
-                why=f"the model would never see stages {self.stage_at(max_epochs - 1) + 1} to {self.max_stage}",
-                fix=f"train for more than {start} epochs, shorten the stages, or lower max_stage",
-            )
-
-
-def _check_count(name: str, count: int, kind: ThoughtKind) -> None:
     if count < 0:
         raise UserError(f"{name} is {count}", where=f"curriculum {name}", fix="use 0 or more")
     if kind == "none" and count:

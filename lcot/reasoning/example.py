@@ -18,6 +18,8 @@ class ReasoningExample:
         answer: The text that is asked for, without any marker such as ``###``.
         id: A name that is unique within its data set.
         facts: What the problem knows about itself (a graph, options, numbers), for metrics and analyses.
+        alternatives: For each step the texts that may stand in its place when it is the only step to be written, itself
+            among them; empty where the written step alone will do.
     """
 
     question: str
@@ -25,6 +27,7 @@ class ReasoningExample:
     answer: str
     id: str
     facts: Mapping[str, object] = field(default_factory=dict)
+    alternatives: tuple[tuple[str, ...], ...] = ()
 
 
 def parse_example(record: object, *, where: str, default_id: str, need_steps: bool = True) -> ReasoningExample:

@@ -9,7 +9,7 @@ Only the remaining steps, the answer and the eos after it are supervised (arXiv 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
@@ -77,6 +77,7 @@ class Layout:
         prompt: Number of ids that the model is given at inference: everything before the written text.
         pauses: Number of pauses, which stand where continuous thoughts would; 0 for any other kind.
         marked: Whether bot and eot stand around the thoughts.
+        stepped: Number of columns, from ``head`` on, that get a pass each; 0 where all thoughts share one.
     """
 
     ids: list[int]
@@ -86,6 +87,7 @@ class Layout:
     prompt: int
     pauses: int = 0
     marked: bool = False
+    stepped: int = 0
 
 
 class LayoutBuilder:
@@ -98,6 +100,7 @@ class LayoutBuilder:
         markers: Where the markers stand.
         text: How pieces become text.
         max_length: Longest row that the model can take, in tokens; ``None`` for no limit.
+        stepwise_passes: Whether each thought gets a pass of its own; ``None`` if continuous ones do and pauses do not.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class LayoutBuilder:
         text: TextFormat | None = None,
         max_length: int | None = None,
         markers: Markers = "always",
+        stepwise_passes: bool | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.special = special
@@ -116,6 +120,7 @@ class LayoutBuilder:
         self.markers = markers
         self.text = text or TextFormat()
         self.max_length = max_length
+        self.stepwise_passes = kind == "continuous" if stepwise_passes is None else stepwise_passes
 
     def encode(self, examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
         """Tokenize examples; one call for many is several times as fast as one call each.
@@ -141,18 +146,10 @@ class LayoutBuilder:
         return encoded
 
     def train(self, encoded: EncodedExample, stage: Stage) -> Layout:
-        """The row that is trained on: prompt, remaining steps, answer, eos."""
+        """The row that is trained on: the prompt, and the text that the stage leaves of steps, answer and eos."""
         prompt = self.prompt(encoded, stage.thoughts)
-        text = [token for step in encoded.steps[stage.hidden :] for token in step] + encoded.answer
-        return Layout(
-            prompt.ids + text,
-            prompt.labels + text,
-            head=prompt.head,
-            thoughts=prompt.thoughts,
-            prompt=prompt.prompt,
-            pauses=prompt.pauses,
-            marked=prompt.marked,
-        )
+        text = _text(encoded, stage)
+        return replace(prompt, ids=prompt.ids + text, labels=prompt.labels + text)
 
     def prompt(self, encoded: EncodedExample, thoughts: int) -> Layout:
         """The row that inference starts from: question and thoughts, no text."""
@@ -170,16 +167,21 @@ class LayoutBuilder:
             prompt=len(ids),
             pauses=thoughts if self.kind == "pause" else 0,
             marked=marked,
+            stepped=thoughts if self.stepwise_passes and self.kind != "none" else 0,
         )
 
     def longest(self, encoded: EncodedExample, stages: Iterable[Stage]) -> tuple[int, int]:
         """Tokens of the longest row and of the longest prompt of an example over some stages, none of them laid out."""
-        texts = list(accumulate((len(step) for step in reversed(encoded.steps)), initial=len(encoded.answer)))[::-1]
+        chains = list(accumulate((len(step) for step in reversed(encoded.steps)), initial=0))[::-1]
         sizes = []
         for stage in stages:
             slots = stage.thoughts if self.kind != "none" else 0
             prompt = len(encoded.question) + slots + 2 * self._marked(stage.thoughts)
-            sizes.append((prompt + texts[min(stage.hidden, len(encoded.steps))], prompt))
+            hidden = min(stage.hidden, len(encoded.steps))
+            text = max(0, chains[hidden] - abs(stage.tokens)) + len(encoded.answer)
+            if stage.only_next:
+                text = len(encoded.steps[hidden] if hidden < len(encoded.steps) else encoded.answer)
+            sizes.append((prompt + text, prompt))
         rows, prompts = zip(*sizes, strict=True)
         return max(rows), max(prompts)
 
@@ -214,9 +216,23 @@ class LayoutBuilder:
     def _answer(self, example: ReasoningExample) -> str:
         return self.text.before_answer + example.answer
 
+    def encode_step(self, step: str) -> list[int]:
+        """Token ids of one step, with what ends it."""
+        return self._ids([step + self.text.after_step], bos=False)[0]
+
     def _ids(self, texts: list[str], bos: bool) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=bos, return_attention_mask=False)["input_ids"]
         if bos and (eos := self.tokenizer.eos_token_id) is not None:
             # Some tokenizers close every text with eos; behind a question it would end the row before its thoughts.
             ids = [row[:-1] if row and row[-1] == eos else row for row in ids]
         return ids
+
+
+def _text(encoded: EncodedExample, stage: Stage) -> list[int]:
+    """What stands behind the thoughts in training."""
+    steps = encoded.steps[stage.hidden :]
+    if stage.only_next:
+        return steps[0] if steps else encoded.answer
+    chain = [token for step in steps for token in step]
+    chain = chain[stage.tokens :] if stage.tokens >= 0 else chain[: stage.tokens]
+    return chain + encoded.answer

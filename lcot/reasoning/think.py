@@ -8,7 +8,9 @@ one growing key-value cache (arXiv 2412.06769, section 3):
     columns [P + N - 1, L)  the last thought, eot and text
 
 A row with fewer than N thoughts has ordinary tokens in the later one-column passes, so rows of all stages may share a
-batch.
+batch. Two controls separate the passes from what is fed back: pauses in passes of their own, and thoughts that all read
+the one state before column P, in two passes whatever N is.
+
 Letters in shapes: B rows, L columns, D hidden width, N thoughts, V vocabulary.
 """
 
@@ -25,6 +27,7 @@ from transformers import Cache, PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.cache import attends_to_all, growing_cache
+from lcot.reasoning.compiled import FixedCache, OneColumn
 from lcot.reasoning.layout import IGNORE
 
 
@@ -56,13 +59,17 @@ class Thinking:
         return self.states[rows, columns - (self.first - 1)]
 
 
-def think(model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = False) -> Thinking:
+def think(
+    model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = False, compiled: OneColumn | None = None
+) -> Thinking:
     """Run all passes over a batch.
 
     Args:
         model: A causal language model with a cache. Gradients flow through every thought.
         batch: B rows with aligned first thoughts.
         keep_cache: Keep keys and values, to decode from them. Without thoughts this is the only use of a cache.
+        compiled: Runs the one-column passes, those of decoding included; without gradients only. Its buffers hold one
+            batch: decode before it thinks of the next.
 
     Returns:
         The states from the last prompt column on; the question's other states are never gathered, since no label looks
@@ -70,21 +77,25 @@ def think(model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = Fal
 
     Raises:
         UserError: If a cache is needed and the model, in training mode, has gradient checkpointing switched on;
-            transformers then drops the cache silently.
+            transformers then drops the cache silently. If ``compiled`` is of another model, or gradients are recorded.
     """
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
-    end = head + batch.max_thoughts
-    cache = growing_cache(model.config, length) if keep_cache or batch.max_thoughts else None
-    if cache is not None:
-        refuse_dropped_cache(model)
+    end = head + (batch.stepped or batch.max_thoughts)
+    cache = _new_cache(model, length, compiled) if keep_cache or end > head else None
     forward = Passes(model, batch.attention_mask, batch.position_ids, cache)
-    if not batch.max_thoughts:
+    if end == head:
         states = forward(embeddings, 0, length)[:, head - 1 :]
         return _thinking(batch, states, cache)
     # One split instead of a slice each: the backward of a slice fills a gradient of all columns with zeros.
-    prompt, *slots, text = embeddings.split([head, *[1] * batch.max_thoughts, length - end], dim=1)
+    widths = [1] * (end - head) if batch.stepped else [end - head]
+    prompt, *slots, text = embeddings.split([head, *widths, length - end], dim=1)
     gathered = [forward(prompt, 0, head)[:, -1:]]
+    if not batch.stepped:
+        is_thought = torch.arange(end - head, device=embeddings.device) < batch.thoughts[:, None]
+        inputs = torch.where(is_thought[..., None], gathered[0], slots[0])
+        gathered.append(forward(torch.cat([inputs, text], dim=1), head, length))
+        return _thinking(batch, torch.cat(gathered, dim=1), cache)
     for column, token in enumerate(slots, start=head):
         # Rows whose thoughts are over read their own token here; torch.where keeps both gradients exact.
         is_thought = (column - head < batch.thoughts)[:, None, None]
@@ -102,6 +113,8 @@ def think_until(
     stop: Callable[[Tensor, int], Tensor],
     max_thoughts: int,
     eot: int,
+    *,
+    compiled: OneColumn | None = None,
 ) -> Thinking:
     """Think until a rule says stop, row by row, then read ``<eot>``.
 
@@ -115,11 +128,14 @@ def think_until(
             ``(B,)`` bool, ``True`` where the row's next input is to be eot.
         max_thoughts: Upper bound; rows that never stop get this many.
         eot: Token id of ``<eot>``.
+        compiled: As in :func:`think`.
 
     Returns:
         The same record that :func:`think` returns for prompts with these numbers of thoughts.
+
+    Raises:
+        UserError: As :func:`think` does.
     """
-    refuse_dropped_cache(model)
     rows, head = batch.input_ids.shape
     assert head == batch.first, "prompts must end with bot"
     device = batch.input_ids.device
@@ -127,7 +143,7 @@ def think_until(
     mask = torch.cat([batch.attention_mask, batch.attention_mask.new_zeros(rows, room)], dim=1)
     start = batch.position_ids[:, -1:] + 1
     positions = torch.cat([batch.position_ids, start + torch.arange(room, device=device)], dim=1)
-    cache = growing_cache(model.config, head + room)
+    cache = _new_cache(model, head + room, compiled)
     embed = model.get_input_embeddings()
     forward = Passes(model, mask, positions, cache)
     gathered = [forward(embed(batch.input_ids), 0, head)[:, -1:]]
@@ -181,6 +197,8 @@ class Passes:
 
     def __call__(self, inputs: Tensor, start: int, stop: int) -> Tensor:
         """Last hidden states ``(B, stop - start, D)`` of embeddings of that shape."""
+        if start and stop - start == 1 and isinstance(self.cache, FixedCache):
+            return self.cache.run(inputs, self.attention_mask[:, :stop], self.position_ids[:, start:stop])
         # Mask and positions are always given: left padding shifts learned positions otherwise, and repeated positions
         # without a mask would be read as several packed sequences.
         output = self.model.base_model(
@@ -235,6 +253,15 @@ def refuse_dropped_cache(model: PreTrainedModel) -> None:
             why="transformers then discards the key-value cache without an error, and every thought would see nothing",
             fix="switch it off; without thoughts, as in CoT and No-CoT, it may stay on",
         )
+
+
+def _new_cache(model: PreTrainedModel, columns: int, compiled: OneColumn | None) -> Cache:
+    refuse_dropped_cache(model)
+    if compiled is None:
+        return growing_cache(model.config, columns)
+    if compiled.model is not model:
+        raise UserError("the compiled passes are of another model", fix="make a OneColumn of this one")
+    return compiled.cache(columns)
 
 
 def _thinking(batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Thinking:

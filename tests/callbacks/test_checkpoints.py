@@ -12,10 +12,10 @@ import lightning as L
 import pytest
 import torch
 
-from lcot.api import pick_checkpoint
 from lcot.callbacks import BestCheckpoint, LastCheckpoint
 from lcot.callbacks.checkpoints import METRICS, WholeFiles
 from lcot.errors import UserError
+from lcot.modules.stored import pick_checkpoint
 from tests.training import sgd, stages, tiny_data, tiny_module, tiny_trainer
 
 

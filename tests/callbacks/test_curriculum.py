@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import pytest
 import torch
 
-from lcot.callbacks import CurriculumCallback, LastCheckpoint
+from lcot.callbacks import BestCheckpoint, CurriculumCallback, LastCheckpoint
 from lcot.errors import UserError
 from lcot.modules import Halting
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import Fixed
+from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.tokenwise import Tokenwise
 from tests.training import no_thoughts, sgd, stages, tiny_data, tiny_module, tiny_trainer
+
+Tokens = dict[tuple[int, int], dict[int, int]]
 
 BATCHES = 3
 """Batches of an epoch of tiny_data."""
 
 
 class Watch(L.Callback):
-    """The thoughts of each batch and the optimizer's own count of steps before it, by epoch and batch."""
+    """The thoughts of each batch, the supervised tokens of its rows, and the optimizer's own count of steps before it.
+
+    All by epoch and batch.
+    """
 
     def __init__(self, stop_at: tuple[int, int] | None = None) -> None:
         self.thoughts: dict[tuple[int, int], int] = {}
         self.validated: dict[int, int] = {}
         self.counts: dict[tuple[int, int], int] = {}
+        self.tokens: Tokens = {}
         self.stop_at = stop_at
 
     def on_train_batch_start(
@@ -38,6 +46,8 @@ class Watch(L.Callback):
         states = list(trainer.optimizers[0].state.values())
         self.counts[place] = int(states[0]["step"]) if states else 0
         self.thoughts[place] = batch.max_thoughts
+        supervised = (batch.labels != IGNORE).sum(dim=1).tolist()
+        self.tokens[place] = dict(zip(batch.index.tolist(), supervised, strict=True))
 
     def on_validation_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -95,6 +105,53 @@ def test_optimizer_forgets_when_asked_to(
     assert [watch.counts[epoch, batch] for epoch in range(4) for batch in range(BATCHES)] == counts
 
 
+class TestWithinAnEpoch:
+    """A schedule that moves from batch to batch: one token every other batch, all gone from the sixth on."""
+
+    STAGES: ClassVar[list[int]] = [0, 0, 1, 1, 2, 2, 3, 3, 3]
+
+    def fit(self, folder: Path, watch: Watch, workers: int = 0, path: str | None = None) -> Tokens:
+        """Train three epochs; returns the supervised tokens of each batch's rows."""
+        schedule = Tokenwise(tokens_per_epoch=1.5, remove_all_beyond=3, smoothing=None)
+        clock = CurriculumCallback(schedule, "stage")
+        best = BestCheckpoint(str(folder), monitor="val/loss")
+        trainer = tiny_trainer(folder, clock, watch, best, LastCheckpoint(str(folder), every_n_steps=1))
+        data = tiny_data(num_workers=workers)
+        trainer.fit(tiny_module(optimizer=adam), datamodule=data, ckpt_path=path, weights_only=True)
+        return watch.tokens
+
+    def test_each_batch_has_its_own_stage(self, tmp_path: Path) -> None:
+        moving, still = self.fit(tmp_path / "a", Watch()), Watch()
+        tiny_trainer(tmp_path, no_thoughts(), still).fit(tiny_module(), datamodule=tiny_data())
+        for stage, place in zip(self.STAGES, sorted(moving), strict=True):
+            for row, whole in still.tokens[place].items():
+                chain = whole - 3  # the answer is a mark, a name and eos
+                assert whole - moving[place][row] == (min(stage, chain) if stage < 3 else chain)
+
+    def test_the_optimizer_forgets_at_each_change(self, tmp_path: Path) -> None:
+        watch = Watch()
+        self.fit(tmp_path, watch)
+        assert [watch.counts[place] for place in sorted(watch.counts)] == [0, 1, 0, 1, 0, 1, 0, 1, 2]
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_resumed_in_the_middle(self, tmp_path: Path, workers: int) -> None:
+        whole, watch = Watch(), Watch((1, 1))
+        tokens = self.fit(tmp_path / "whole", whole)
+        with pytest.raises(KeyError):
+            self.fit(tmp_path / "parts", watch, workers)
+        watch.stop_at = None
+        assert self.fit(tmp_path / "parts", watch, workers, str(tmp_path / "parts" / "last.ckpt")) == tokens
+        assert watch.counts == whole.counts
+        one, other = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
+        assert all(torch.equal(weight, other["state_dict"][name]) for name, weight in one["state_dict"].items())
+
+    def test_best_checkpoints_of_former_stages_go(self, tmp_path: Path) -> None:
+        self.fit(tmp_path, Watch())
+        (best,) = tmp_path.glob("best-*.ckpt")
+        assert best.name == "best-stage3-epoch002.ckpt"
+        assert torch.load(best, weights_only=True)["lcot"]["stage"] == 3
+
+
 @pytest.mark.parametrize(("eval_stage", "thoughts"), [(None, 1), (0, 0), (1, 1), (2, 1)])
 def test_stage_of_evaluation_without_a_checkpoint(tmp_path: Path, eval_stage: int | None, thoughts: int) -> None:
     clock = CurriculumCallback(stages(), eval_stage=eval_stage)
@@ -128,6 +185,9 @@ def test_refusals(tmp_path: Path) -> None:
         CurriculumCallback(stages(), eval_stage=3)
     with pytest.raises(UserError, match="training ends after 1 epochs"):
         tiny_trainer(tmp_path, stages(), max_epochs=1).fit(tiny_module(), datamodule=tiny_data())
+    single = Fixed(hidden="all", thoughts=2, kind="continuous", passes="single")
+    with pytest.raises(UserError, match="and passes 'single'"):
+        tiny_trainer(tmp_path, single).fit(tiny_module(halting=Halting()), datamodule=tiny_data())
     with pytest.raises(UserError, match="halting"):
         tiny_trainer(tmp_path, no_thoughts()).fit(tiny_module(halting=Halting()), datamodule=tiny_data())
 

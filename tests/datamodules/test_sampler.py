@@ -18,9 +18,9 @@ from lcot.datamodules.records import read_examples
 from lcot.datamodules.sampler import Position, ResumableLoader, RowKey, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.reasoning.batch import collate
-from lcot.reasoning.curriculum import Stepwise
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokens import add_thought_tokens
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -91,6 +91,12 @@ def test_length_is_constant_over_epochs_and_stages() -> None:
 def test_keys_carry_epoch_and_stage() -> None:
     sampler = StageBatchSampler([5] * 10, 4, lambda: Position(7, 3))
     assert {(key.epoch, key.stage) for batch in sampler for key in batch} == {(7, 3)}
+
+
+def test_a_stage_may_change_within_an_epoch_and_counts_on_after_a_resume() -> None:
+    for over in (0, 2):
+        sampler = StageBatchSampler([5] * 10, 2, partial(Position, 7, lambda batch: 10 * batch, over))
+        assert [batch[0].stage for batch in sampler] == [0, 10, 20, 30, 40][over:]
 
 
 def test_an_epoch_is_continued_behind_its_finished_batches() -> None:

@@ -23,19 +23,22 @@ MIXED = [(0, 0), (1, 1), (2, 2), (ALL, 6), (1, 2), (ALL, 0), (2, 4), (0, 3)]
 is over before its batch mates have done thinking), and thoughts before a chain that is written in full."""
 
 
-def builder(kind: ThoughtKind = "continuous") -> LayoutBuilder:
+def builder(kind: ThoughtKind = "continuous", stepwise_passes: bool | None = None) -> LayoutBuilder:
     """Lays out ids; its tokenizer is never asked."""
-    return LayoutBuilder(word_tokenizer(["<unk>", "<s>", "</s>", "<pad>"]), SPECIAL, kind)
+    tokenizer = word_tokenizer(["<unk>", "<s>", "</s>", "<pad>"])
+    return LayoutBuilder(tokenizer, SPECIAL, kind, stepwise_passes=stepwise_passes)
 
 
 def layouts(
     plan: Sequence[tuple[int, int]] = MIXED,
     kind: ThoughtKind = "continuous",
     examples: Sequence[EncodedExample] | None = None,
+    stepwise_passes: bool | None = None,
 ) -> list[Layout]:
     """Training rows, one for each (hidden steps, thoughts)."""
     examples = random_examples(len(plan)) if examples is None else examples
-    return [builder(kind).train(row, Stage(*stage)) for row, stage in zip(examples, plan, strict=True)]
+    build = builder(kind, stepwise_passes)
+    return [build.train(row, Stage(*stage)) for row, stage in zip(examples, plan, strict=True)]
 
 
 def row_losses(model: PreTrainedModel, batch: ThoughtBatch, thinking: Thinking) -> list[float]:

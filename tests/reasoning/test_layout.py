@@ -18,9 +18,10 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from lcot.errors import DataError
-from lcot.reasoning.curriculum import Fixed, Markers, Stage, Stepwise, ThoughtKind
+from lcot.reasoning.curriculum import Fixed, Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokens import THOUGHT_TOKENS, add_thought_tokens
 from tests.models import random_examples, word_tokenizer
 from tests.reasoning.support import builder
@@ -154,6 +155,56 @@ def test_many_at_once() -> None:
         pytest.param(
             "none", Stage(2, 0), [10, 11, 14, 12, 4, 8, 18, 2], [_, _, _, _, _, 8, 18, 2], 5, 0, 5, id="No-CoT"
         ),
+        pytest.param(
+            "none",
+            Stage(0, 0, tokens=8),
+            [10, 11, 14, 12, 4, 17, 7, 18, 4, 8, 18, 2],
+            [_, _, _, _, _, 17, 7, 18, 4, 8, 18, 2],
+            5,
+            0,
+            5,
+            id="iCoT, eight tokens gone",
+        ),
+        pytest.param(
+            "none",
+            Stage(0, 0, tokens=-8),
+            [10, 11, 14, 12, 4, 14, 6, 15, 7, 8, 18, 2],
+            [_, _, _, _, _, 14, 6, 15, 7, 8, 18, 2],
+            5,
+            0,
+            5,
+            id="iCoT, eight tokens gone from the right",
+        ),
+        pytest.param(
+            "none",
+            Stage(0, 0, tokens=99),
+            [10, 11, 14, 12, 4, 8, 18, 2],
+            [_, _, _, _, _, 8, 18, 2],
+            5,
+            0,
+            5,
+            id="iCoT, more tokens than there are",
+        ),
+        pytest.param(
+            "continuous",
+            Stage(1, 1, only_next=True),
+            [10, 11, 14, 12, 4, 19, 21, 20, 16, 6, 17, 7, 18, 4],
+            [_, _, _, _, _, _, _, _, 16, 6, 17, 7, 18, 4],
+            6,
+            1,
+            8,
+            id="the next step only",
+        ),
+        pytest.param(
+            "continuous",
+            Stage(2, 2, only_next=True),
+            [10, 11, 14, 12, 4, 19, 21, 21, 20, 8, 18, 2],
+            [_, _, _, _, _, _, _, _, _, 8, 18, 2],
+            6,
+            2,
+            9,
+            id="the next step only, none left",
+        ),
     ],
 )
 def test_a_training_row(
@@ -162,10 +213,19 @@ def test_a_training_row(
     encoded = EncodedExample(QUESTION, STEPS, ANSWER)
     row = tom(kind).train(encoded, stage)
     pauses, marked = stage.thoughts if kind == "pause" else 0, kind != "none"
-    assert row == Layout(ids, labels, head, thoughts, prompt, pauses, marked)
+    assert row == Layout(ids, labels, head, thoughts, prompt, pauses, marked, stepped=thoughts)
     # Inference is given the same row up to its text, and knows no label.
-    given = Layout(ids[:prompt], [_] * prompt, head, thoughts, prompt, pauses, marked)
+    given = Layout(ids[:prompt], [_] * prompt, head, thoughts, prompt, pauses, marked, stepped=thoughts)
     assert tom(kind).prompt(encoded, stage.thoughts) == given
+
+
+@pytest.mark.parametrize(("kind", "stepwise", "stepped"), [("continuous", False, 0), ("pause", True, 3)])
+def test_the_controls_differ_in_their_passes_alone(kind: ThoughtKind, stepwise: bool, stepped: int) -> None:
+    encoded, build = EncodedExample(QUESTION, STEPS, ANSWER), tom(kind)
+    usual = build.train(encoded, Stage(1, 3))
+    build.stepwise_passes = stepwise
+    assert build.train(encoded, Stage(1, 3)) == replace(usual, stepped=stepped)
+    assert build.prompt(encoded, 3).stepped == stepped
 
 
 def test_the_example_is_left_as_it_was() -> None:
@@ -239,7 +299,15 @@ class TestLength:
         build = tom(kind)
         build.markers = markers
         encoded = build.encode([EXAMPLE])[0]
-        for stages in ([Stage(0, 0)], [Stage(0, 0), Stage(1, 6), Stage(2, 7)], [Stage(2, 0), Stage(1, 1)]):
+        for stages in (
+            [Stage(0, 0)],
+            [Stage(0, 0), Stage(1, 6), Stage(2, 7)],
+            [Stage(2, 0), Stage(1, 1)],
+            [Stage(0, 0, tokens=5), Stage(0, 0, tokens=99)],
+            [Stage(0, 1, tokens=-5)],
+            [Stage(1, 1, only_next=True)],
+            [Stage(2, 2, only_next=True)],
+        ):
             rows = [build.train(encoded, stage) for stage in stages]
             assert build.longest(encoded, stages) == (max(len(r.ids) for r in rows), max(r.prompt for r in rows))
 

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.reasoning.batch import collate, heads
-from lcot.reasoning.curriculum import Stage, Stepwise, ThoughtKind
+from lcot.reasoning.curriculum import Stage, ThoughtKind
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout
+from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.think import supervised_loss, think, think_until
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.oracle import cut, naive_loss, naive_row_loss, naive_thoughts
@@ -95,6 +96,44 @@ class TestDefinition:
             for number, row in enumerate(rows):
                 expected = naive_thoughts(model, cut(row))[0, len(row.ids[: row.head]) :]
                 assert torch.allclose(thinking.states[number, : row.thoughts], expected, atol=1e-4)
+
+
+class TestControls:
+    """Passes and recycling taken apart: multiple or single passes, recycled state or learned embedding."""
+
+    def test_one_state_for_all_thoughts(self, model: PreTrainedModel) -> None:
+        rows = layouts(stepwise_passes=False)
+        loss, gradients = loss_and_gradients(model, mean_loss(model, rows))
+        expected_loss, expected = loss_and_gradients(model, naive_loss(model, [cut(row) for row in rows]))
+        assert loss == pytest.approx(expected_loss, abs=1e-5)
+        assert_same_gradients(gradients, expected)
+        recycled, _ = loss_and_gradients(model, mean_loss(model, layouts()))
+        assert abs(loss - recycled) > 1e-4  # it is another model
+
+    def test_pauses_give_the_same_in_one_pass_and_in_many(self, model: PreTrainedModel) -> None:
+        one, many = layouts(kind="pause"), layouts(kind="pause", stepwise_passes=True)
+        loss, gradients = loss_and_gradients(model, mean_loss(model, many))
+        expected_loss, expected = loss_and_gradients(model, mean_loss(model, one))
+        assert loss == pytest.approx(expected_loss, abs=1e-5)
+        assert_same_gradients(gradients, expected)
+
+    def test_their_passes(self) -> None:
+        model = tiny_model()
+        batch = collate(layouts(stepwise_passes=False), SPECIAL.pad)
+        columns = batch.input_ids.shape[1]
+        assert calls(model, lambda: think(model, batch)) == [batch.first, columns - batch.first]
+        thoughts = calls(model, lambda: think(model, collate(layouts(), SPECIAL.pad)))
+        pauses = collate(layouts(kind="pause", stepwise_passes=True), SPECIAL.pad)
+        assert calls(model, lambda: think(model, pauses)) == thoughts
+
+    @pytest.mark.parametrize(("kind", "stepwise"), [("continuous", False), ("pause", True)])
+    def test_each_row_of_a_batch(self, model: PreTrainedModel, kind: ThoughtKind, stepwise: bool) -> None:
+        rows = layouts(kind=kind, stepwise_passes=stepwise)
+        batch = collate(rows, SPECIAL.pad)
+        with torch.no_grad():
+            together = row_losses(model, batch, think(model, batch))
+            alone = [(mean_loss(model, [row]) * (len(row.ids) - row.prompt)).item() for row in rows]
+        assert together == pytest.approx(alone, abs=1e-4)
 
 
 class TestRowsAreIndependent:
