@@ -10,28 +10,29 @@ solver.save_pretrained("my-model")
 from __future__ import annotations
 
 import json
-import pickle
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
-from lcot.metrics import extract_answer
+from lcot.metrics import extractor
 from lcot.modules.backbone import Backbone, context_length, rebuild
 from lcot.modules.coconut import Coconut, Halting
 from lcot.modules.description import FORMAT, check_format
+from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
+
+_FIRST_EXTRACTORS = ("string",)  # what checkpoints mean that were written before an extractor could be chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Solution:
 
     Attributes:
         question: As it was asked.
-        answer: What stands behind the answer marker; ``None`` if the model never wrote one.
+        answer: What the run's extractor reads: with ``string``, what stands behind the answer marker. ``None`` if the
+            model wrote no answer.
         text: All that the model wrote.
         thoughts: Number of thoughts (or pauses) before the text.
         tokens: Number of written tokens, without eos.
@@ -61,9 +63,17 @@ class Solver:
         kind: What its thoughts are.
         markers: Where the markers stand.
         thoughts: How many of them it thinks.
+        stepwise_passes: Whether each has a pass of its own; ``None`` if continuous ones have and pauses have not.
     """
 
-    def __init__(self, module: Coconut, kind: ThoughtKind, thoughts: int, markers: Markers = "always") -> None:
+    def __init__(
+        self,
+        module: Coconut,
+        kind: ThoughtKind,
+        thoughts: int,
+        markers: Markers = "always",
+        stepwise_passes: bool | None = None,
+    ) -> None:
         assert module.model is not None and module.tokenizer is not None and module.special is not None
         self.module = module.eval()
         self.tokenizer: PreTrainedTokenizerBase = module.tokenizer
@@ -71,7 +81,9 @@ class Solver:
         self.kind = kind
         self.markers = markers
         self.thoughts = thoughts
-        self.builder = LayoutBuilder(self.tokenizer, self.special, kind, module.text, markers=markers)
+        self.builder = LayoutBuilder(
+            self.tokenizer, self.special, kind, module.text, markers=markers, stepwise_passes=stepwise_passes
+        )
 
     def solve(self, questions: Sequence[str], batch_size: int = 32) -> list[Solution]:
         """Answer questions.
@@ -128,7 +140,9 @@ class Solver:
             "kind": self.kind,
             "markers": self.markers,
             "thoughts": self.thoughts,
+            "stepwise_passes": self.builder.stepwise_passes,
             "text": asdict(self.module.text),
+            "extractors": list(self.module.extractors),
             "max_new_tokens": self.module.max_new_tokens,
             "sampling": asdict(self.module.sampling),
         }
@@ -142,10 +156,11 @@ class Solver:
         batch = collate(layouts, self.special.pad).to(self.module.device)
         answers = self.module.answer(batch)
         texts = self.module.decode_texts(answers)
+        reader = extractor(self.module.extractors[0])
         return [
             Solution(
                 question,
-                extract_answer(text, self.module.text.before_answer),
+                reader.extract(text, self.module.text.before_answer),
                 text,
                 int(answers.thoughts[place]),
                 len([token for token in answers.tokens[place] if token != self.special.eos]),
@@ -204,82 +219,13 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
         sampling=Sampling(**entry.get("sampling", {})),
         halting=Halting(**entry["halting"]) if entry.get("halting") else None,
     )
-    module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**entry["text"]))
+    text, extractors = TextFormat(**entry["text"]), entry.get("extractors", _FIRST_EXTRACTORS)
+    module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
     module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
     module.configure_model()
     module.on_load_checkpoint(saved)
     module.load_state_dict(saved["state_dict"])
-    return Solver(module.to(device), entry["kind"], entry["thoughts"], entry["markers"])
-
-
-def pick_checkpoint(run: Path, name: str | None = None) -> Path:
-    """The checkpoint file of a run.
-
-    Raises:
-        UserError: If the run or the file is not there.
-    """
-    folder = run / "checkpoints"
-    if not folder.is_dir():
-        others = sorted(other.name for other in run.parent.glob("*") if (other / "checkpoints").is_dir())
-        raise UserError(
-            f"no run at {str(run)!r}",
-            why=f"runs there: {', '.join(others)}" if others else None,
-            fix="train it first with fit, or name another one",
-        )
-    if name is not None:
-        chosen = folder / name
-        if not chosen.is_file():
-            raise UserError.unknown(
-                "checkpoint", name, [file.name for file in folder.glob("*.ckpt")], where=str(folder)
-            )
-        return chosen
-    best = sorted(folder.glob("best-stage*.ckpt"))
-    last = folder / "last.ckpt"
-    if not best and not last.is_file():
-        raise UserError(f"the run at {str(run)!r} has no checkpoint yet", fix="let it finish its first epoch")
-    if not best:
-        return last
-    stage = max(map(_stage_of, best))
-    best = [file for file in best if _stage_of(file) == stage]
-    # Of equal ones the first, as in training.
-    return max(best, key=best_score) if len(best) > 1 else best[0]
-
-
-def best_score(file: Path) -> float:
-    """What validation gave a checkpoint that was kept as one of the best; larger is better, whatever the metric.
-
-    Raises:
-        CheckpointError: If it cannot be read, or was not kept as one of the best.
-    """
-    states = read_checkpoint(file)["callbacks"]
-    state = next((state for name, state in states.items() if name.startswith("BestCheckpoint")), None)
-    if state is None or state["current_score"] is None:
-        raise CheckpointError(f"the checkpoint {str(file)!r} has no score", fix="name the one to load")
-    return float(state["current_score"]) * (-1 if state.get("mode") == "min" else 1)
-
-
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Read a checkpoint without running any code from it (``weights_only``).
-
-    Raises:
-        CheckpointError: If it is missing, damaged, or not of this framework.
-    """
-    if not file.is_file():
-        raise CheckpointError(f"there is no checkpoint {str(file)!r}", fix="give a file of runs/<name>/checkpoints")
-    try:
-        # Mapped, not read: most callers want the description only, and a checkpoint may be large.
-        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as err:
-        others = ", ".join(sorted(other.name for other in file.parent.glob("*.ckpt") if other != file))
-        raise CheckpointError(
-            f"the checkpoint {str(file)!r} cannot be read",
-            why=f"it is cut short, damaged, or holds more than tensors and plain values: {str(err).splitlines()[0]}",
-            fix=f"use another checkpoint of this run: {others}" if others else "use another checkpoint",
-        ) from err
-    if not isinstance(saved, dict) or "lcot" not in saved:
-        raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")
-    check_format(saved["lcot"], where=str(file))
-    return saved
+    return Solver(module.to(device), entry["kind"], entry["thoughts"], entry["markers"], entry.get("stepwise_passes"))
 
 
 def _load_exported(folder: Path, device: str) -> Solver:
@@ -288,10 +234,12 @@ def _load_exported(folder: Path, device: str) -> Solver:
     tokenizer = load_tokenizer(folder)
     sampling = Sampling(**described.get("sampling", {}))
     module = Coconut(Backbone(path=str(folder)), max_new_tokens=described["max_new_tokens"], sampling=sampling)
-    module.attach(tokenizer, add_thought_tokens(tokenizer), TextFormat(**described["text"]))
+    text, extractors = TextFormat(**described["text"]), described.get("extractors", _FIRST_EXTRACTORS)
+    module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
     assert module.special is not None
     module.model = module.backbone.build(tokenizer, module.special, seed=0)
-    return Solver(module.to(device), described["kind"], described["thoughts"], described["markers"])
+    shape = described["thoughts"], described["markers"], described.get("stepwise_passes")
+    return Solver(module.to(device), described["kind"], *shape)
 
 
 def _check_auto_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -317,8 +265,3 @@ def _check_auto_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizer
             " noise",
             fix="keep the run, which lcot.load reads, or train a llama or qwen3 model",
         )
-
-
-def _stage_of(file: Path) -> int:
-    digits = file.stem.removeprefix("best-stage").partition("-")[0]
-    return int(digits) if digits.isdigit() else -1

@@ -20,12 +20,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
-from lcot.api import pick_checkpoint, read_checkpoint
 from lcot.checks import check_monitor, check_trainer, ignored_settings, refusal_in, refuse_null, trainer_error
 from lcot.console import quiet_the_console
 from lcot.errors import IgnoredSettingWarning, UserError
 from lcot.explain import explain
 from lcot.modules.base import ReasoningModule
+from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs import RunFiles, RunFolder
 from lcot.settings import COMMANDS, Settings, refuse

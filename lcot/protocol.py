@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from lcot import __version__
+from lcot.metrics import accuracy_names, extractor
 
 _PACKAGE = Path(__file__).parent
 
 
-def protocol(before_answer: str, command: str | None) -> dict[str, object]:
+def protocol(before_answer: str, command: str | None, extractors: Sequence[str] = ("string",)) -> dict[str, object]:
     """How answers were counted, and by which code.
 
     Args:
         before_answer: What stands before an answer.
         command: The command line, if there was one.
+        extractors: Names of the extractors: first that of ``accuracy``, then those of ``accuracy_NAME``.
 
     Returns:
-        Plain values, for a report.
+        Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
+        has the others by the names of their metrics.
+
+    Raises:
+        UserError: If there is no such extractor.
     """
+    said = {metric: extractor(name).described(before_answer) for metric, name in accuracy_names(extractors).items()}
     return {
-        "extractor": f"text after the last {before_answer.strip()}, commas removed, exact match",
+        "extractor": said.pop("accuracy"),
+        "further_extractors": said,
         "tokens": "generated tokens without eos; thoughts apart",
         "command": command,
         "commit": commit(),

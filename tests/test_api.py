@@ -126,6 +126,25 @@ def test_an_exported_model_can_be_trained_on(solver: Solver, tmp_path: Path, mon
     assert outcome.code == 0, outcome.err
 
 
+def test_a_run_can_start_from_another(
+    solver: Solver, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Backbone(path=str(trained)).build(solver.tokenizer, solver.special, seed=5)
+    assert solver.module.model is not None
+    for name, weight in solver.module.model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    monkeypatch.chdir(tmp_path)
+    start = {"model.init_args.backbone": {"path": str(trained)}, "curriculum.schedule.init_args.first_stage": 1}
+    schedule = {"curriculum.schedule.init_args.epochs_per_stage": 2}
+    write_config(tmp_path, {**start, **schedule})
+    outcome = lcot("fit", "-c", "tiny.yaml", "--trainer.fast_dev_run=true")  # the same words from the same data
+    assert outcome.code == 0, outcome.err
+    write_config(tmp_path, {**start, **schedule, "data.init_args.style": "symbolic"})
+    refused = lcot("fit", "-c", "tiny.yaml", "--trainer.fast_dev_run=true")
+    assert refused.code == 2 and f"the run {str(trained)!r} has another tokenizer" in refused.err
+    assert str(trained / "tokenizer") in refused.err
+
+
 def test_a_run_with_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path, {"model.init_args.halting": {"max_thoughts": 3}})
@@ -233,3 +252,27 @@ def test_a_checkpoint_without_its_tokenizer(trained: Path, tmp_path: Path) -> No
     shutil.copy(trained / "checkpoints" / "last.ckpt", lonely)
     with pytest.raises(CheckpointError, match="tokenizer"):
         package.load(lonely)
+
+
+def test_answers_are_read_as_the_run_read_them(trained: Path, tmp_path: Path) -> None:
+    run = rewritten(trained, tmp_path, extractors=["last_number", "string"])
+    loaded = package.load(run, checkpoint="last.ckpt")
+    loaded.module.decode_texts = lambda answers: ["### 7 or $8"]  # type: ignore[method-assign]
+    assert loaded.solve([LONG])[0].answer == "8"
+    again = package.load(loaded.save_pretrained(tmp_path / "model"))
+    assert again.module.extractors == loaded.module.extractors == ("last_number", "string")
+
+
+def test_what_was_saved_before_extractors_had_names_is_read_as_strings(trained: Path, tmp_path: Path) -> None:
+    run = rewritten(trained, tmp_path)
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["lcot"].pop("extractors") == ["string"]
+    torch.save(saved, run / "checkpoints" / "last.ckpt")
+    loaded = package.load(run, checkpoint="last.ckpt")
+    folder = loaded.save_pretrained(tmp_path / "model")
+    described = json.loads((folder / "lcot.json").read_text())
+    assert described.pop("extractors") == ["string"]
+    (folder / "lcot.json").write_text(json.dumps(described))
+    for solver in (loaded, package.load(folder)):
+        solver.module.decode_texts = lambda answers: ["### a $7"]  # type: ignore[method-assign]
+        assert solver.solve([LONG])[0].answer == "a $7"

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from lcot.cli import STOPPED
-from lcot.modules.base import Answers
 from lcot.modules.coconut import Coconut
+from lcot.modules.evaluation import Answers
 from lcot.reasoning.batch import ThoughtBatch
 from tests.runs import Sabotage, free_port, last, replace, run, same_state, scalars, settings, write_config
 from tests.test_resume import in_training, in_validation

@@ -1,11 +1,14 @@
-"""The commit behind a number is that of the package, or none."""
+"""The protocol of a number names its extractors, and the commit of the package, or none."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from lcot.protocol import commit
+import pytest
+
+from lcot.errors import UserError
+from lcot.protocol import commit, protocol
 
 
 def git(folder: Path, *words: str) -> str:
@@ -35,3 +38,17 @@ def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert commit(tmp_path / "nowhere") is None
+
+
+def test_the_extractors_are_named_with_what_they_do() -> None:
+    alone = protocol("### ", None)
+    assert alone["extractor"] == "string: text after the last ###, commas removed, exact match"
+    assert alone["further_extractors"] == {}
+    several = protocol("Answer: ", "lcot test", ("number", "string", "last_number"))
+    assert several["extractor"] == "number: first number after the last Answer:, equal in value"
+    assert several["further_extractors"] == {
+        "accuracy_string": "string: text after the last Answer:, commas removed, exact match",
+        "accuracy_last_number": "last_number: last number of the whole output, equal in value",
+    }
+    with pytest.raises(UserError, match="unknown extractor 'strin'"):
+        protocol("### ", None, ("strin",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 from torch.utils.data import DataLoader
@@ -15,7 +15,9 @@ from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset, Subse
 from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.errors import DataError, UserError
+from lcot.metrics import accuracy_names, extractor
 from lcot.reasoning.curriculum import Curriculum, Stage, StageClock, find_clock
+from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import run_seed
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
@@ -39,7 +41,16 @@ class ReasoningDataModule(L.LightningDataModule):
         group_by_length: Let rows of similar length share a batch (an epoch still visits every row once).
         text: How question, steps and answer are joined.
         seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
+        extractors: How answers are read from what a model writes (names of :data:`lcot.metrics.EXTRACTORS`). The first
+            is the one that ``accuracy`` means, every further one is reported beside it as ``accuracy_NAME``; ``None``
+            for those of the data set.
+
+    Raises:
+        UserError: If a number is out of range, or an extractor unknown, named twice, or missing.
     """
+
+    default_extractors: ClassVar[tuple[str, ...]] = ("string",)
+    """What ``extractors`` is where it is not given."""
 
     def __init__(
         self,
@@ -52,6 +63,7 @@ class ReasoningDataModule(L.LightningDataModule):
         group_by_length: bool = True,
         text: TextFormat | None = None,
         seed: int | None = None,
+        extractors: list[str] | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -70,6 +82,8 @@ class ReasoningDataModule(L.LightningDataModule):
         self.group_by_length = group_by_length
         self.text = text or TextFormat()
         self.seed = seed
+        self.extractors = self.default_extractors if extractors is None else tuple(extractors)
+        accuracy_names(self.extractors)  # refuses what cannot be reported
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.special: SpecialTokens | None = None
         self._sources: dict[str, Source] = {}
@@ -107,6 +121,10 @@ class ReasoningDataModule(L.LightningDataModule):
             if split not in self._sources:
                 self._sources[split] = self._measured(split, self.make_source(split))
 
+    def source(self, split: Split) -> Source:
+        """The examples of a split that was set up, without those that were dropped; the same on every rank."""
+        return self._sources[split]
+
     def set_up_tokenizer(self) -> PreTrainedTokenizerBase:
         """Build or load the tokenizer and give it the thought tokens."""
         if self.tokenizer is None:
@@ -137,7 +155,13 @@ class ReasoningDataModule(L.LightningDataModule):
         assert self.special is not None
         schedule = self.clock().schedule
         return LayoutBuilder(
-            tokenizer, self.special, schedule.kind, self.text, self.max_length, markers=schedule.markers
+            tokenizer,
+            self.special,
+            schedule.kind,
+            self.text,
+            self.max_length,
+            markers=schedule.markers,
+            stepwise_passes=schedule.stepwise_passes,
         )
 
     def check_context(self, context: int, new_tokens: int) -> None:
@@ -190,6 +214,8 @@ class ReasoningDataModule(L.LightningDataModule):
         for start in range(0, len(source), 1024):
             examples = [source.example(index, 0) for index in range(start, min(start + 1024, len(source)))]
             for place, (example, pieces) in enumerate(zip(examples, builder.encode(examples), strict=True)):
+                if split in ("val", "test"):
+                    self._check_gold(example, split)
                 steps = len(example.steps)
                 if steps not in stages:
                     stages[steps] = _all_stages(curriculum, steps, split)
@@ -211,6 +237,19 @@ class ReasoningDataModule(L.LightningDataModule):
         _log.warning("%d of %d %s examples are over data.max_length and were dropped", dropped, len(source), split)
         return Subset(source, kept)
 
+    def _check_gold(self, example: ReasoningExample, split: Split) -> None:
+        """Refuse an answer that would be counted as wrong even if a model wrote it to the letter."""
+        marker, gold = self.text.before_answer, example.answer
+        for reader in map(extractor, self.extractors):
+            read = reader.extract(marker + gold, marker)
+            if not reader.equal(read, gold):
+                raise DataError(
+                    f"the extractor {reader.name!r} reads {read!r} where the gold answer is {gold!r}",
+                    where=f"data.extractors, and example {example.id!r} of the {split} data",
+                    why=f"every output would be counted as wrong ({reader.described(marker)})",
+                    fix="choose extractors that fit the answers, or correct the record",
+                )
+
     def _loader(self, split: Split, form: RowForm, batch_size: int) -> DataLoader[Any]:
         clock, builder = self.clock(), self.builder()
         share = Share(getattr(self.trainer, "global_rank", 0), getattr(self.trainer, "world_size", 1))
@@ -226,10 +265,16 @@ class ReasoningDataModule(L.LightningDataModule):
         builder.max_length = min(limits, default=None)
         seed = self.keyed_by()
         training = form == "train"
+
+        def position() -> Position:
+            if training:
+                return Position(clock.epoch(), clock.training_stages(), clock.batches())
+            return Position(clock.epoch(), clock.stage())
+
         sampler = StageBatchSampler(
             self._lengths[split],
             batch_size,
-            position=lambda: Position(clock.epoch(), clock.stage(), clock.batches() if training else 0),
+            position=position,
             share=share,
             seed=seed,
             shuffle=training,

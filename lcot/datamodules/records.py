@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NamedTuple, NoReturn, TextIO
 
+from lcot.datamodules.text_records import check_file
 from lcot.errors import DataError
 from lcot.reasoning.example import ReasoningExample, parse_example
 
@@ -18,6 +18,7 @@ _CUT = 16
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _OTHER_VALUES = {"": "nothing but white space", "{": "an object", '"': "a string"}
+_KINDS = "give a .json file (a list of objects) or a .jsonl file (an object on each line)"
 _ONE_VALUE = "a .jsonl file has one object on each line; name a file that is one JSON value .json"
 
 
@@ -40,28 +41,76 @@ def read_examples(path: str | Path, *, need_steps: bool = True) -> Iterator[Reas
             it holds no record, a record is faulty, or two share an id. The message names file, line and record (from
             1).
     """
-    file = Path(path).expanduser()
-    _check_path(file)
-    return _checked(file, need_steps)
+    return parse_records(read_records(path), need_steps=need_steps)
 
 
-def _checked(file: Path, need_steps: bool) -> Iterator[ReasoningExample]:
-    lines: dict[str, int] = {}
+class Record(NamedTuple):
+    """A record, whatever it holds, and where it stands.
+
+    Attributes:
+        value: What the parser made of it.
+        where: Its source and its place there, for messages.
+        place: Its place alone.
+    """
+
+    value: object
+    where: str
+    place: str
+
+
+def read_records(path: str | Path) -> Iterator[Record]:
+    """Read the records of a ``.json`` or ``.jsonl`` file as they are, streamed like :func:`read_examples`.
+
+    Args:
+        path: The file; ``~`` is the home folder.
+
+    Returns:
+        The records in the file's order. The path is checked at once, the records when they are reached.
+
+    Raises:
+        DataError: As for :func:`read_examples`, except for what is in a record.
+    """
+    file = check_file(path, (".json", ".jsonl"), _KINDS)
+    numbered = enumerate(_records(file), start=1)
+    return (
+        Record(record, f"{file}, line {line}, record {number}", f"line {line}") for number, (line, record) in numbered
+    )
+
+
+def parse_records(records: Iterable[Record], *, need_steps: bool = True) -> Iterator[ReasoningExample]:
+    """Check records of question, steps and answer, and make them examples.
+
+    Args:
+        records: The records. One without an id gets its place among them, counted from 0.
+        need_steps: Whether a record without any reasoning step is an error.
+
+    Returns:
+        The examples in the same order, each checked when it is reached.
+
+    Raises:
+        DataError: If a record is faulty, or two share an id.
+    """
+    places: dict[str, str] = {}
+    for index, record in enumerate(records):
+        example = parse_example(record.value, where=record.where, default_id=str(index), need_steps=need_steps)
+        if example.id in places:
+            raise DataError(
+                f"the id {example.id!r} is used twice",
+                where=record.where,
+                why=f"{places[example.id]} has it too (a record without an id gets its place, from 0)",
+                fix="give every record an id of its own, or none at all",
+            )
+        places[example.id] = record.place
+        yield example
+
+
+def _records(file: Path) -> Iterator[tuple[int, object]]:
+    found = False
     try:
         with file.open(encoding="utf-8-sig") as stream:
-            records = _json_lines(file, stream) if file.suffix == ".jsonl" else _json_list(file, stream)
-            for index, (line, record) in enumerate(records):
-                where = f"{file}, line {line}, record {index + 1}"
-                example = parse_example(record, where=where, default_id=str(index), need_steps=need_steps)
-                if example.id in lines:
-                    raise DataError(
-                        f"the id {example.id!r} is used twice",
-                        where=where,
-                        why=f"line {lines[example.id]} has it too (a record without an id gets its place, from 0)",
-                        fix="give every record an id of its own, or none at all",
-                    )
-                lines[example.id] = line
-                yield example
+            for one in _json_lines(file, stream) if file.suffix == ".jsonl" else _json_list(file, stream):
+                found = True
+                yield one
     except UnicodeDecodeError as error:
         raise DataError(
             "the file is not UTF-8 text",
@@ -71,35 +120,8 @@ def _checked(file: Path, need_steps: bool) -> Iterator[ReasoningExample]:
         ) from error
     except OSError as error:
         raise DataError("the file cannot be read", where=str(file), why=error.strerror) from error
-    if not lines:
+    if not found:
         raise DataError("the file holds no record", where=str(file), fix="give a file with at least one example")
-
-
-def _check_path(file: Path) -> None:
-    if file.is_dir():
-        inside = sorted(path.name for path in file.iterdir() if path.suffix in (".json", ".jsonl"))
-        raise DataError(
-            "a folder was given where a file is needed",
-            where=str(file),
-            fix=f"give one of its files: {', '.join(inside[:8])}" if inside else "give a .json or .jsonl file",
-        )
-    if not file.exists():
-        siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
-        near = difflib.get_close_matches(file.name, siblings, n=1)
-        raise DataError(
-            "there is no such file",
-            where=str(file),
-            why=None if file.parent.is_dir() else f"there is no folder {str(file.parent)!r} either",
-            fix=f"did you mean {str(file.parent / near[0])!r}?" if near else "check the path",
-        )
-    if file.suffix not in (".json", ".jsonl"):
-        raise DataError(
-            f"files ending in {file.suffix!r} cannot be read",
-            where=str(file),
-            fix="give a .json file (a list of objects) or a .jsonl file (an object on each line)",
-        )
-    if file.stat().st_size == 0:
-        raise DataError("the file is empty", where=str(file), fix="check that it was written or downloaded completely")
 
 
 def _json_lines(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:

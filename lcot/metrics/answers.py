@@ -8,46 +8,53 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from lcot.metrics.extractors import EXTRACTORS
+from lcot.metrics.extractors import extractor as find_extractor
+
 
 def extract_answer(text: str, marker: str = "###") -> str | None:
-    """The text behind the last marker, without commas: the extraction of the released Coconut code.
+    """The text behind the last marker, without commas: the extractor ``string``, that of the released Coconut code.
 
     Args:
         text: What the model wrote (not the question, which may contain the marker itself).
         marker: What stands before an answer.
 
     Returns:
-        The answer, stripped; ``None`` if the marker was never written or nothing follows it. The released code would
-        compare the whole text instead, which can only be wrong.
+        The answer, stripped; ``None`` if the marker was never written or nothing follows it.
     """
-    _, found, answer = text.rpartition(marker.strip())
-    answer = answer.replace(",", "").strip()
-    return answer if found and answer else None
+    return EXTRACTORS["string"].extract(text, marker)
 
 
 def is_correct(answer: str | None, gold: str) -> bool:
     """Exact equality of strings, commas aside; an answer that could not be extracted is wrong."""
-    return answer is not None and answer == gold.replace(",", "").strip()
+    return EXTRACTORS["string"].equal(answer, gold)
 
 
 class AnswerAccuracy(Metric):
     """Share of right answers; every example counts once on any number of ranks.
 
     Sums are kept and added up over ranks, never means: means of unequal shares are not the mean.
+
+    Args:
+        extractor: Name of the extractor that says which answers are equal.
+
+    Raises:
+        UserError: If there is no such extractor.
     """
 
     full_state_update = False
     correct: Tensor
     total: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, extractor: str = "string") -> None:
         super().__init__()
+        self.extractor = find_extractor(extractor)
         self.add_state("correct", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, answers: Sequence[str | None], golds: Sequence[str]) -> None:
-        """Count a batch of extracted answers against the gold ones."""
-        self.correct += sum(is_correct(answer, gold) for answer, gold in zip(answers, golds, strict=True))
+        """Count a batch of answers, extracted with this metric's extractor, against the gold ones."""
+        self.correct += sum(self.extractor.equal(answer, gold) for answer, gold in zip(answers, golds, strict=True))
         self.total += len(golds)
 
     def compute(self) -> Tensor:

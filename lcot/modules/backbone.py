@@ -14,6 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lcot.errors import UserError
+from lcot.modules.description import vocabulary_hash
+from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import SpecialTokens, grow_vocabulary
@@ -24,7 +26,9 @@ class Backbone:
     """Which decoder thinks. Exactly one of ``path`` and ``config`` is given.
 
     Attributes:
-        path: Hugging Face name or folder of a pretrained causal language model (safetensors).
+        path: Hugging Face name or folder of a pretrained causal language model (safetensors), or the folder of a run of
+            lcot, whose best checkpoint's weights are then the start, as the published GSM8K runs of Coconut start from
+            a CoT run.
         config: A model from scratch: ``model_type`` and any field of that type's configuration. The vocabulary's size
             and the special ids come from the tokenizer.
         dtype: Type of the weights. Keep float32 for training and let ``trainer.precision`` choose the arithmetic.
@@ -56,8 +60,19 @@ class Backbone:
             tokenizer: The tokenizer that it gave.
 
         Raises:
-            UserError: If it does; a folder that holds this very tokenizer (an exported run of the same data) may.
+            UserError: If it does; a folder that holds this very tokenizer (a run of the same data, or one exported)
+                may. A run's weights want its own tokenizer, whatever its name.
         """
+        run = self._run()
+        if run is not None:
+            if read_checkpoint(pick_checkpoint(run))["lcot"]["vocabulary"] != vocabulary_hash(tokenizer):
+                raise UserError(
+                    f"the run {self.path!r} has another tokenizer",
+                    where="model.backbone.path, data.tokenizer",
+                    why="its token ids mean other words, so its weights would be of no use",
+                    fix=f"set data.tokenizer to {str(run / 'tokenizer')!r}",
+                )
+            return
         if self.path is None or name != "words":
             return
         file = Path(self.path) / "tokenizer.json"
@@ -134,9 +149,22 @@ class Backbone:
                 why=str(err).strip().splitlines()[-1].strip().removeprefix("ValueError: "),
             ) from err
 
+    def _run(self) -> Path | None:
+        """The folder of the run to start from, if it is one."""
+        folder = Path(self.path).expanduser() if self.path is not None else None
+        return folder if folder is not None and (folder / "checkpoints").is_dir() else None
+
     def _pretrained(self) -> PreTrainedModel:
+        run = self._run()
+        if run is not None:
+            saved = read_checkpoint(pick_checkpoint(run))
+            model = rebuild(saved["lcot"]["backbone"], self.dtype, self.attention)
+            # A classifier beside the language model is none of its weights.
+            weights = {name: weight for name, weight in saved["state_dict"].items() if name.startswith("model.")}
+            model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
+            return model
         try:
-            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            model = AutoModelForCausalLM.from_pretrained(
                 str(self.path),
                 dtype=getattr(torch, self.dtype),
                 attn_implementation=self.attention,
@@ -149,6 +177,7 @@ class Backbone:
                 why=str(err).strip().splitlines()[0],
                 fix="check the name, download it to a folder and give that, or train from scratch with backbone.config",
             ) from err
+        assert isinstance(model, PreTrainedModel)
         return model
 
 

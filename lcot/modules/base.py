@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal, get_args
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.errors import UserError
-from lcot.metrics import AnswerAccuracy, Average, extract_answer, is_correct
+from lcot.metrics import accuracy_names, extractor
 from lcot.modules.backbone import Backbone, context_length
 from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
+from lcot.modules.evaluation import Answers, Evaluation
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.decode import Sampling
@@ -24,20 +25,7 @@ from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.tokens import SpecialTokens
 
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What a model wrote for one batch.
-
-    Attributes:
-        tokens: New token ids of each row; a finished row ends with eos.
-        thoughts: ``(B,)`` number of thoughts of each row, pauses included.
-        seconds: Wall time of thinking and writing, for the whole batch.
-    """
-
-    tokens: list[list[int]]
-    thoughts: Tensor
-    seconds: float
+LossAverage = Literal["tokens", "batches"]
 
 
 class ReasoningModule(L.LightningModule):
@@ -51,6 +39,9 @@ class ReasoningModule(L.LightningModule):
         lr_scheduler: Makes the learning-rate schedule, stepped after each optimizer step; ``None`` keeps the rate.
         max_new_tokens: Longest text that is generated for an answer.
         sampling: How tokens are chosen in validation, test and prediction; greedy if not given.
+        loss_average: What the training loss is a mean over: ``tokens``, all supervised ones of an optimizer step alike,
+            on any number of processes; or ``batches``, where each process's batch has a token mean of its own and all
+            means count the same, as in the released Coconut code and its published numbers.
     """
 
     model: PreTrainedModel | None
@@ -62,10 +53,16 @@ class ReasoningModule(L.LightningModule):
         lr_scheduler: LRSchedulerCallable | None,
         max_new_tokens: int,
         sampling: Sampling | None,
+        loss_average: LossAverage = "tokens",
     ) -> None:
         super().__init__()
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens is {max_new_tokens}", where="model.max_new_tokens", fix="use 1 or more")
+        if loss_average not in get_args(LossAverage):
+            raise UserError.unknown(
+                "loss_average", str(loss_average), get_args(LossAverage), where="model.loss_average"
+            )
+        self.loss_average: LossAverage = loss_average
         self.backbone = backbone
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -75,6 +72,7 @@ class ReasoningModule(L.LightningModule):
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.special: SpecialTokens | None = None
         self.text = TextFormat()
+        self.extractors: tuple[str, ...] = ("string",)
         self.trained_stage: int | None = None
         """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
         self._first_tokens = self._tokens = 0.0
@@ -97,9 +95,32 @@ class ReasoningModule(L.LightningModule):
 
     # -- set-up -----------------------------------------------------------------------------------------------------
 
-    def attach(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens, text: TextFormat) -> None:
-        """Tell the module what its ids mean."""
+    def attach(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        special: SpecialTokens,
+        text: TextFormat,
+        extractors: Sequence[str] = ("string",),
+    ) -> None:
+        """Tell the module what its ids mean, and how answers are read from its texts.
+
+        Args:
+            tokenizer: With the thought tokens.
+            special: Their ids.
+            text: How question, steps and answer are joined.
+            extractors: Names of extractors: first that of ``accuracy``, then those of ``accuracy_NAME``.
+
+        Raises:
+            UserError: If there is no such extractor.
+        """
         self.tokenizer, self.special, self.text = tokenizer, special, text
+        self._read_answers_by(extractors)
+
+    def setup(self, stage: str) -> None:
+        """Read answers as the trainer's data module says, also where the model came from an earlier run."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self._read_answers_by(data.extractors)
 
     def configure_model(self) -> None:
         """Make the language model for the data module's tokenizer; does nothing if there is one already."""
@@ -110,7 +131,7 @@ class ReasoningModule(L.LightningModule):
                     "the trainer has no data module, so the model does not know its tokenizer",
                     fix="pass trainer.fit(model, datamodule=…), or call model.attach(…) and set model.model",
                 )
-            self.attach(data.set_up_tokenizer(), data.special, data.text)
+            self.attach(data.set_up_tokenizer(), data.special, data.text, data.extractors)
             assert self.tokenizer is not None and self.special is not None
             self.backbone.check_tokenizer(data.tokenizer_name, self.tokenizer)
             self.model = self.backbone.build(self.tokenizer, self.special, run_seed())
@@ -119,11 +140,14 @@ class ReasoningModule(L.LightningModule):
                 data.check_context(limit, self.free_thoughts + self.max_new_tokens)
 
     def configure_metrics(self) -> None:
-        """Metrics of validation and test; kept in float64 and long sums."""
-        for stage in ("val", "test"):
-            setattr(self, f"{stage}_accuracy", AnswerAccuracy())
-            for name in ("loss", "tokens", "thoughts", "seconds"):
-                setattr(self, f"{stage}_{name}", Average())
+        """Metrics of validation and test, none counted."""
+        self.evaluations = nn.ModuleDict({split: Evaluation(self.extractors) for split in ("val", "test")})
+
+    def evaluation(self, split: str) -> Evaluation:
+        """The metrics of ``val`` or ``test``."""
+        found = self.evaluations[split]
+        assert isinstance(found, Evaluation)
+        return found
 
     def configure_optimizers(self) -> Any:
         """Optimizer over the trainable parameters, and the schedule if there is one."""
@@ -151,10 +175,10 @@ class ReasoningModule(L.LightningModule):
         torch.manual_seed(keyed_seed("step", run_seed(), self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ThoughtBatch, batch_idx: int) -> Tensor:
-        """One loss: the mean over the supervised tokens of all ranks' rows.
+        """One loss: the mean over the supervised tokens of all ranks' rows, or each rank's own (``loss_average``).
 
-        With ``trainer.accumulate_grad_batches`` the gradient is that of the mean over all tokens of the accumulated
-        batches, whatever their sizes; what is logged is each batch's own mean.
+        Over tokens, with ``trainer.accumulate_grad_batches`` the gradient is that of the mean over all tokens of the
+        accumulated batches, whatever their sizes; what is logged is each batch's own mean.
 
         Raises:
             UserError: If the loss is not finite; no step is taken.
@@ -173,6 +197,8 @@ class ReasoningModule(L.LightningModule):
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             self._first_tokens, self._tokens = float(totals[1]), 0.0
         self._tokens += float(totals[1])
+        if self.loss_average == "batches":
+            return summed / tokens
         return summed * (self.trainer.world_size / self._first_tokens)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -182,7 +208,7 @@ class ReasoningModule(L.LightningModule):
         """
         # Lightning has divided by the number of batches, and training_step by the first one's tokens.
         factor = self.trainer.accumulate_grad_batches * self._first_tokens / self._tokens
-        if factor != 1.0:
+        if factor != 1.0 and self.loss_average == "tokens":
             for parameter in self.parameters():
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
@@ -195,7 +221,7 @@ class ReasoningModule(L.LightningModule):
     def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
         """Teacher-forced loss and generated answers of a batch."""
         summed, tokens, _ = self.loss(batch)
-        self._average("val", "loss").update(summed, tokens)
+        self.evaluation("val").average("loss").update(summed, tokens)
         self._count("val", batch, self.answer(batch))
 
     def test_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
@@ -208,32 +234,36 @@ class ReasoningModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget what a sanity check, or a validation that was broken off, has counted."""
-        self._reset_means("val")
+        self.evaluation("val").reset()
 
     def on_test_epoch_start(self) -> None:
         """Forget what a test that was broken off has counted."""
-        self._reset_means("test")
+        self.evaluation("test").reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log validation's means over all ranks."""
-        self._log_means("val", ("loss", "tokens", "thoughts", "seconds"))
+        self._log_means("val")
 
     def on_test_epoch_end(self) -> None:
         """Log test's means over all ranks."""
-        self._log_means("test", ("tokens", "thoughts", "seconds"))
+        self._log_means("test")
 
     def records(self, batch: ThoughtBatch, answers: Answers) -> list[dict[str, Any]]:
         """Questions with what was written, as plain values.
 
         ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
         batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted. ``steps`` is the
-        number of steps of the gold reasoning, to see how accuracy falls with longer chains.
+        number of steps of the gold reasoning, to see how accuracy falls with longer chains. ``answer`` and ``correct``
+        are those of the first extractor; each further one has a ``correct_NAME``.
         """
         rows = []
-        texts = self.decode_texts(answers)
+        first, *further = map(extractor, self.extractors)
+        marker = self.text.before_answer
+        assert self.special is not None
+        texts, written = self.decode_texts(answers), answers.written(self.special.eos)
         seconds = answers.seconds / len(batch)
         for place, (example, text) in enumerate(zip(batch.examples, texts, strict=True)):
-            answer = extract_answer(text, self.text.before_answer)
+            answer = first.extract(text, marker)
             rows.append(
                 {
                     "index": int(batch.index[place]),
@@ -243,9 +273,13 @@ class ReasoningModule(L.LightningModule):
                     "steps": len(example.steps),
                     "output": text,
                     "answer": answer,
-                    "correct": is_correct(answer, example.answer),
+                    "correct": first.equal(answer, example.answer),
+                    **{
+                        f"correct_{other.name}": other.equal(other.extract(text, marker), example.answer)
+                        for other in further
+                    },
                     "thoughts": int(answers.thoughts[place]),
-                    "tokens": self._text_tokens(answers.tokens[place]),
+                    "tokens": written[place],
                     "seconds": round(seconds, 6),
                 }
             )
@@ -270,6 +304,7 @@ class ReasoningModule(L.LightningModule):
             "attention": self.backbone.attention,
             "vocabulary": vocabulary_hash(self.tokenizer),
             "text": asdict(self.text),
+            "extractors": list(self.extractors),
             "max_new_tokens": self.max_new_tokens,
             "sampling": asdict(self.sampling),
         }
@@ -289,37 +324,28 @@ class ReasoningModule(L.LightningModule):
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
-    def _average(self, stage: str, name: str) -> Average:
-        metric = getattr(self, f"{stage}_{name}")
-        assert isinstance(metric, Average)
-        return metric
+    def _read_answers_by(self, extractors: Sequence[str]) -> None:
+        if tuple(extractors) != self.extractors:
+            accuracy_names(extractors)
+            self.extractors = tuple(extractors)
+            self.configure_metrics()
 
-    def _count(self, stage: str, batch: ThoughtBatch, answers: Answers) -> None:
-        extracted = [extract_answer(text, self.text.before_answer) for text in self.decode_texts(answers)]
-        getattr(self, f"{stage}_accuracy").update(extracted, [example.answer for example in batch.examples])
-        self._average(stage, "tokens").update(sum(map(self._text_tokens, answers.tokens)), len(batch))
-        self._average(stage, "thoughts").update(answers.thoughts.sum(), len(batch))
-        self._average(stage, "seconds").update(answers.seconds, len(batch))
-
-    def _text_tokens(self, tokens: list[int]) -> int:
+    def _count(self, split: str, batch: ThoughtBatch, answers: Answers) -> None:
         assert self.special is not None
-        return len(tokens) - (tokens[-1:] == [self.special.eos])
+        golds = [example.answer for example in batch.examples]
+        texts, marker = self.decode_texts(answers), self.text.before_answer
+        self.evaluation(split).count(texts, golds, marker, answers, self.special.eos)
 
-    def _log_means(self, stage: str, names: tuple[str, ...]) -> None:
+    def _log_means(self, split: str) -> None:
+        evaluation = self.evaluation(split)
         # A resumed run replays this hook for an epoch without batches; nothing was counted then.
-        accuracy = getattr(self, f"{stage}_accuracy")
-        if self.trainer.sanity_checking or not accuracy.update_called:
+        if self.trainer.sanity_checking or not evaluation.begun:
             return
-        values = {"accuracy": accuracy.compute(), **{name: self._average(stage, name).compute() for name in names}}
-        for name, value in values.items():
-            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "accuracy", rank_zero_only=False)
-        examples = self.trainer.strategy.reduce(accuracy.total.clone(), reduce_op="sum")
-        self.log(f"{stage}/examples", torch.as_tensor(examples).float())
-        self._reset_means(stage)
-
-    def _reset_means(self, stage: str) -> None:
-        for name in ("accuracy", "loss", "tokens", "thoughts", "seconds"):
-            getattr(self, f"{stage}_{name}").reset()
+        for name, value in evaluation.means().items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", rank_zero_only=False)
+        examples = self.trainer.strategy.reduce(evaluation.examples(), reduce_op="sum")
+        self.log(f"{split}/examples", torch.as_tensor(examples).float())
+        evaluation.reset()
 
     def _stop_on_bad_loss(self, loss: float, batch_idx: int) -> None:
         rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
@@ -329,10 +355,3 @@ class ReasoningModule(L.LightningModule):
             why="the step was not taken; the weights of the last checkpoint are untouched",
             fix="lower the learning rate, clip gradients (trainer.gradient_clip_val), or look at this batch's data",
         )
-
-
-def clock_time(device: torch.device) -> float:
-    """Seconds on a steady clock, after the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
-from lcot.modules.base import Answers, ReasoningModule, clock_time
+from lcot.modules.base import LossAverage, ReasoningModule
+from lcot.modules.evaluation import Answers, clock_time
 from lcot.reasoning.batch import ThoughtBatch, heads
+from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.decode import Sampling, decode
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
@@ -56,6 +58,12 @@ class Coconut(ReasoningModule):
         sampling: How tokens are chosen in validation, test and prediction; greedy if not given.
         halting: A classifier that ends the thoughts; ``None`` for the curriculum's fixed number, as in all published
             runs.
+        loss_average: What the training loss is a mean over: ``tokens`` of an optimizer step, or ``batches``, each with
+            a token mean of its own, as in the released code and its published numbers.
+        compiled_decoding: Compile the passes of single thoughts and tokens when answering, and record them as CUDA
+            graphs where there is CUDA (see :mod:`lcot.reasoning.compiled`, which also says what was measured). Answers
+            are the same up to rounding; each new size of a batch is compiled first, which its ``seconds`` include.
+            Training is as before.
     """
 
     def __init__(
@@ -66,14 +74,23 @@ class Coconut(ReasoningModule):
         max_new_tokens: int = 128,
         sampling: Sampling | None = None,
         halting: Halting | None = None,
+        loss_average: LossAverage = "tokens",
+        compiled_decoding: bool = False,
     ) -> None:
-        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling)
+        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average)
+        self.compiled_decoding = compiled_decoding
+        self._one_column: OneColumn | None = None
         self.halting = halting
         self.halt: nn.Linear | None = None
 
     def configure_model(self) -> None:
-        """Make the decoder and, if asked for, the classifier."""
+        """Make the decoder and, if asked for, the classifier.
+
+        Raises:
+            UserError: If decoding is to be compiled, and this decoder's cannot be.
+        """
         super().configure_model()
+        self._compiled_passes()
         if self.halting is not None and self.halt is None:
             assert self.model is not None
             self.halt = nn.Linear(self.model.config.hidden_size, 1)
@@ -97,7 +114,7 @@ class Coconut(ReasoningModule):
         summed, tokens = supervised_loss(self.model, batch, thinking)
         extras: dict[str, Tensor] = {}
         slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
-        if batch.max_thoughts:
+        if batch.max_thoughts:  # continuous ones
             norms = thinking.states[:, : batch.max_thoughts].detach().float().norm(dim=-1)
             extras["thought_norm"] = (norms * slots).sum() / slots.sum()
         if self.halt is not None:
@@ -112,7 +129,7 @@ class Coconut(ReasoningModule):
         start = clock_time(self.device)
         with torch.no_grad():
             if self.halt is None or not batch.marked:
-                thinking = think(self.model, batch, keep_cache=True)
+                thinking = think(self.model, batch, keep_cache=True, compiled=self._compiled_passes())
             else:
                 thinking = self._think_freely(batch)
             tokens = decode(
@@ -188,4 +205,13 @@ class Coconut(ReasoningModule):
             return chance > threshold
 
         prompts = heads(batch, self.special.pad)
-        return think_until(self.model, prompts, stop, self.halting.max_thoughts, self.special.eot)
+        compiled = self._compiled_passes()
+        return think_until(self.model, prompts, stop, self.halting.max_thoughts, self.special.eot, compiled=compiled)
+
+    def _compiled_passes(self) -> OneColumn | None:
+        if not self.compiled_decoding:
+            return None
+        assert self.model is not None
+        if self._one_column is None or self._one_column.model is not self.model:
+            self._one_column = OneColumn(self.model, room=self.max_new_tokens)
+        return self._one_column

@@ -65,6 +65,39 @@ def test_numbers_out_of_range(option: dict[str, int]) -> None:
         Counting(**option)  # type: ignore[arg-type]
 
 
+def test_extractors_are_those_of_the_data_set_or_of_the_user() -> None:
+    class Sums(Counting):
+        default_extractors = ("number",)
+
+    assert Counting().extractors == ("string",) and Sums().extractors == ("number",)
+    assert Sums(extractors=["string", "last_number"]).extractors == ("string", "last_number")
+    with pytest.raises(UserError, match="unknown extractor 'numeral'") as caught:
+        Counting(extractors=["string", "numeral"])
+    assert caught.value.where == "data.extractors"
+
+
+@pytest.mark.parametrize(("stage", "refused"), [("fit", True), ("validate", True), ("test", True), ("predict", False)])
+def test_a_gold_answer_that_no_output_could_match_is_refused(stage: str, refused: bool) -> None:
+    # Questions without a known answer may still be asked with predict.
+    if not refused:
+        set_up(no_thoughts(), stage, extractors=["string", "number"])
+        return
+    with pytest.raises(DataError, match="the extractor 'number' reads None where the gold answer is 'zero'") as caught:
+        set_up(no_thoughts(), stage, extractors=["string", "number"])
+    split = "test" if stage == "test" else "val"
+    assert caught.value.where == f"data.extractors, and example '0' of the {split} data"
+    assert "number: first number after the last ###" in str(caught.value.why)
+
+
+def test_a_gold_answer_that_holds_the_marker_is_refused() -> None:
+    class Marked(Counting):
+        def make_source(self, split: Split) -> Source:
+            return ListSource([replace(example(2), answer="1 ### 2")])
+
+    with pytest.raises(DataError, match="the extractor 'string' reads '2' where the gold answer is '1 ### 2'"):
+        set_up(no_thoughts(), "test", Marked)
+
+
 def test_every_loader_gives_every_row_once() -> None:
     data = set_up(no_thoughts(), batch_size=4)
     assert sorted(rows_of(data.train_dataloader())) == list(range(10))

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from lcot.errors import UserError
 from lcot.metrics import AnswerAccuracy, Average, extract_answer, is_correct
 
 
@@ -71,3 +72,12 @@ def test_average_is_weighted_by_count() -> None:
 
 def test_nothing_counted_is_not_a_number() -> None:
     assert math.isnan(float(Average().compute())) and math.isnan(float(AnswerAccuracy().compute()))
+
+
+def test_the_extractor_decides_what_is_right() -> None:
+    string, number = AnswerAccuracy(), AnswerAccuracy("number")
+    for metric in (string, number):
+        metric.update(["18.0", "18", None], ["18", "18", "18"])
+    assert string.compute() == pytest.approx(1 / 3) and number.compute() == pytest.approx(2 / 3)
+    with pytest.raises(UserError, match="unknown extractor 'numbers'"):
+        AnswerAccuracy("numbers")

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lcot.datamodules import JSONReasoning
 from lcot.errors import UserError
 from lcot.modules import Backbone, Coconut, Halting
 from lcot.modules.backbone import rebuild
+from lcot.modules.base import LossAverage
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.layout import IGNORE, Layout
+from tests.tiny import write_records
 from tests.training import GPT2, no_thoughts, sgd, stages, tiny_data, tiny_module, tiny_trainer
 
 
@@ -96,9 +99,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Coconut, list[Though
     return module, alone
 
 
-def gradients_of(folder: Path, module: Coconut, batches: list[ThoughtBatch], accumulate: int) -> list[Tensor]:
+def gradients_of(
+    folder: Path, module: Coconut, batches: list[ThoughtBatch], accumulate: int, average: LossAverage = "tokens"
+) -> list[Tensor]:
     """The gradient of each optimizer step over given batches, always from the same weights."""
-    again = tiny_module(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    again = tiny_module(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0), loss_average=average)
     assert module.tokenizer is not None and module.special is not None and module.model is not None
     again.attach(module.tokenizer, module.special, module.text)
     again.model = rebuild(module.model.config.to_json_string(use_diff=False), "float32", "sdpa")
@@ -121,6 +126,20 @@ def test_accumulated_batches_give_the_gradient_of_one_batch(
     assert len(accumulated) == len(expected) == 2
     for got, wanted in zip(accumulated, expected, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_batches_may_count_the_same_whatever_their_sizes(
+    tmp_path: Path, rows: tuple[Coconut, list[ThoughtBatch]]
+) -> None:
+    """As in the released code, where the rest of an epoch is divided by a whole window's number of batches too."""
+    module, alone = rows
+    single = torch.stack(gradients_of(tmp_path, module, alone, accumulate=1))
+    accumulated = gradients_of(tmp_path, module, alone, accumulate=4, average="batches")
+    by_tokens = gradients_of(tmp_path, module, alone, accumulate=4)
+    assert len(accumulated) == 2
+    for got, wanted in zip(accumulated, (single[:4].sum(dim=0) / 4, single[4:].sum(dim=0) / 4), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+    assert (accumulated[0] - by_tokens[0]).norm() > 1e-3 * by_tokens[0].norm()
 
 
 def test_loss_is_a_mean_over_tokens_not_over_rows(tmp_path: Path, rows: tuple[Coconut, list[ThoughtBatch]]) -> None:
@@ -223,3 +242,67 @@ def test_the_classifier_takes_part_in_every_step(tmp_path: Path) -> None:
     module = tiny_module(optimizer=sgd, halting=Halting())
     tiny_trainer(tmp_path, stages(), max_epochs=3).fit(module, datamodule=tiny_data())
     assert module.halt is not None and module.halt.weight.any()
+
+
+class Numbers(L.Callback):
+    """Has the model write given texts, one after the other, whatever it is asked."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, Coconut)
+        pl_module.decode_texts = lambda answers: list(self.texts)  # type: ignore[method-assign]
+
+
+def sums(folder: Path, **options: Any) -> JSONReasoning:
+    """Three questions whose answers are 18."""
+    record = {"question": "9 + 9 =", "steps": ["9 + 9 = 18"], "answer": "18"}
+    path = str(write_records(folder / "sums.json", record, record, record))
+    return JSONReasoning(train_path=path, val_path=path, test_path=path, batch_size=3, **options)
+
+
+@pytest.mark.parametrize(
+    ("extractors", "expected"),
+    [
+        (None, {"accuracy": 1 / 3}),
+        (["number"], {"accuracy": 2 / 3}),
+        (["string", "number", "last_number"], {"accuracy": 1 / 3, "accuracy_number": 2 / 3, "accuracy_last_number": 1}),
+    ],
+)
+def test_answers_are_counted_by_each_extractor(
+    tmp_path: Path, extractors: list[str] | None, expected: dict[str, float]
+) -> None:
+    module, data = tiny_module(optimizer=sgd), sums(tmp_path, extractors=extractors)
+    texts = Numbers("### 18", "### $18.0", "that is 18")
+    trainer = tiny_trainer(tmp_path, no_thoughts(), texts, max_epochs=1)
+    trainer.fit(module, datamodule=data)
+    for split in ("val", "test"):
+        if split == "test":
+            trainer.test(module, datamodule=data, verbose=False)
+        reported = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(f"{split}/acc")
+        }
+        assert reported == pytest.approx({f"{split}/{name}": value for name, value in expected.items()})
+    assert module.describe()["extractors"] == (extractors or ["string"])
+
+
+def test_records_are_judged_by_the_first_extractor_and_by_each_further_one(tmp_path: Path) -> None:
+    module, data = tiny_module(), sums(tmp_path, extractors=["number", "string"])
+    trainer = tiny_trainer(tmp_path, no_thoughts(), Numbers("### 18", "### $18.0", "that is 18"))
+    (batch,) = trainer.predict(module, datamodule=data) or []
+    judged = [(record["answer"], record["correct"], record["correct_string"]) for record in batch]
+    assert judged == [("18", True, True), ("18.0", True, False), (None, False, False)]
+    assert "correct_number" not in batch[0]
+
+
+def test_a_module_counts_as_its_latest_data_wants_it(tmp_path: Path) -> None:
+    module = tiny_module()
+    trainer = tiny_trainer(tmp_path, no_thoughts(), Numbers("### 18", "### $18.0", "that is 18"))
+    found = []
+    for extractors in (["number", "last_number"], ["string"], ["last_number"]):
+        (metrics,) = trainer.test(module, datamodule=sums(tmp_path, extractors=extractors), verbose=False)
+        found.append({name: value for name, value in metrics.items() if name.startswith("test/accuracy")})
+    assert found[0] == pytest.approx({"test/accuracy": 2 / 3, "test/accuracy_last_number": 1.0})
+    assert found[1] == pytest.approx({"test/accuracy": 1 / 3})
+    assert found[2] == pytest.approx({"test/accuracy": 1.0})

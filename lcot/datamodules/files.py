@@ -1,0 +1,130 @@
+"""The frame of data sets that come from files, or from the Hub, and from nowhere else."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.hub import PREFIX, HubPath, read_hub
+from lcot.datamodules.records import Record, read_records
+from lcot.datamodules.rows import ListSource, Source
+from lcot.errors import UserError
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import TextFormat
+
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+class FileReasoning(ReasoningDataModule):
+    """Examples that are read from a path for each split; a data set only says how.
+
+    A path is a file, or a data set of the Hub: ``hub:NAME``, ``hub:NAME:CONFIG`` or ``hub:NAME:CONFIG:SPLIT``, with the
+    split ``train``, ``validation`` or ``test`` if none is named. NAME may also be a folder that holds such a data set.
+    Nothing is fetched unless a path says ``hub:`` and the data set is not in the local cache.
+
+    Args:
+        train_path: What to train on; it also makes the words of ``tokenizer: words``.
+        val_path: What to validate on.
+        test_path: What to test on, and what ``predict`` answers.
+        tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer.
+        batch_size: Rows of one batch on one rank.
+        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
+        num_workers: Data-loader processes.
+        max_length: Longest row in tokens; ``None`` for no limit.
+        too_long: What to do with longer examples: ``error`` or ``drop``.
+        group_by_length: Let rows of similar length share a batch.
+        text: How question, steps and answer are joined.
+        seed: Keys the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
+        extractors: How answers are read.
+
+    Raises:
+        UserError: If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        train_path: str | None,
+        val_path: str | None,
+        test_path: str | None,
+        tokenizer: str,
+        batch_size: int,
+        eval_batch_size: int | None,
+        num_workers: int,
+        max_length: int | None,
+        too_long: Literal["error", "drop"],
+        group_by_length: bool,
+        text: TextFormat | None,
+        seed: int | None,
+        extractors: list[str] | None,
+    ) -> None:
+        super().__init__(
+            tokenizer,
+            batch_size,
+            eval_batch_size,
+            num_workers,
+            max_length,
+            too_long,
+            group_by_length,
+            text,
+            seed,
+            extractors,
+        )
+        self.paths = {"train": train_path, "val": val_path, "test": test_path}
+        self._read: dict[str, list[ReasoningExample]] = {}
+
+    @abstractmethod
+    def read(self, path: str, split: str) -> Iterable[ReasoningExample]:
+        """The examples of a path, none left out.
+
+        Args:
+            path: As it was given.
+            split: The split of a Hub data set where the path does not name one.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+
+    def make_source(self, split: Split) -> Source:
+        """Read the split's path.
+
+        Raises:
+            UserError: If none was given.
+            DataError: If it cannot be read.
+        """
+        return ListSource(self._examples("test" if split == "predict" else split))
+
+    def vocabulary(self) -> Iterable[str]:
+        """The words of the training data."""
+        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        for example in self._examples("train"):
+            yield example.question + self.text.after_question
+            yield from (step + self.text.after_step for step in example.steps)
+            yield self.text.before_answer + example.answer
+
+    def _examples(self, split: str) -> list[ReasoningExample]:
+        path = self.paths[split]
+        if path is None:
+            raise UserError(
+                f"{split}_path is not set",
+                where=f"data.{split}_path",
+                why=f"{type(self).__name__} makes no data of its own, and fetches none that was not asked for",
+                fix=f"give a file (--data.{split}_path=FILE) or a data set of the Hub ({PREFIX}NAME:CONFIG:SPLIT)",
+            )
+        if split not in self._read:
+            self._read[split] = list(self.read(path, _SPLITS[split]))
+        return self._read[split]
+
+
+def records_of(path: str, split: str) -> Iterator[Record]:
+    """The records of a ``.json`` or ``.jsonl`` file, or of a Hub data set, as they are.
+
+    Args:
+        path: A file, or ``hub:NAME[:CONFIG[:SPLIT]]``.
+        split: The split of a Hub data set where the path does not name one.
+
+    Raises:
+        DataError: If they cannot be had.
+    """
+    return read_hub(HubPath.parse(path, split)) if path.startswith(PREFIX) else read_records(path)

@@ -1,0 +1,87 @@
+"""Checkpoints on a disk: which one of a run to take, and how to read it safely."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lcot.errors import CheckpointError, UserError
+from lcot.modules.description import check_format
+
+
+def pick_checkpoint(run: Path, name: str | None = None) -> Path:
+    """The checkpoint file of a run.
+
+    Raises:
+        UserError: If the run or the file is not there.
+    """
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        others = sorted(other.name for other in run.parent.glob("*") if (other / "checkpoints").is_dir())
+        raise UserError(
+            f"no run at {str(run)!r}",
+            why=f"runs there: {', '.join(others)}" if others else None,
+            fix="train it first with fit, or name another one",
+        )
+    if name is not None:
+        chosen = folder / name
+        if not chosen.is_file():
+            raise UserError.unknown(
+                "checkpoint", name, [file.name for file in folder.glob("*.ckpt")], where=str(folder)
+            )
+        return chosen
+    best = sorted(folder.glob("best-stage*.ckpt"))
+    last = folder / "last.ckpt"
+    if not best and not last.is_file():
+        raise UserError(f"the run at {str(run)!r} has no checkpoint yet", fix="let it finish its first epoch")
+    if not best:
+        return last
+    stage = max(map(_stage_of, best))
+    best = [file for file in best if _stage_of(file) == stage]
+    # Of equal ones the first, as in training.
+    return max(best, key=best_score) if len(best) > 1 else best[0]
+
+
+def best_score(file: Path) -> float:
+    """What validation gave a checkpoint that was kept as one of the best; larger is better, whatever the metric.
+
+    Raises:
+        CheckpointError: If it cannot be read, or was not kept as one of the best.
+    """
+    states = read_checkpoint(file)["callbacks"]
+    state = next((state for name, state in states.items() if name.startswith("BestCheckpoint")), None)
+    if state is None or state["current_score"] is None:
+        raise CheckpointError(f"the checkpoint {str(file)!r} has no score", fix="name the one to load")
+    return float(state["current_score"]) * (-1 if state.get("mode") == "min" else 1)
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code from it (``weights_only``).
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not of this framework.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint {str(file)!r}", fix="give a file of runs/<name>/checkpoints")
+    try:
+        # Mapped, not read: most callers want the description only, and a checkpoint may be large.
+        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as err:
+        others = ", ".join(sorted(other.name for other in file.parent.glob("*.ckpt") if other != file))
+        raise CheckpointError(
+            f"the checkpoint {str(file)!r} cannot be read",
+            why=f"it is cut short, damaged, or holds more than tensors and plain values: {str(err).splitlines()[0]}",
+            fix=f"use another checkpoint of this run: {others}" if others else "use another checkpoint",
+        ) from err
+    if not isinstance(saved, dict) or "lcot" not in saved:
+        raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")
+    check_format(saved["lcot"], where=str(file))
+    return saved
+
+
+def _stage_of(file: Path) -> int:
+    digits = file.stem.removeprefix("best-stage").partition("-")[0]
+    return int(digits) if digits.isdigit() else -1
