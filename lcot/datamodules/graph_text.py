@@ -1,17 +1,17 @@
-"""ProsQA's problems as text: the published prose, and a compact form of the same in half the tokens."""
+"""ProsQA's problems as text: the published prose, and two forms of the same in half the tokens or fewer."""
 
 from __future__ import annotations
 
 import itertools
 import random
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from lcot.datamodules.graphs import GraphSpec, Problem
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 
-Style = Literal["prose", "compact"]
+Style = Literal["prose", "compact", "symbolic"]
 
 
 def draw_names(spec: GraphSpec, problem: Problem, rng: random.Random) -> tuple[str, ...]:
@@ -23,7 +23,13 @@ def draw_names(spec: GraphSpec, problem: Problem, rng: random.Random) -> tuple[s
 
 
 def render(
-    problem: Problem, names: Sequence[str], order_rng: random.Random, style: Style, *, example_id: str
+    problem: Problem,
+    names: Sequence[str],
+    order_rng: random.Random,
+    style: Style,
+    *,
+    example_id: str,
+    frontier: bool = False,
 ) -> ReasoningExample:
     """Write a problem as text.
 
@@ -34,12 +40,18 @@ def render(
 
         Tom terpus. terpus fompus. … lempus or scrompus? Tom   →   terpus fompus lempus### lempus
 
+    ``symbolic`` is that symbolic form, with ``? `` for its [Q], ``: `` for [R] and, as ``text.before_answer``, ``= ``
+    for [A], which are one token each:
+
+        Tom terpus| terpus fompus| … ? lempus scrompus: Tom   →   terpus fompus lempus= lempus
+
     Args:
         problem: The graph and its question.
         names: One name a node.
         order_rng: Shuffles the facts and decides which option comes first.
-        style: ``prose`` or ``compact``.
+        style: ``prose``, ``compact`` or ``symbolic``.
         example_id: The example's name.
+        frontier: Whether to name, as ``alternatives`` of each step, all nodes at its distance from the root.
 
     Returns:
         The example. Its facts are those of the published files: ``idx_to_symbol``, ``edges``, ``root``, ``target``,
@@ -49,8 +61,8 @@ def render(
         UserError: If the style is unknown.
         ValueError: If there is not exactly one name for each node.
     """
-    if style not in ("prose", "compact"):
-        raise UserError.unknown("style", style, ("prose", "compact"))
+    if style not in get_args(Style):
+        raise UserError.unknown("style", style, get_args(Style))
     if len(names) != problem.num_nodes or len(set(names)) != len(names):
         raise ValueError(f"{problem.num_nodes} nodes need as many different names, not {list(names)}")
     entities = problem.entities
@@ -67,6 +79,11 @@ def render(
         question = f"{options[0]} or {options[1]}? {root}"
         steps = [names[child] for _, child in hops]
         answer = target
+    elif style == "symbolic":
+        facts = [f"{names[parent]} {names[child]}|" for parent, child in edges]
+        question = f"? {options[0]} {options[1]}: {root}"
+        steps = [names[child] for _, child in hops]
+        answer = target
     else:
         subjects = [name if node in entities else f"Every {name}" for node, name in enumerate(names)]
         facts = [f"{subjects[parent]} is a {names[child]}." for parent, child in edges]
@@ -80,10 +97,26 @@ def render(
         "target": problem.target,
         "neg_target": problem.neg_target,
     }
-    return ReasoningExample(" ".join([*facts, question]), tuple(steps), answer, example_id, known)
+    text = " ".join([*facts, question])
+    if not frontier:
+        return ReasoningExample(text, tuple(steps), answer, example_id, known)
+    distances, written = problem.distances(problem.root), dict(zip(path[1:], steps, strict=True))
+
+    def step_to(node: int) -> str:
+        """A step that ends at a node: the chain's own, or one from any parent that is one step nearer."""
+        if style != "prose" or node in written:
+            return written.get(node, names[node])
+        parent = next(start for start, end in problem.edges if end == node and distances[start] == distances[node] - 1)
+        return f"{subjects[parent]} is a {names[node]}."
+
+    levels = [[node for node, far in enumerate(distances) if far == hop] for hop in range(1, len(path))]
+    alternatives = tuple(tuple(map(step_to, level)) for level in levels)
+    return ReasoningExample(text, tuple(steps), answer, example_id, known, alternatives)
 
 
 def surface_texts(spec: GraphSpec, style: Style) -> list[str]:
     """Texts that hold every word and mark that :func:`render` can write, to build a word tokenizer from."""
-    words = "or" if style == "compact" else "Every is a Is or"
-    return [" ".join([*spec.entity_names, *spec.concept_names]), words, ". ", "? ", "?", "."]
+    names = " ".join([*spec.entity_names, *spec.concept_names])
+    if style == "symbolic":
+        return [names, "| ", "? ", ": ", "= "]
+    return [names, "or" if style == "compact" else "Every is a Is or", ". ", "? ", "?", "."]

@@ -1,4 +1,4 @@
-"""ProsQA's graphs: drawing them, and telling them apart.
+"""ProsQA's graphs: what they look like, and drawing them.
 
 The construction follows Algorithm 1 of the Coconut paper (arXiv 2412.06769, appendix A). The paper leaves choices open,
 and its listing taken literally misses the published graphs. These rules are *ours*, and with them every statistic that
@@ -18,7 +18,6 @@ was measured on the published files is met (``tests/datamodules/test_graphs.py``
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from bisect import bisect
@@ -26,12 +25,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Literal, Self, get_args
 
 from lcot.errors import UserError
-from lcot.reasoning.keyed import keyed_random, keyed_seed
 
-GraphSplit = Literal["train", "val", "test"]
+Root = Literal["deeper", "first"]
 
 ENTITIES: tuple[str, ...] = tuple(
     "Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom Wren".split()
@@ -45,7 +43,9 @@ CONCEPTS: tuple[str, ...] = tuple(
 )
 """The 38 names of published ProsQA for all other nodes."""
 
-_TRIES = 5_000
+TRIES = 5_000
+"""How many graphs are drawn in vain before a specification is given up."""
+
 _FIRST_SIDE, _SECOND_SIDE = 0.35, 0.7
 _DEPTH_PULL = 1.5
 
@@ -61,12 +61,15 @@ class GraphSpec:
         symbols: How many names are in play, 17 in 55 of them for entities as in the published data. Graphs that need
             more are redrawn.
         parents: Mean of the Poisson draw of a node's number of parents.
+        root: ``deeper``: the one of nodes 0 and 1 whose deepest leaf of its own is deeper, as in the published files;
+            ``first``: node 0, as the paper's text reads.
     """
 
     nodes: tuple[int, int]
     hops: tuple[int, int]
     symbols: int = len(ENTITIES) + len(CONCEPTS)
     parents: float = 1.5
+    root: Root = "deeper"
 
     def __post_init__(self) -> None:
         largest = len(ENTITIES) + len(CONCEPTS)
@@ -83,6 +86,8 @@ class GraphSpec:
         ):
             if not fits:
                 raise UserError(f"{name} is {getattr(self, name)!r}", where=name, fix=fix)
+        if self.root not in get_args(Root):
+            raise UserError.unknown("root", str(self.root), get_args(Root), where="root")
         for name in ("nodes", "hops"):  # lists come from stored settings; the fields key the draws as text
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.hops[0] > self.nodes[1] - 3:
@@ -135,14 +140,14 @@ class Problem:
 
     def distances(self, source: int) -> list[int]:
         """Number of edges from ``source`` to each node along the shortest way, -1 where there is none."""
-        return _distances(_children(self.num_nodes, self.edges), source)
+        return _distances(children_of(self.num_nodes, self.edges), source)
 
     def shortest_path(self) -> tuple[int, ...]:
         """The nodes from root to target along a shortest way; of several the one with the smallest numbers first."""
         to_target = _distances(
-            _children(self.num_nodes, [(child, parent) for parent, child in self.edges]), self.target
+            children_of(self.num_nodes, [(child, parent) for parent, child in self.edges]), self.target
         )
-        children = _children(self.num_nodes, self.edges)
+        children = children_of(self.num_nodes, self.edges)
         path = [self.root]
         while path[-1] != self.target:
             path.append(min(node for node in children[path[-1]] if to_target[node] == to_target[path[-1]] - 1))
@@ -163,7 +168,7 @@ def draw_problem(spec: GraphSpec, rng: random.Random) -> Problem:
         UserError: If none of 5,000 graphs fits the specification; it names the option that stands against it.
     """
     faults: Counter[str] = Counter()
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         problem = _attempt(spec, rng)
         if isinstance(problem, Problem):
             return problem
@@ -175,7 +180,7 @@ def draw_problem(spec: GraphSpec, rng: random.Random) -> Problem:
         "symbols": ("the graphs needed more entity or concept names", "raise symbols, or lower nodes"),
     }[option]
     raise UserError(
-        f"no graph with nodes={spec.nodes}, hops={spec.hops}, symbols={spec.symbols} in {_TRIES:,} draws",
+        f"no graph with nodes={spec.nodes}, hops={spec.hops}, symbols={spec.symbols} in {TRIES:,} draws",
         where=option,
         why=f"{why} ({times:,} times)",
         fix=fix,
@@ -185,14 +190,17 @@ def draw_problem(spec: GraphSpec, rng: random.Random) -> Problem:
 def _attempt(spec: GraphSpec, rng: random.Random) -> Problem | str:
     """One draw: a problem, or the name of the option that rejects it."""
     size, edges = _draw_graph(rng.randint(*spec.nodes), spec.parents, rng)
-    children = _children(size, edges)
+    children = children_of(size, edges)
     depths = [_distances(children, 0), _distances(children, 1)]
     ends = [node for node in range(size) if not children[node]]
     leaves = [[node for node in ends if depths[side][node] > 0 and depths[1 - side][node] < 0] for side in (0, 1)]
     if not (leaves[0] and leaves[1]):
         return "nodes"
     deepest = [max(depths[side][node] for node in leaves[side]) for side in (0, 1)]
-    root = rng.randrange(2) if deepest[0] == deepest[1] else int(deepest[1] > deepest[0])
+    if spec.root == "first":
+        root = 0
+    else:
+        root = rng.randrange(2) if deepest[0] == deepest[1] else int(deepest[1] > deepest[0])
     if not spec.hops[0] <= deepest[root] <= spec.hops[1]:
         return "hops"
     target = rng.choice([node for node in leaves[root] if depths[root][node] == deepest[root]])
@@ -235,97 +243,10 @@ def _draw_graph(size: int, parents: float, rng: random.Random) -> tuple[int, lis
     return len(number), sorted((number[parent], number[child]) for parent, child in edges)
 
 
-def canonical_key(problem: Problem, *, marks: bool = True) -> int:
-    """A number that does not depend on how the nodes are numbered, named or listed.
-
-    Isomorphic problems always share their key; others hardly ever do. Nodes are told apart by the colours of their
-    parents and children until nothing changes; what is described then depends on colours alone.
-
-    Args:
-        problem: The graph and its question.
-        marks: Whether root, target and other option must correspond too; False compares the graphs alone.
-
-    Returns:
-        A 63-bit number, the same on every machine.
-    """
-    size, nodes = problem.num_nodes, range(problem.num_nodes)
-    children = _children(size, problem.edges)
-    parents = _children(size, [(child, parent) for parent, child in problem.edges])
-    asked = {problem.root: 1, problem.target: 2, problem.neg_target: 3} if marks else {}
-    colours = _ranks([(asked.get(node, 0), len(children[node]), len(parents[node])) for node in nodes])
-    for _ in range(size):
-        around = [[sorted([colours[other] for other in near[node]]) for near in (children, parents)] for node in nodes]
-        refined = _ranks([(colour, *map(tuple, sides)) for colour, sides in zip(colours, around, strict=True)])
-        if max(refined) == max(colours):
-            break
-        colours = refined
-    described = (
-        sorted(colours),
-        sorted([(colours[parent], colours[child]) for parent, child in problem.edges]),
-        sorted([(mark, colours[node]) for node, mark in asked.items()]),
-    )
-    return int.from_bytes(hashlib.blake2b(repr(described).encode(), digest_size=8).digest(), "big") >> 1
-
-
-def split_of(problem: Problem) -> GraphSplit:
-    """The split that a graph belongs to, whatever is asked about it: one in 16 to test, one in 16 to validation."""
-    sixteenth = keyed_seed("graph split", canonical_key(problem, marks=False)) % 16
-    if sixteenth > 1:
-        return "train"
-    return "val" if sixteenth else "test"
-
-
-def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[Problem]:
-    """The first ``count`` problems of a split.
-
-    No graph is in two splits, not even renamed, whatever the seeds, sizes and specifications: its own shape decides
-    where it belongs. Validation and test hold no problem twice, renamed or not: few shapes make up most of the small
-    graphs, and an accuracy over copies would be one over a handful of problems. Training may repeat a problem. A
-    smaller count gives the beginning of what a larger one gives.
-
-    Args:
-        spec: What the graphs look like.
-        seed: Another seed gives other problems.
-        split: ``train``, ``val`` or ``test``.
-        count: How many.
-
-    Returns:
-        The problems, in the order they were drawn.
-
-    Raises:
-        UserError: If the specification gives no problem, or not enough of them for this split.
-    """
-    rng = keyed_random("graphs", spec.nodes, spec.hops, spec.symbols, float(spec.parents), seed, split)
-    problems: list[Problem] = []
-    seen: set[int] = set()
-    misses = 0
-    while len(problems) < count:
-        problem = draw_problem(spec, rng)
-        key = canonical_key(problem) if split != "train" else len(problems)
-        if split_of(problem) == split and key not in seen:
-            problems.append(problem)
-            seen.add(key)
-            misses = 0
-        elif (misses := misses + 1) == _TRIES:
-            raise UserError(
-                f"no further graph of the {split} split with nodes={spec.nodes}, hops={spec.hops} in {_TRIES:,} draws",
-                where="nodes",
-                why=f"graphs this small have few shapes, and {len(problems)} of {count} problems were found",
-                fix="raise nodes" + (f", or lower {split}_size to {len(problems)}" if problems else ""),
-            )
-    return problems
-
-
 def _is_range(value: object, least: int) -> bool:
     if not isinstance(value, tuple | list) or len(value) != 2 or any(type(bound) is not int for bound in value):
         return False
     return bool(least <= value[0] <= value[1])
-
-
-def _ranks(signatures: Sequence[tuple[Any, ...]]) -> list[int]:
-    """Each signature's place among the different ones; depends on their values, never on their order."""
-    place = {signature: rank for rank, signature in enumerate(sorted(set(signatures)))}
-    return [place[signature] for signature in signatures]
 
 
 @lru_cache(maxsize=32)
@@ -337,7 +258,8 @@ def _poisson_table(mean: float) -> tuple[float, ...]:
     return tuple(sum(terms[: index + 1]) for index in range(len(terms)))
 
 
-def _children(size: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
+def children_of(size: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """The children of each of ``size`` nodes, in the order of the edges."""
     children: list[list[int]] = [[] for _ in range(size)]
     for parent, child in edges:
         children[parent].append(child)

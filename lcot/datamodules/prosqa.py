@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.graph_splits import generate
 from lcot.datamodules.graph_text import Style, draw_names, render, surface_texts
-from lcot.datamodules.graphs import GraphSpec, Problem, generate
+from lcot.datamodules.graphs import GraphSpec, Problem, Root
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import DataError, UserError
@@ -18,6 +19,7 @@ from lcot.reasoning.keyed import keyed_random
 from lcot.reasoning.layout import TextFormat
 
 Redraw = Literal["none", "order", "all"]
+StageTarget = Literal["chain", "frontier"]
 
 _GRAPH = ("idx_to_symbol", "edges", "root", "target", "neg_target")
 
@@ -34,6 +36,7 @@ class GraphSource:
         redraw: What changes from epoch to epoch: nothing, the order of the facts and options, or that and all names.
         seed: Keys the draws together with epoch and index.
         prefix: Begins the examples' ids.
+        frontier: Whether examples name, for each step, the other nodes at its distance from the root.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class GraphSource:
         redraw: Redraw,
         seed: int,
         prefix: str,
+        frontier: bool = False,
     ) -> None:
         self.problems = problems
         self.names = names
@@ -53,6 +57,7 @@ class GraphSource:
         self.redraw = redraw
         self.seed = seed
         self.prefix = prefix
+        self.frontier = frontier
 
     @property
     def redraws(self) -> bool:
@@ -72,7 +77,8 @@ class GraphSource:
             names = draw_names(self.spec, problem, keyed_random("names", self.seed, self.prefix, naming, index))
         order = epoch if self.redraw != "none" else 0
         draw = keyed_random("facts", self.seed, self.prefix, order, index)
-        return render(problem, names, draw, self.style, example_id=f"{self.prefix}-{index}")
+        example_id = f"{self.prefix}-{index}"
+        return render(problem, names, draw, self.style, example_id=example_id, frontier=self.frontier)
 
 
 class ProsQA(ReasoningDataModule):
@@ -83,11 +89,17 @@ class ProsQA(ReasoningDataModule):
         hops: Shortest and longest chain of a generated problem.
         symbols: Number of names in play.
         parents: Mean number of parents that are drawn for a node; fewer make graphs sparser and chains longer.
+        root: Which of the two first nodes a generated question starts from: the ``deeper`` one, as in the published
+            files, or always the ``first``, as the paper's text reads.
         train_size: Generated training graphs.
         val_size: Generated validation graphs; no graph is in two splits, and no problem twice in validation or
             test, not even renamed. Training may repeat one.
         test_size: Generated test graphs, also those that ``predict`` answers.
-        style: ``prose`` as published, or ``compact``: the same problem in half the tokens.
+        style: ``prose`` as published, ``compact``: the same problem in half the tokens, or ``symbolic``: that of
+            arXiv 2505.12514, in which options have no word between them.
+        stage_target: What a curriculum that writes the ``next`` step only (``Stepwise.written``) asks for after i
+            thoughts: the ``chain``'s own node (that paper's text), or any node of the ``frontier`` at its distance from
+            the root, drawn anew at each visit (its code). No effect where all remaining steps are written.
         redraw: What changes at each visit to a generated *training* graph: ``none``, the ``order`` of facts and
             options, or ``all`` (order and names). Published files name their nodes themselves, so ``all`` redraws no
             more than the order there; with ``none`` and ``prose`` they are read as they stand.
@@ -103,6 +115,8 @@ class ProsQA(ReasoningDataModule):
         group_by_length: Let rows of similar length share a batch.
         text: How question, steps and answer are joined.
         seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
+        extractors: How answers are read: that of ``accuracy`` first, then those of ``accuracy_NAME``; ``None`` for
+            ``[string]``.
 
     Raises:
         UserError: If an option is out of range.
@@ -114,10 +128,12 @@ class ProsQA(ReasoningDataModule):
         hops: tuple[int, int] = (3, 6),
         symbols: int = 55,
         parents: float = 1.5,
+        root: Root = "deeper",
         train_size: int = 17886,
         val_size: int = 300,
         test_size: int = 500,
         style: Style = "prose",
+        stage_target: StageTarget = "chain",
         redraw: Redraw = "none",
         train_path: str | None = None,
         val_path: str | None = None,
@@ -131,20 +147,34 @@ class ProsQA(ReasoningDataModule):
         group_by_length: bool = True,
         text: TextFormat | None = None,
         seed: int | None = None,
+        extractors: list[str] | None = None,
     ) -> None:
         super().__init__(
-            tokenizer, batch_size, eval_batch_size, num_workers, max_length, too_long, group_by_length, text, seed
+            tokenizer,
+            batch_size,
+            eval_batch_size,
+            num_workers,
+            max_length,
+            too_long,
+            group_by_length,
+            text,
+            seed,
+            extractors,
         )
-        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents)
+        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents, root=root)
         self.sizes = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
         for name, size in self.sizes.items():
             if size < 1:
                 raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
-        if style not in ("prose", "compact"):
-            raise UserError.unknown("style", str(style), ["prose", "compact"], where="data.style")
-        if redraw not in ("none", "order", "all"):
-            raise UserError.unknown("redraw", str(redraw), ["none", "order", "all"], where="data.redraw")
+        for name, value, known in (
+            ("style", style, get_args(Style)),
+            ("stage_target", stage_target, get_args(StageTarget)),
+            ("redraw", redraw, get_args(Redraw)),
+        ):
+            if value not in known:
+                raise UserError.unknown(name, str(value), known, where=f"data.{name}")
         self.style: Style = style
+        self.stage_target: StageTarget = stage_target
         self.redraw: Redraw = redraw
         self.paths = {"train": train_path, "val": val_path, "test": test_path, "predict": test_path}
 
@@ -156,12 +186,13 @@ class ProsQA(ReasoningDataModule):
         """
         path, seed = self.paths[split], self.keyed_by()
         redraw: Redraw = self.redraw if split == "train" else "none"
+        frontier = self.stage_target == "frontier" and split == "train"
         if path is None:
             part: Any = "test" if split == "predict" else split
             problems = generate(self.spec, seed, part, self.sizes[split])
-            return GraphSource(problems, None, self.spec, self.style, redraw, seed, part)
+            return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier)
         examples = read_examples(Path(path))
-        if self.style == "prose" and redraw == "none":
+        if self.style == "prose" and redraw == "none" and not frontier:
             return ListSource(examples)
         graphs = [_published(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
         # A published file names its nodes itself, so "all" cannot redraw more than the order.
@@ -173,14 +204,16 @@ class ProsQA(ReasoningDataModule):
             redraw,
             seed,
             split,
+            frontier,
         )
 
     def vocabulary(self) -> Iterable[str]:
-        """All 55 published names, whatever ``symbols`` is, in a fact of each style; and the words of files.
+        """All 55 published names, whatever ``symbols`` is, with the words of the styles; and the words of files.
 
         A model that is trained on few names can so be validated on published files, which use all of them.
         """
-        for style in get_args(Style):
+        styles: set[Style] = {"prose", "compact", self.style}
+        for style in sorted(styles):
             yield from surface_texts(GraphSpec.published(), style)
         yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
         if self.paths["train"] is not None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lcot.datamodules.graph_splits import generate
 from lcot.datamodules.graph_text import Style, draw_names, render, surface_texts
-from lcot.datamodules.graphs import CONCEPTS, ENTITIES, GraphSpec, Problem, generate
+from lcot.datamodules.graphs import CONCEPTS, ENTITIES, GraphSpec, Problem
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import UserError
 
@@ -80,7 +82,49 @@ def test_compact_worked_by_hand_and_in_tokens() -> None:
     assert tokenizer.encode("lempus.\n")[0] == tokenizer.encode("### lempus")[1] == lempus
 
 
-@pytest.mark.parametrize("style", ["prose", "compact"])
+def test_symbolic_worked_by_hand_and_in_tokens() -> None:
+    """Three tokens an edge, one each for [Q], both options, [R], the root and each step, as in arXiv 2505.12514."""
+    example = render(WORKED, NAMES, InOrder(), "symbolic", example_id="one")
+    assert example.question == (
+        "Tom lempus| Tom rompus| Alex rompus| Alex yumpus| lempus impus| impus wumpus| Eva impus| ? wumpus yumpus: Tom"
+    )
+    assert (example.steps, example.answer) == (("lempus", "impus", "wumpus"), "wumpus")
+    tokenizer = build_word_tokenizer(surface_texts(GraphSpec.published(), "symbolic"))
+    ids = tokenizer.encode(example.question)
+    assert len(ids) == 3 * len(WORKED.edges) + 5
+    bar, asks, roots = (tokenizer.get_vocab()[mark] for mark in ("| ", "? ", ": "))
+    assert [place for place, token in enumerate(ids) if token == bar] == [3 * edge + 2 for edge in range(7)]
+    assert (ids[21], ids[24]) == (asks, roots)
+    assert [len(tokenizer.encode(step)) for step in example.steps] == [1, 1, 1]
+    assert len(tokenizer.encode("= wumpus")) == 2
+
+
+def test_the_frontier_worked_by_hand() -> None:
+    """From Tom: lempus and rompus are one step away, impus two, wumpus three; yumpus and the other persons never."""
+    plain = render(WORKED, NAMES, InOrder(), "symbolic", example_id="one")
+    example = render(WORKED, NAMES, InOrder(), "symbolic", example_id="one", frontier=True)
+    assert example == replace(plain, alternatives=(("lempus", "rompus"), ("impus",), ("wumpus",)))
+    prose = render(WORKED, NAMES, InOrder(), "prose", example_id="one", frontier=True)
+    assert prose.alternatives[0] == ("Tom is a lempus.", "Tom is a rompus.")
+    assert prose.alternatives[1:] == (prose.steps[1:2], prose.steps[2:3])
+
+
+@pytest.mark.parametrize("style", ["prose", "compact", "symbolic"])
+def test_the_written_step_is_one_of_its_alternatives(style: Style) -> None:
+    rng = random.Random(2)
+    several = 0
+    for problem in generate(SMALL, 1, "train", 50):
+        example = render(problem, draw_names(SMALL, problem, rng), rng, style, example_id="x", frontier=True)
+        assert len(example.alternatives) == len(example.steps)
+        facts = set(example.question.replace(". ", ".|").split("|"))
+        for step, texts in zip(example.steps, example.alternatives, strict=True):
+            assert step in texts and len(set(texts)) == len(texts)
+            assert style != "prose" or set(texts) <= facts
+            several += len(texts) > 1
+    assert several > 20
+
+
+@pytest.mark.parametrize("style", ["prose", "compact", "symbolic"])
 def test_every_text_is_covered_by_the_words_of_its_style(style: Style) -> None:
     tokenizer = build_word_tokenizer(surface_texts(SMALL, style))
     octets = {tokenizer.get_vocab()[f"<0x{octet:02X}>"] for octet in range(256)}
@@ -88,13 +132,15 @@ def test_every_text_is_covered_by_the_words_of_its_style(style: Style) -> None:
     questions, options = set(), Counter[bool]()
     for problem in generate(SMALL, 1, "train", 100):
         example = render(problem, draw_names(SMALL, problem, rng), rng, style, example_id="x")
-        for text in (example.question + "\n", *(step + "\n" for step in example.steps), "### " + example.answer):
+        mark = "= " if style == "symbolic" else "### "
+        for text in (example.question + "\n", *(step + "\n" for step in example.steps), mark + example.answer):
             ids = tokenizer.encode(text)
             assert not octets.intersection(ids), text
             assert tokenizer.decode(ids) == text
         questions.add(example.question)
         symbols: Any = example.facts["idx_to_symbol"]
-        options[f" or {symbols[problem.target]}?" in example.question] += 1
+        last = f" {symbols[problem.target]}: " if style == "symbolic" else f" or {symbols[problem.target]}?"
+        options[last in example.question] += 1
         assert len(example.steps) == problem.distances(problem.root)[problem.target]
     assert len(questions) == 100
     assert options[True] == pytest.approx(50, abs=16)

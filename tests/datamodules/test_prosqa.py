@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -10,10 +11,15 @@ from typing import Any
 import pytest
 
 from lcot.datamodules import ProsQA
+from lcot.datamodules.graph_splits import canonical_key, generate
 from lcot.datamodules.graph_text import draw_names, render
-from lcot.datamodules.graphs import GraphSpec, canonical_key, generate
+from lcot.datamodules.graphs import GraphSpec
 from lcot.datamodules.prosqa import GraphSource
+from lcot.datamodules.rows import StageDataset
+from lcot.datamodules.sampler import RowKey
 from lcot.errors import DataError, UserError
+from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.stepwise import Stepwise
 from tests.tiny import RECORD, write_records
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "prosqa" / "prosqa_valid.json"
@@ -123,7 +129,7 @@ def test_the_words_cover_published_names_whatever_is_in_play() -> None:
 
 
 @pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs prosqa_valid.json of published ProsQA")
-@pytest.mark.parametrize("style", ["prose", "compact"])
+@pytest.mark.parametrize("style", ["prose", "compact", "symbolic"])
 def test_the_published_file_is_read_whole(style: Any) -> None:
     source = ProsQA(**SMALL, val_path=str(PUBLISHED), style=style).make_source("val")
     records = json.loads(PUBLISHED.read_text())
@@ -136,10 +142,44 @@ def test_the_published_file_is_read_whole(style: Any) -> None:
             assert len(example.steps) == len(record["steps"])
 
 
+@pytest.mark.parametrize("target", ["chain", "frontier"])
+def test_the_target_of_a_stage(target: Any) -> None:
+    """After i thoughts: the chain's next node or any at its distance, drawn anew at each visit; the answer at last."""
+    symbolic: dict[str, Any] = {"style": "symbolic", "text": TextFormat("", "", "= "), "redraw": "order"}
+    data = ProsQA(**{**SMALL, **symbolic, "nodes": (9, 9), "hops": (2, 2)}, stage_target=target)
+    train, val = data.make_source("train"), data.make_source("val")
+    tokenizer, schedule = data.set_up_tokenizer(), Stepwise(max_stage=2, markers="never", written="next")
+    assert data.special is not None
+    builder = LayoutBuilder(tokenizer, data.special, "continuous", data.text, markers="never")
+    varied = 0
+    for split, source in (("train", train), ("val", val)):
+        rows = StageDataset(source, builder, schedule, 0, "train" if split == "train" else "val")
+        for number, stage in itertools.product(range(10), range(3)):
+            written = set()
+            for epoch in range(8 if split == "train" else 2):
+                row, _, example = rows[RowKey(epoch, stage, number)]
+                written.add(str(tokenizer.decode(row.ids[row.prompt :])))
+                assert row.thoughts == stage
+            facts: Any = example.facts
+            names, edges = facts["idx_to_symbol"], facts["edges"]
+            near = {end for start, end in edges if start == facts["root"]}
+            levels = [near, {end for start, end in edges if start in near} - near]
+            if stage == 2:
+                assert written == {f"= {example.answer}<|endoftext|>"}
+            elif target == "chain" or split == "val":
+                assert written == {example.steps[stage]}
+            else:
+                assert written <= {names[node] for node in levels[stage]}
+                varied += len(written) > 1
+    assert (varied > 5) is (target == "frontier")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"style": "prosa"}, "did you mean 'prose'"),
+        ({"stage_target": "front"}, "did you mean 'frontier'"),
+        ({"root": "last"}, "unknown root 'last'"),
         ({"redraw": "names"}, "unknown redraw"),
         ({"train_size": 0}, "train_size is 0"),
         ({"hops": (3, 2)}, "hops"),
