@@ -6,6 +6,7 @@ runs/<name>/tokenizer/              the tokenizer with the thought tokens
 runs/<name>/events.out.tfevents.*   TensorBoard
 runs/<name>/predictions.jsonl       answers, from predict
 runs/<name>/validate.json, test.json
+runs/<name>/fit.json                what training cost
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import Callback
 from transformers import PreTrainedTokenizerBase
 
-from lcot.errors import UserError
+from lcot.compare.files import read_json, write_whole
+from lcot.compare.record import CostRecorder, data_hash, device_name
+from lcot.errors import DataError, UserError
+from lcot.modules.description import FORMAT
 from lcot.protocol import protocol
 
 # What decides the weights of a run; everything else may differ when it is continued.
@@ -73,6 +76,11 @@ class RunFolder:
     def config(self) -> Path:
         """The settings that the run was started with."""
         return self.path / "config.yaml"
+
+    @property
+    def cost(self) -> Path:
+        """What its training has cost so far."""
+        return self.path / "fit.json"
 
     def start_from(self, resume: bool, settings: Mapping[str, Any]) -> Path | None:
         """Find out whether ``fit`` may train here, without writing anything.
@@ -219,8 +227,8 @@ class RunFolder:
             )
 
 
-class RunFiles(Callback):
-    """Writes config and tokenizer when training starts, and the metrics of validate and test when they end.
+class RunFiles(CostRecorder):
+    """Writes config and tokenizer when training starts, its cost, and the metrics of validate and test when they end.
 
     Args:
         folder: The run's folder.
@@ -229,6 +237,7 @@ class RunFiles(Callback):
     """
 
     def __init__(self, folder: RunFolder, settings: Mapping[str, Any], command: str | None = None) -> None:
+        super().__init__(folder.cost, command)
         self.folder = folder
         self.settings = settings
         self.command = command
@@ -240,6 +249,7 @@ class RunFiles(Callback):
             self.folder.save_config(self.settings)
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             self.folder.save_tokenizer(data.tokenizer)
+        super().on_train_start(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the metrics of ``validate``."""
@@ -255,27 +265,37 @@ class RunFiles(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         split = {"validate": "val", "test": "test"}[function]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        source = data.source(split)  # every rank has all of it
+        trainer_settings = self.settings.get("trainer") or {}
         report = {
             "metrics": metrics,
-            "split": {"name": split, "examples": int(metrics[f"{split}/examples"])},
-            "protocol": protocol(data.text.before_answer, self.command),
+            "split": {
+                "name": split,
+                "examples": int(metrics[f"{split}/examples"]),
+                "of": len(source),
+                "data_hash": data_hash(source),
+            },
+            "protocol": protocol(data.text.before_answer, self.command, data.extractors),
+            "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
+            "trained_steps": self._trained_steps(),
+            "batch_size": data.eval_batch_size,
+            "world_size": trainer.world_size,
+            "device": device_name(trainer.strategy.root_device),
+            "model": self.settings.get("model"),
             "data": self.settings.get("data"),
+            "curriculum": self.settings.get("curriculum"),
+            "trainer": {name: trainer_settings.get(name) for name in ("precision", f"limit_{split}_batches")},
             "seed": self.settings.get("seed_everything"),
         }
         write_whole(self.folder.path / f"{function}.json", json.dumps(report, indent=2, default=str) + "\n")
 
-
-def write_whole(target: Path, text: str) -> None:
-    """Write a file in one move, so that it is never half there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(target.suffix + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    def _trained_steps(self) -> int | None:
+        """Optimizer steps of the run so far: a test that was made before the last of them is out of date."""
+        with suppress(DataError):
+            steps = read_json(self.folder.cost, fix="").get("optimizer_steps")
+            return steps if isinstance(steps, int) else None
+        return None
 
 
 def _at(settings: Mapping[str, Any], key: str) -> Any:

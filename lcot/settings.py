@@ -25,6 +25,7 @@ COMMANDS = {
     "validate": "validate a run's best checkpoint",
     "test": "answer the test questions and write the metrics to test.json",
     "predict": "answer the test questions and write them to predictions.jsonl",
+    "compare": "put runs beside one another in a table; make those that are missing first",
 }
 
 _NAMES = re.compile(r"(?<![\w./-])[a-z_]+(?:\.[a-z_]+)+|(?<=curriculum )[a-z_]+|\b[a-z_]+(?=: )")

@@ -110,6 +110,7 @@ def test_a_run_holds_all_that_it_takes_to_use_it(run: Path) -> None:
         "checkpoints/best-stage1-epoch001.ckpt",
         "checkpoints/last.ckpt",
         "config.yaml",
+        "fit.json",
         "hparams.yaml",
         "tokenizer",
         "tokenizer/tokenizer.json",
@@ -253,7 +254,9 @@ def test_evaluation_takes_the_best_checkpoint_and_the_tokenizer_of_the_run(run: 
         assert Path(report["checkpoint"]).name == "best-stage1-epoch001.ckpt"
         assert report["metrics"][f"{split}/examples"] == 5 and report["metrics"][f"{split}/thoughts"] == 1
         assert len(list(run.glob("events.*"))) == 1, "a point at step 0 of the run's curves"
-        assert report["split"] == {"name": split, "examples": 5}
+        assert {**report["split"], "data_hash": ""} == {"name": split, "examples": 5, "of": 5, "data_hash": ""}
+        assert len(report["split"]["data_hash"]) == 32
+        assert (report["batch_size"], report["world_size"], report["trained_steps"]) == (6, 1, 4)
         said = report["protocol"]
         assert said["command"] == f"lcot {command} -c {config} --runs_dir=runs"
         assert "after the last ###, commas removed" in said["extractor"] and "without eos" in said["tokens"]

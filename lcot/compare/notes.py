@@ -1,0 +1,154 @@
+"""What belongs beneath a table: how its numbers were counted, and what makes them less comparable than they look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from lcot.compare.rows import Row, brief, plain
+from lcot.compare.runs import COMMAND, Run
+
+FROM_EVENTS = "*"
+"""Behind seconds that are the times of TensorBoard's events."""
+
+ESTIMATED = "≈"
+"""Before examples that are steps times the size of a full batch."""
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """The notes of a table: first which seeds it is about."""
+    return [note for make in (_seeds, _runs, _definitions, _data, _methods, _cost, _code) for note in make(rows)]
+
+
+def _definitions(rows: Sequence[Row]) -> Iterable[str]:
+    first = rows[0].results[0]
+    yield (
+        "accuracy: mean over seeds ± sample standard deviation; extractor "
+        f"{plain(first.protocol['extractor'])}; decoding {plain(first.protocol['decoding'])}; checkpoint"
+        f" {plain(first.protocol['checkpoint'])}"
+    )
+    further = {name: text for row in rows for result in row.results for name, text in result.further.items()}
+    yield from (f"{name}: extractor {plain(text)}" for name, text in further.items())
+    yield (
+        f"tokens: {plain(first.protocol['definition of tokens'])}, mean of an answer; tokens + thoughts: the # tokens"
+        " of the Coconut paper (markers around thoughts are not counted)"
+    )
+    devices = _by(rows, lambda run: run.result.device if run.result else None)
+    yield "time of a question: wall time of thinking and writing over the questions of a batch" + _on(devices, rows)
+
+
+def _data(rows: Sequence[Row]) -> Iterable[str]:
+    first = rows[0].results[0]
+    part = f" of {first.of:,}" if first.of not in (None, first.examples) else ""
+    hashes: dict[str, list[int | None]] = {}
+    unknown = []
+    for run in _all(rows):
+        assert run.result is not None
+        if run.result.data_hash is None:
+            unknown.append(run.name)
+        elif run.seed not in hashes.setdefault(run.result.data_hash, []):
+            hashes[run.result.data_hash].append(run.seed)
+    text = f"data: split {first.split}, {first.examples:,}{part} examples"
+    if len(hashes) == 1:
+        text += f", data hash {brief(next(iter(hashes)))}"
+    elif hashes:
+        listed = (f"{_listed(seeds)}: {brief(found)}" for found, seeds in hashes.items())
+        text += f"; another seed is another test set, data hash by seed {', '.join(listed)}"
+    if unknown:
+        text += f"; no data hash was recorded for {', '.join(unknown)}, whose data settings are equal"
+    yield text
+
+
+def _seeds(rows: Sequence[Row]) -> Iterable[str]:
+    if len({tuple(row.seeds) for row in rows}) == 1:
+        yield f"seeds: {_listed(rows[0].seeds)}" + (" in every row" if len(rows) > 1 else "")
+    else:
+        yield "not the same seeds: " + "; ".join(f"{row.label} {_listed(row.seeds)}" for row in rows)
+
+
+def _runs(rows: Sequence[Row]) -> Iterable[str]:
+    unfinished = [run.name for run in _all(rows) if run.cost.finished is False]
+    if unfinished:
+        yield f"training has not come to its end: {', '.join(unfinished)}"
+    for run in _all(rows):
+        if run.outdated and run.result is not None:
+            steps = f"{run.result.trained_steps:,} of {run.cost.steps:,}"
+            yield f"{run.name} was evaluated at step {steps}: {run.command(COMMAND.get(run.result.split, 'test'))}"
+    for row in rows:
+        for run in row.repeats:
+            yield f"{run.name} repeats seed {run.seed} of {row.label} and does not count"
+
+
+def _methods(rows: Sequence[Row]) -> Iterable[str]:
+    yield "methods: " + "; ".join(f"{row.label} = {described(row.runs[0])}" for row in rows)
+
+
+def described(run: Run) -> str:
+    """A method by what it is, whatever its run is called: module, schedule, thoughts."""
+    found = run.settings
+    module, schedule = (
+        str(found.get(f"{key}.class_path")).rpartition(".")[2] for key in ("model", "curriculum.schedule")
+    )
+    kind = found.get("curriculum.schedule.kind")
+    hidden = found.get("curriculum.schedule.hidden")
+    thoughts = "no thoughts" if kind == "none" else f"{kind} thoughts" if kind else ""
+    return ", ".join(filter(None, (f"{module} with {schedule}", hidden and f"{hidden} hidden", thoughts)))
+
+
+def _cost(rows: Sequence[Row]) -> Iterable[str]:
+    text = "training cost: mean over seeds; wall time from the first batch to the last, validation included"
+    if any(run.cost.wall_from_events and run.cost.wall is not None for run in _all(rows)):
+        text += f"; {FROM_EVENTS} wall, from events"
+    if any(run.cost.examples_estimated and run.cost.examples is not None for run in _all(rows)):
+        text += f"; {ESTIMATED} steps times a full batch"
+    yield text + _on(_by(rows, lambda run: run.cost.device), rows)
+
+
+def _code(rows: Sequence[Row]) -> Iterable[str]:
+    found = _by(rows, _commits)
+    text = "commit" + (" " if len(found) == 1 else "s differ: ") + _grouped(found)
+    if any("-dirty" in name for name in found):
+        text += " (-dirty: with changes that are in no commit)"
+    yield text
+
+
+def _commits(run: Run) -> str:
+    tested = _short(run.result.commit if run.result else None)
+    trained = " then ".join(map(_short, run.cost.commits))
+    return tested if trained == tested else f"{tested} (trained at {trained or 'an unrecorded one'})"
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "unknown"
+    return commit[:7] + ("-dirty" if commit.endswith("-dirty") else "")
+
+
+def _on(devices: dict[str, list[str]], rows: Sequence[Row]) -> str:
+    """Which devices, if anybody wrote them down."""
+    if set(devices) == {""}:
+        return ""
+    named = {device or "an unrecorded device": names for device, names in devices.items()}
+    return f"; on {_grouped(named)}"
+
+
+def _by(rows: Sequence[Row], value: Callable[[Run], str | None]) -> dict[str, list[str]]:
+    """Names of the runs by a fact about them."""
+    found: dict[str, list[str]] = {}
+    for run in _all(rows):
+        found.setdefault(value(run) or "", []).append(run.name)
+    return found
+
+
+def _grouped(found: dict[str, list[str]]) -> str:
+    """The fact, if it is that of all; otherwise each with its runs."""
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{fact}: {', '.join(names)}" for fact, names in found.items())
+
+
+def _all(rows: Sequence[Row]) -> list[Run]:
+    return [run for row in rows for run in row.runs]
+
+
+def _listed(seeds: Iterable[int | None]) -> str:
+    return ", ".join("unknown" if seed is None else str(seed) for seed in seeds) or "unknown"

@@ -1,0 +1,224 @@
+"""Accuracy against what an answer costs, as a picture that can be read in print and by colour-blind readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lcot.compare.rows import Row
+from lcot.compare.table import Comparison
+from lcot.errors import UserError
+
+# Okabe and Ito's colours, with a brown for their yellow, which paper swallows; each method has its own marker besides.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A4A1E")
+_MARKERS = "osD^vPX<>hp*"
+
+FORMATS = (".png", ".svg", ".pdf")
+"""Kinds of files."""
+
+
+def check_plot(target: Path) -> None:
+    """Refuse a file that cannot be drawn, before anything else is done.
+
+    Raises:
+        UserError: If its kind is unknown.
+    """
+    if target.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"--plot is {str(target)!r}", where="--plot", fix=f"give a file that ends in {', '.join(FORMATS)}"
+        )
+
+
+def to_plot(comparison: Comparison, target: Path) -> bool:
+    """Draw one panel for each table: mean accuracy over seeds against mean tokens + thoughts.
+
+    Bars are sample standard deviations, in both directions; a single seed has none.
+
+    Args:
+        comparison: What to draw.
+        target: The file; its ending is its kind.
+
+    Returns:
+        Whether there was anything to draw, and the file was written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [[row for row in table.rows if row.metric("accuracy") and row.total_tokens] for table in comparison.tables]
+    if not any(panels):
+        return False
+    # Words stay words in an SVG, and the same table gives the same file.
+    settings: Any = {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "lcot"}
+    with rc_context(settings):
+        figure = Figure(figsize=(6.4 * len(panels), 4.4), dpi=160, layout="constrained")
+        FigureCanvasAgg(figure)
+        looks = _looks(panels)
+        panes = list(zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True))
+        drawn = [_draw(axes, rows, looks) for axes, rows in panes]
+        for number, (axes, _) in enumerate(panes, start=1):
+            axes.set_title(f"Table {number}" if len(panels) > 1 else "")
+        figure.draw_without_rendering()  # from now on it is known where on the paper a point is
+        for (axes, rows), artists in zip(panes, drawn, strict=True):
+            _name(figure, axes, rows, _side_by_side(figure, axes, rows, artists))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".part-{target.name}")
+        quiet = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix.lower())
+        try:
+            figure.savefig(part, format=target.suffix[1:].lower(), metadata=quiet)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    return True
+
+
+def _looks(panels: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
+    """Colour and marker of a method: the same in every panel."""
+    labels = dict.fromkeys(row.label for rows in panels for row in rows)
+    return {
+        label: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
+        for place, label in enumerate(labels)
+    }
+
+
+def _point(row: Row) -> tuple[float, float, float, float]:
+    """Tokens, accuracy in percent, and the deviations of both."""
+    tokens, accuracy = row.total_tokens, row.metric("accuracy")
+    assert tokens is not None and accuracy is not None
+    return tokens.mean, 100 * accuracy.mean, tokens.std or 0.0, 100 * (accuracy.std or 0.0)
+
+
+def _draw(axes: Any, rows: Sequence[Row], looks: dict[str, dict[str, str]]) -> list[list[Any]]:
+    """Draw the points with their bars; returns the artists of each."""
+    drawn: list[list[Any]] = []
+    axes.set_xlabel("tokens + thoughts of an answer")
+    axes.set_ylabel("accuracy (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for row in rows:
+        x, y, dx, dy = _point(row)
+        look = looks[row.label]
+        bars = [
+            axes.errorbar(x, y, yerr=dy or None, fmt="none", ecolor=look["color"], elinewidth=1.2, capsize=3),
+            axes.errorbar(x, y, xerr=dx or None, fmt="none", ecolor=look["color"], elinewidth=1.2),
+        ]
+        (point,) = axes.plot([x], [y], linestyle="none", markersize=8, markeredgecolor="white", **look)
+        drawn.append([point, *(artist for bar in bars for artist in (*bar.lines[1], *bar.lines[2]))])
+    axes.margins(x=0.14, y=0.14)
+    left, right = axes.get_xlim()
+    axes.set_xlim(max(0.0, left), right + 0.2 * (right - left))  # room for the names of the points furthest right
+    low, high = axes.get_ylim()
+    highest = max((y + dy for _, y, _, dy in map(_point, rows)), default=0.0)
+    axes.set_ylim(max(0.0, low), min(high, max(100.0, highest) + 0.03 * (high - low)))
+    return drawn
+
+
+def _side_by_side(figure: Any, axes: Any, rows: Sequence[Row], artists: Sequence[Sequence[Any]]) -> list[float]:
+    """Move points that would cover each other apart, left and right of where they belong; returns by how many points.
+
+    Methods with the same number of tokens are common, and the number is read from the axis between them.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    boxes = [_boxes(axes, *_point(row))[:2] for row in rows]
+    crowds: list[list[int]] = []
+    for place in sorted(range(len(rows)), key=lambda place: -_point(rows[place])[1]):
+        near = [crowd for crowd in crowds if any(_touch(boxes[place], boxes[other]) for other in crowd)]
+        crowds = [crowd for crowd in crowds if crowd not in near] + [
+            [*(other for crowd in near for other in crowd), place]
+        ]
+    moves = [0.0] * len(rows)
+    for crowd in crowds:
+        for number, place in enumerate(crowd):
+            moves[place] = 11.0 * (number - (len(crowd) - 1) / 2)
+            for artist in artists[place]:
+                artist.set_transform(
+                    artist.get_transform() + ScaledTranslation(moves[place] / 72, 0, figure.dpi_scale_trans)
+                )
+    return moves
+
+
+def _touch(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    return any(_overlap(one, other) > 0 for one in left for other in right)
+
+
+def _name(figure: Any, axes: Any, rows: Sequence[Row], moves: Sequence[float]) -> None:
+    """Write each method's name beside its point, where it covers nothing; a thin line leads to one that is far off."""
+    from matplotlib.text import Text
+
+    renderer = figure.canvas.get_renderer()
+    inside = axes.get_window_extent(renderer)
+    pixels = figure.dpi / 72
+    bars = [
+        [box.translated(move * pixels, 0) for box in _boxes(axes, *_point(row))]
+        for row, move in zip(rows, moves, strict=True)
+    ]
+    taken = [box for boxes in bars for box in boxes]
+    # From the top: names of points that crowd each other then keep the points' order.
+    for row, move in sorted(zip(rows, moves, strict=True), key=lambda pair: -_point(pair[0])[1]):
+        x, y, *_ = _point(row)
+        best: tuple[float, Any, Any] | None = None
+        for reach, side in _places(left=move < 0):
+            ha = "left" if side[0] > 0 else "right" if side[0] < 0 else "center"
+            va = "bottom" if side[1] > 0 else "top" if side[1] < 0 else "center"
+            text = axes.annotate(
+                row.label, (x, y), xytext=(move + side[0] * reach, side[1] * reach), textcoords="offset points", ha=ha,
+                va=va, fontsize=9, annotation_clip=False,
+            )  # fmt: skip
+            text.set_in_layout(False)  # names move no axes
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text, renderer).padded(1.5)
+            cost = sum(_overlap(box, other) for other in taken) + 3 * (box.width * box.height - _overlap(box, inside))
+            if best is None or cost < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = cost, text, box
+            else:
+                text.remove()
+            if cost <= 0:
+                break
+        assert best is not None
+        taken.append(best[2])
+        _lead(axes, (x, y), move, best[1])
+
+
+def _lead(axes: Any, point: tuple[float, float], move: float, text: Any) -> None:
+    """A thin line from a point to its name, if that stands further off than names usually do."""
+    across, up = text.get_position()
+    if max(abs(across - move), abs(up)) > 12:
+        axes.annotate(
+            "", point, xytext=(across, up), textcoords="offset points", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5},
+        ).set_in_layout(False)  # fmt: skip
+
+
+def _places(left: bool) -> list[tuple[int, tuple[float, float]]]:
+    """Distance in points and direction, the nicest first: to the right, unless another point is there."""
+    near = -1.0 if left else 1.0
+    sides = [(near * across, up) for across, up in ((1.0, 0.0), (0.7, 0.7), (0.7, -0.7))]
+    sides += [(-across, up) for across, up in sides]
+    sides += [(0.0, 1.0), (0.0, -1.0)]
+    return [(reach, side) for reach in (9, 18, 30, 44, 60, 80, 110) for side in sides]
+
+
+def _boxes(axes: Any, x: float, y: float, dx: float, dy: float) -> list[Any]:
+    """What a point and its bars cover, in pixels."""
+    from matplotlib.transforms import Bbox
+
+    to_pixels = axes.transData.transform
+    (left, low), (right, high), (middle, centre) = to_pixels([(x - dx, y - dy), (x + dx, y + dy), (x, y)])
+    size = 5 * axes.figure.dpi / 72
+    return [
+        Bbox.from_extents(middle - size, centre - size, middle + size, centre + size),
+        Bbox.from_extents(middle - size / 2, low, middle + size / 2, high),
+        Bbox.from_extents(left, centre - size / 2, right, centre + size / 2),
+    ]
+
+
+def _overlap(left: Any, right: Any) -> float:
+    """Area that two boxes share."""
+    width = min(left.x1, right.x1) - max(left.x0, right.x0)
+    height = min(left.y1, right.y1) - max(left.y0, right.y0)
+    return max(0.0, float(width)) * max(0.0, float(height))

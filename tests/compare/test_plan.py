@@ -1,0 +1,190 @@
+"""Which runs a comparison needs, and what is still to be done for each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lcot.compare.plan import Task, make_tasks, what_to_do
+from lcot.compare.slurm import array_script
+from lcot.errors import UserError
+from tests.compare.folders import CONFIG, changed, write_run
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``configs/a.yaml``, ``configs/paper/b.yaml`` and three methods."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "paper/b", "methods/coconut", "methods/cot", "methods/no_cot"):
+        file = Path("configs", f"{name}.yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return tmp_path
+
+
+def tasks(*methods: str, config: str = "configs/a.yaml", seeds: tuple[int, ...] = (0,), **further: Any) -> list[Task]:
+    settings = further.get("settings", ())
+    return make_tasks([Path(config)], methods, seeds, Path("runs"), settings)
+
+
+def test_every_method_with_every_seed(configs: Path) -> None:
+    found = tasks("coconut", "cot", seeds=(2, 0), settings=("--data.batch_size=3",))
+    assert [task.name for task in found] == ["coconut-2", "coconut-0", "cot-2", "cot-0"]
+    assert found[2].words("fit") == [
+        "fit", "-c", "configs/a.yaml", "-c", "configs/methods/cot.yaml", "--seed_everything=2", "--name=cot-2",
+        "--runs_dir=runs", "--trainer.enable_progress_bar=false", "--resume=true", "--data.batch_size=3",
+    ]  # fmt: skip
+    assert "--resume=true" not in found[2].words("test") and found[2].words("test")[0] == "test"
+    assert found[2].log == Path("runs/cot-2.log")
+
+
+def test_the_progress_bar_may_be_asked_for(configs: Path) -> None:
+    (task,) = tasks("cot", settings=("--trainer.enable_progress_bar=true",))
+    assert [word for word in task.words("fit") if "progress" in word] == ["--trainer.enable_progress_bar=true"]
+
+
+@pytest.mark.parametrize("config", ["configs/a.yaml", "configs/paper/b.yaml", "other.yaml", "nowhere/other.yaml"])
+def test_methods_stand_beside_the_data_or_in_this_folder(configs: Path, config: str) -> None:
+    assert tasks("cot", config=config)[0].configs[-1] == Path("configs/methods/cot.yaml")
+
+
+def test_a_method_may_be_a_file(configs: Path) -> None:
+    (task,) = tasks("mine/new.yaml")
+    assert task.name == "new-0" and task.configs == (Path("configs/a.yaml"), Path("mine/new.yaml"))
+
+
+def test_what_cannot_be_planned(configs: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        tasks("coconutt")
+    assert "unknown method 'coconutt'" in str(caught.value) and "did you mean 'coconut'?" in str(caught.value)
+    with pytest.raises(UserError, match="there would be two runs cot-0"):
+        tasks("cot", "configs/methods/cot.yaml")
+    with pytest.raises(UserError, match="there would be two runs cot-1"):
+        tasks("cot", seeds=(1, 0, 1))
+    for own, why in (("--name=x", "METHOD-SEED"), ("--seed_everything=1", "--seeds"), ("--ckpt_path=a", "test would")):
+        with pytest.raises(UserError) as caught:
+            tasks("cot", settings=(own,))
+        assert own in str(caught.value) and why in str(caught.value)
+
+
+def test_no_method_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        tasks("cot")
+    assert "there is no config of method 'cot'" in str(caught.value) and "configs/methods" in str(caught.value)
+
+
+# -- what is missing --------------------------------------------------------------------------------------------------
+
+
+def todo(asked: Mapping[str, Any] | None = CONFIG, **run: Any) -> list[str]:
+    """What is to be done for the run ``runs/cot-0``, which is written first."""
+    write_run(Path("runs"), "cot-0", **run)
+    return what_to_do(tasks("cot")[0], "test", asked).commands
+
+
+def test_a_run_that_is_not_there(configs: Path) -> None:
+    assert what_to_do(tasks("cot")[0], "test", None).commands == ["fit", "test"]
+    assert what_to_do(tasks("cot")[0], "val", None).commands == ["fit", "validate"]
+
+
+def test_a_run_with_its_result(configs: Path) -> None:
+    assert todo() == []
+
+
+def test_a_run_without_a_result_or_with_an_old_one(configs: Path) -> None:
+    assert todo(report={"trained_steps": 600}) == ["test"]
+    assert what_to_do(tasks("cot")[0], "val", CONFIG).commands == ["validate"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "commands"),
+    [
+        ("trainer.max_epochs", 8, ["fit", "test"]),
+        ("model.init_args.backbone.config.n_embd", 8, ["fit", "test"]),
+        ("data.init_args.test_path", "file.json", ["test"]),
+        ("data.init_args.eval_batch_size", 1, ["test"]),
+        ("model.init_args.max_new_tokens", 4, ["test"]),
+        ("model.init_args.sampling", {"temperature": 0.5}, ["test"]),
+        ("curriculum.eval_stage", 0, ["test"]),
+        ("trainer.limit_test_batches", 3, ["test"]),
+        ("trainer.logger", "another", []),
+    ],
+)
+def test_what_another_setting_asks_for(configs: Path, key: str, value: Any, commands: list[str]) -> None:
+    assert todo(changed(CONFIG, {key: value})) == commands
+
+
+# -- a cluster --------------------------------------------------------------------------------------------------------
+
+
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name=runs
+#SBATCH --array=0-1%1
+#SBATCH --ntasks=1
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=SIGUSR1@120
+# Add what your cluster asks for: --partition, --account, --time, --cpus-per-task, --gres=gpu:1.
+# What a run prints is beside its folder, in RUN.log.
+set -euo pipefail
+cd HERE
+lcot=(PROGRAM)
+
+case "$SLURM_ARRAY_TASK_ID" in
+0)
+  mkdir -p runs
+  exec >> runs/cot-0.log 2>&1
+  srun "${lcot[@]}" test -c configs/a.yaml -c configs/methods/cot.yaml --seed_everything=0 --name=cot-0 \
+--runs_dir=runs --trainer.enable_progress_bar=false '--data.hops=[1, 2]'
+  ;;
+1)
+  mkdir -p runs
+  exec >> runs/cot-2.log 2>&1
+  srun "${lcot[@]}" fit -c configs/a.yaml -c configs/methods/cot.yaml --seed_everything=2 --name=cot-2 \
+--runs_dir=runs --trainer.enable_progress_bar=false --resume=true '--data.hops=[1, 2]'
+  srun "${lcot[@]}" test -c configs/a.yaml -c configs/methods/cot.yaml --seed_everything=2 --name=cot-2 \
+--runs_dir=runs --trainer.enable_progress_bar=false '--data.hops=[1, 2]'
+  ;;
+*) echo "there is no task $SLURM_ARRAY_TASK_ID" >&2; exit 2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def script(configs: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An array of a run to be tested and one to be made; a third has its result."""
+    monkeypatch.setattr("lcot.compare.slurm.PROGRAM", ("program", "-m", "lcot"))
+    write_run(Path("runs"), "cot-0")
+    (Path("runs") / "cot-0" / "test.json").unlink()
+    write_run(Path("runs"), "cot-1", 1)
+    asked = [CONFIG, CONFIG, None]
+    planned = tasks("cot", seeds=(0, 1, 2), settings=("--data.hops=[1, 2]",))
+    return array_script([what_to_do(*both) for both in zip(planned, ["test"] * 3, asked, strict=True)], jobs=1)  # type: ignore[arg-type]
+
+
+def test_the_script_has_a_task_for_each_run_with_something_to_do(configs: Path, script: str) -> None:
+    assert script == SCRIPT.replace("HERE", str(configs)).replace("PROGRAM", "program -m lcot")
+
+
+def test_bash_understands_the_script(configs: Path, script: str) -> None:
+    tools = configs / "tools"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/bash\nprintf "%s|" "$@"; echo\n[[ "$*" != *fit* ]] || exit "$FIT"\n')
+    (tools / "srun").chmod(0o755)
+    (configs / "job.sh").write_text(script)
+    for task, fit, code, lines in ((0, "0", 0, 1), (1, "0", 0, 2), (1, "143", 143, 3), (2, "0", 2, 0)):
+        path = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": str(task), "FIT": fit}
+        done = subprocess.run(["bash", "job.sh"], cwd=configs, env=path, capture_output=True, text=True)
+        assert done.returncode == code
+        log = configs / "runs" / f"cot-{2 * task}.log"
+        assert len(log.read_text().splitlines() if log.exists() else []) == lines, (
+            "a run that was stopped is not tested"
+        )
+    assert "|--data.hops=[1, 2]|" in (configs / "runs" / "cot-0.log").read_text()
