@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.stand_ins import data_options
 from tests.tiny import contents, lcot, write_config
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,16 @@ def last_stage_thoughts(schedule: dict[str, Any]) -> int:
 
 def test_there_is_a_config_for_every_method_of_the_coconut_paper() -> None:
     methods = {path.stem for path in METHODS}
-    paper = {"cot", "no_cot", "pause", "coconut", "coconut_no_curriculum", "coconut_no_thought", "pause_as_thought"}
+    paper = {
+        "cot",
+        "no_cot",
+        "icot",
+        "pause",
+        "coconut",
+        "coconut_no_curriculum",
+        "coconut_no_thought",
+        "pause_as_thought",
+    }
     assert paper <= methods
 
 
@@ -67,12 +77,14 @@ def test_a_method_changes_the_curriculum_only(method: Path) -> None:
         if section != "curriculum":
             assert after[section] == before[section]
     old, new = before["curriculum"]["schedule"], after["curriculum"]["schedule"]
-    assert after["curriculum"] == {**before["curriculum"], "schedule": new}
+    reset = "stage" if method.stem == "icot" else before["curriculum"]["reset_optimizer"]
+    assert after["curriculum"] == {**before["curriculum"], "schedule": new, "reset_optimizer": reset}
     if new["class_path"] == old["class_path"]:
         changed = {key for key, value in new["init_args"].items() if old["init_args"][key] != value}
-        assert changed <= {"kind", "thoughts_per_step"}
+        mixing = {"mix_probability", "mix_weights"} if method.stem == "improved_coconut" else set()
+        assert changed <= {"kind", "thoughts_per_step"} | mixing
     else:
-        assert set(new["init_args"]) == {"hidden", "thoughts", "kind", "markers"}
+        assert new["class_path"].endswith((".Fixed", ".Tokenwise"))
 
 
 @pytest.mark.parametrize("method", ["pause", "coconut_no_curriculum"])
@@ -99,10 +111,14 @@ def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("method", [None, "cot"])
 @pytest.mark.parametrize("path", WHOLE, ids=name)
-def test_a_config_trains(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_trains(path: Path, method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ("--data.train_size=4", "--data.val_size=4", "--data.batch_size=4", "--trainer.enable_progress_bar=false")
-    outcome = lcot("fit", "-c", path, *small, "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
+    small = data_options(yaml.safe_load(path.read_text(encoding="utf-8")), tmp_path, published=False)
+    over = ["-c", CONFIGS / "methods" / f"{method}.yaml"] if method is not None else []
+    before = contents(tmp_path)
+    quick = ("--data.batch_size=4", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
+    outcome = lcot("fit", "-c", path, *over, *small, *quick)
     assert outcome.code == 0, outcome.err
-    assert contents(tmp_path) == {}
+    assert contents(tmp_path) == before
