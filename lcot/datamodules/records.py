@@ -114,7 +114,7 @@ def _records(file: Path) -> Iterator[tuple[int, object]]:
     except UnicodeDecodeError as error:
         raise DataError(
             "the file is not UTF-8 text",
-            where=f"{file}{_undecodable_line(file)}",
+            where=f"{file}{undecodable_line(file)}",
             why=error.reason,
             fix="save as UTF-8",
         ) from error
@@ -133,13 +133,13 @@ def _json_lines(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:
             record: object = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             many = number == 1 and line in ("[", "{")
-            _refuse(file, _Text(stream, line, number), error, _ONE_VALUE if many else None)
+            refuse_json(file, JsonText(stream, line, number), error, _ONE_VALUE if many else None)
         if number == 1 and isinstance(record, list):
             raise DataError("the first line is a list, not an object", where=f"{file}, line 1", fix=_ONE_VALUE)
         yield number, record
 
 
-class _Text:
+class JsonText:
     """A stream of text with a place in it.
 
     Args:
@@ -184,7 +184,7 @@ class _Text:
 
 
 def _json_list(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:
-    text = _Text(stream)
+    text = JsonText(stream)
     opening = text.peek()
     if opening != "[":
         raise DataError(
@@ -199,16 +199,21 @@ def _json_list(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:
     while separator != "]":
         text.peek()
         line = text.line
-        yield line, _next_value(file, text)
+        yield line, next_value(file, text)
         separator = text.peek()
         if separator not in (",", "]"):
-            _refuse(file, text, json.JSONDecodeError("Expecting ',' or ']'", text.buffer, text.at))
+            refuse_json(file, text, json.JSONDecodeError("Expecting ',' or ']'", text.buffer, text.at))
         text.advance(text.at + 1)
     if text.peek():
-        _refuse(file, text, json.JSONDecodeError("Extra text after the list", text.buffer, text.at))
+        refuse_json(file, text, json.JSONDecodeError("Extra text after the list", text.buffer, text.at))
 
 
-def _next_value(file: Path, text: _Text) -> object:
+def next_value(file: Path, text: JsonText) -> object:
+    """Decode one value, reading on as far as it goes.
+
+    Raises:
+        DataError: If it is not valid JSON.
+    """
     while True:
         try:
             value, end = _DECODER.raw_decode(text.buffer, text.at)
@@ -217,14 +222,21 @@ def _next_value(file: Path, text: _Text) -> object:
                 error.msg.startswith("Unterminated string") or error.pos > len(text.buffer) - _CUT
             )
             if text.complete or not cut:
-                _refuse(file, text, error)
+                refuse_json(file, text, error)
             text.more()
         else:
             text.advance(end)
             return value
 
 
-def _refuse(file: Path, text: _Text, error: json.JSONDecodeError | RecursionError, fix: str | None = None) -> NoReturn:
+def refuse_json(
+    file: Path, text: JsonText, error: json.JSONDecodeError | RecursionError, fix: str | None = None
+) -> NoReturn:
+    """Say where a file stops being JSON.
+
+    Raises:
+        DataError: Always.
+    """
     if isinstance(error, RecursionError):
         raise DataError("the file's values are nested too deeply", where=f"{file}, line {text.line}") from error
     line, column = text.place(error.pos)
@@ -235,7 +247,8 @@ def _refuse(file: Path, text: _Text, error: json.JSONDecodeError | RecursionErro
     ) from error
 
 
-def _undecodable_line(file: Path) -> str:
+def undecodable_line(file: Path) -> str:
+    """The place of the first byte that is not UTF-8, to be put behind a file's name."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
