@@ -26,8 +26,9 @@ from transformers import Cache, PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.buffers import FixedCache
 from lcot.reasoning.cache import attends_to_all, growing_cache
-from lcot.reasoning.compiled import FixedCache, OneColumn
+from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.layout import IGNORE
 
 

@@ -60,6 +60,17 @@ def test_decode_prints_its_ratio(capsys: pytest.CaptureFixture[str]) -> None:
     assert "3 of 3" in printed  # every repetition's text, that of the uncounted round included
 
 
+def test_decode_compares_compiled_texts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)  # the compiler takes half a minute
+    assert decode.main([*TINY, "--tokens=3", "--repeats=1", "--compile"]) == 0
+    printed = capsys.readouterr().out
+    assert "batched / compiled" in printed
+    assert "texts the same, compiled and not                1.00" in printed
+    assert decode.main([*TINY, "--tokens=3", "--repeats=1", "--compile", "--dtype=bfloat16"]) == 0
+    printed = capsys.readouterr().out
+    assert "batched / compiled" in printed and "texts the same, compiled and not" not in printed
+
+
 class TestCommon:
     """Interleaving, bounds and the exit status."""
 

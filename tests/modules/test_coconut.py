@@ -103,6 +103,28 @@ def test_the_classifier_takes_part_in_every_loss() -> None:
     assert module.halt.weight.grad is not None and not module.halt.weight.grad.any()
 
 
+@pytest.mark.parametrize("halting", [None, Halting(max_thoughts=3)], ids=["fixed", "free"])
+def test_compiled_answers_are_the_same(halting: Halting | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)  # what is compiled, uncompiled
+    module, builder = build(halting)
+    batch = rows(builder, (1, 3))
+    expected = module.eval().answer(batch)
+    module.compiled_decoding = True
+    answers = [module.answer(batch) for _ in range(2)]
+    assert module._one_column is not None and module._one_column.shapes
+    for answer in answers:
+        assert answer.tokens == expected.tokens and answer.thoughts.tolist() == expected.thoughts.tolist()
+
+
+def test_compiled_decoding_is_refused_before_training() -> None:
+    module, _ = build()
+    assert module.model is not None
+    module.compiled_decoding = True
+    module.model.set_attn_implementation("eager")
+    with pytest.raises(UserError, match="compiled_decoding"):
+        module.configure_model()
+
+
 def test_pauses_are_counted_as_thoughts() -> None:
     module, builder = build()
     builder.kind = "pause"
