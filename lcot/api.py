@@ -141,6 +141,7 @@ class Solver:
             "markers": self.markers,
             "thoughts": self.thoughts,
             "stepwise_passes": self.builder.stepwise_passes,
+            "recycle": self.module.recycle,
             "text": asdict(self.module.text),
             "extractors": list(self.module.extractors),
             "max_new_tokens": self.module.max_new_tokens,
@@ -218,6 +219,7 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
         max_new_tokens=entry["max_new_tokens"],
         sampling=Sampling(**entry.get("sampling", {})),
         halting=Halting(**entry["halting"]) if entry.get("halting") else None,
+        recycle=entry.get("recycle", "post_norm"),
     )
     text, extractors = TextFormat(**entry["text"]), entry.get("extractors", _FIRST_EXTRACTORS)
     module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
@@ -233,7 +235,12 @@ def _load_exported(folder: Path, device: str) -> Solver:
     check_format(described, where=str(folder / "lcot.json"))
     tokenizer = load_tokenizer(folder)
     sampling = Sampling(**described.get("sampling", {}))
-    module = Coconut(Backbone(path=str(folder)), max_new_tokens=described["max_new_tokens"], sampling=sampling)
+    module = Coconut(
+        Backbone(path=str(folder)),
+        max_new_tokens=described["max_new_tokens"],
+        sampling=sampling,
+        recycle=described.get("recycle", "post_norm"),
+    )
     text, extractors = TextFormat(**described["text"]), described.get("extractors", _FIRST_EXTRACTORS)
     module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
     assert module.special is not None

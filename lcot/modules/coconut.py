@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -18,7 +18,7 @@ from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.decode import Sampling, decode
 from lcot.reasoning.layout import IGNORE
-from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
+from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think, think_until
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Coconut(ReasoningModule):
             runs.
         loss_average: What the training loss is a mean over: ``tokens`` of an optimizer step, or ``batches``, each with
             a token mean of its own, as in the released code and its published numbers.
+        recycle: Which state is fed back as a thought: that behind the model's final norm (``post_norm``), as in the
+            released code and its published numbers, or the one before it (``pre_norm``).
         compiled_decoding: Compile the passes of single thoughts and tokens when answering, and record them as CUDA
             graphs where there is CUDA (see :mod:`lcot.reasoning.compiled`, which also says what was measured). Answers
             are the same up to rounding; each new size of a batch is compiled first, which its ``seconds`` include.
@@ -75,9 +77,20 @@ class Coconut(ReasoningModule):
         sampling: Sampling | None = None,
         halting: Halting | None = None,
         loss_average: LossAverage = "tokens",
+        recycle: Recycle = "post_norm",
         compiled_decoding: bool = False,
     ) -> None:
         super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average)
+        if recycle not in get_args(Recycle):
+            raise UserError.unknown("recycle", str(recycle), get_args(Recycle), where="model.recycle")
+        if recycle == "pre_norm" and compiled_decoding:
+            raise UserError(
+                "recycle is 'pre_norm', and compiled_decoding is true",
+                where="model.recycle, model.compiled_decoding",
+                why="compiled passes end with the norm",
+                fix="set compiled_decoding to false",
+            )
+        self.recycle: Recycle = recycle
         self.compiled_decoding = compiled_decoding
         self._one_column: OneColumn | None = None
         self.halting = halting
@@ -106,11 +119,11 @@ class Coconut(ReasoningModule):
         """Cross-entropy summed over supervised tokens; with a classifier, its weighted loss is added.
 
         Returns:
-            The sum, the number of supervised tokens, and ``thought_norm`` (mean L2 norm of the fed-back states) where
-            the batch has thoughts.
+            The sum, the number of supervised tokens, and ``thought_norm`` (mean L2 norm of the thoughts' states, behind
+            the final norm) where the batch has thoughts.
         """
         assert self.model is not None
-        thinking = think(self.model, batch)
+        thinking = think(self.model, batch, recycle=self.recycle)
         summed, tokens = supervised_loss(self.model, batch, thinking)
         extras: dict[str, Tensor] = {}
         slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
@@ -129,7 +142,8 @@ class Coconut(ReasoningModule):
         start = clock_time(self.device)
         with torch.no_grad():
             if self.halt is None or not batch.marked:
-                thinking = think(self.model, batch, keep_cache=True, compiled=self._compiled_passes())
+                compiled = self._compiled_passes()
+                thinking = think(self.model, batch, keep_cache=True, compiled=compiled, recycle=self.recycle)
             else:
                 thinking = self._think_freely(batch)
             tokens = decode(
@@ -143,16 +157,24 @@ class Coconut(ReasoningModule):
         return Answers(tokens, thinking.thoughts + batch.pauses, clock_time(self.device) - start)
 
     def describe(self) -> dict[str, Any]:
-        """As every module does, and the classifier's settings."""
-        return {**super().describe(), "halting": asdict(self.halting) if self.halting is not None else None}
+        """As every module does, the classifier's settings, and which state is fed back."""
+        halting = asdict(self.halting) if self.halting is not None else None
+        return {**super().describe(), "halting": halting, "recycle": self.recycle}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check also that both or neither have a classifier.
 
         Raises:
-            CheckpointError: If only one has, or anything else does not fit.
+            CheckpointError: If only one has, other states are fed back, or anything else does not fit.
         """
         super().on_load_checkpoint(checkpoint)
+        recycled = checkpoint["lcot"].get("recycle", "post_norm")
+        if recycled != self.recycle:
+            raise CheckpointError(
+                f"the checkpoint's thoughts are states of kind {recycled!r}, and the config has {self.recycle!r}",
+                where="model.recycle",
+                fix="use the config.yaml of the checkpoint's run",
+            )
         theirs, mine = ("halt.weight" in checkpoint["state_dict"], self.halting is not None)
         if theirs != mine:
             words = {True: "a classifier that ends the thoughts", False: "no classifier"}
@@ -205,8 +227,8 @@ class Coconut(ReasoningModule):
             return chance > threshold
 
         prompts = heads(batch, self.special.pad)
-        compiled = self._compiled_passes()
-        return think_until(self.model, prompts, stop, self.halting.max_thoughts, self.special.eot, compiled=compiled)
+        most, compiled = self.halting.max_thoughts, self._compiled_passes()
+        return think_until(self.model, prompts, stop, most, self.special.eot, compiled=compiled, recycle=self.recycle)
 
     def _compiled_passes(self) -> OneColumn | None:
         if not self.compiled_decoding:

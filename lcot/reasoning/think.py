@@ -16,8 +16,10 @@ Letters in shapes: B rows, L columns, D hidden width, N thoughts, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +62,20 @@ class Thinking:
         return self.states[rows, columns - (self.first - 1)]
 
 
+Recycle = Literal["post_norm", "pre_norm"]
+"""Which state is fed back: the one behind the model's final norm (the released Coconut code, by way of transformers'
+``hidden_states[-1]``), or the one before it."""
+
+_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+
+
 def think(
-    model: PreTrainedModel, batch: ThoughtBatch, *, keep_cache: bool = False, compiled: OneColumn | None = None
+    model: PreTrainedModel,
+    batch: ThoughtBatch,
+    *,
+    keep_cache: bool = False,
+    compiled: OneColumn | None = None,
+    recycle: Recycle = "post_norm",
 ) -> Thinking:
     """Run all passes over a batch.
 
@@ -71,6 +85,7 @@ def think(
         keep_cache: Keep keys and values, to decode from them. Without thoughts this is the only use of a cache.
         compiled: Runs the one-column passes, those of decoding included; without gradients only. Its buffers hold one
             batch: decode before it thinks of the next.
+        recycle: Which state is fed back. The text is read from states behind the norm in any case.
 
     Returns:
         The states from the last prompt column on; the question's other states are never gathered, since no label looks
@@ -80,6 +95,11 @@ def think(
         UserError: If a cache is needed and the model, in training mode, has gradient checkpointing switched on;
             transformers then drops the cache silently. If ``compiled`` is of another model, or gradients are recorded.
     """
+    if recycle == "pre_norm":
+        assert compiled is None, "compiled passes end with the norm"
+        with without_final_norm(model) as norm:
+            before = think(model, batch, keep_cache=keep_cache)
+        return replace(before, states=norm(before.states))
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + (batch.stepped or batch.max_thoughts)
@@ -116,6 +136,7 @@ def think_until(
     eot: int,
     *,
     compiled: OneColumn | None = None,
+    recycle: Recycle = "post_norm",
 ) -> Thinking:
     """Think until a rule says stop, row by row, then read ``<eot>``.
 
@@ -130,6 +151,7 @@ def think_until(
         max_thoughts: Upper bound; rows that never stop get this many.
         eot: Token id of ``<eot>``.
         compiled: As in :func:`think`.
+        recycle: As in :func:`think`; ``stop`` gets states behind the norm in any case.
 
     Returns:
         The same record that :func:`think` returns for prompts with these numbers of thoughts.
@@ -137,6 +159,11 @@ def think_until(
     Raises:
         UserError: As :func:`think` does.
     """
+    if recycle == "pre_norm":
+        assert compiled is None, "compiled passes end with the norm"
+        with without_final_norm(model) as norm:
+            before = think_until(model, batch, lambda states, n: stop(norm(states), n), max_thoughts, eot)
+        return replace(before, states=norm(before.states))
     rows, head = batch.input_ids.shape
     assert head == batch.first, "prompts must end with bot"
     device = batch.input_ids.device
@@ -240,6 +267,30 @@ def output_head(model: PreTrainedModel) -> nn.Module:
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     assert isinstance(head, nn.Module), "a causal language model has an output head"
     return head
+
+
+@contextmanager
+def without_final_norm(model: PreTrainedModel) -> Iterator[nn.Module]:
+    """Let the backbone's last hidden states be those before its final norm, which is handed out meanwhile.
+
+    Raises:
+        UserError: If the backbone's final norm has none of the names that decoders give it.
+    """
+    backbone = model.base_model
+    name = next((name for name in _FINAL_NORMS if isinstance(getattr(backbone, name, None), nn.Module)), None)
+    if name is None:
+        raise UserError(
+            f"the final norm of a {model.config.model_type} model was not found",
+            where="model.recycle",
+            why=f"its backbone has none of {', '.join(_FINAL_NORMS)}",
+            fix="use 'post_norm'",
+        )
+    norm: nn.Module = getattr(backbone, name)
+    setattr(backbone, name, nn.Identity())
+    try:
+        yield norm
+    finally:
+        setattr(backbone, name, norm)
 
 
 def refuse_dropped_cache(model: PreTrainedModel) -> None:

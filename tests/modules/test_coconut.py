@@ -125,6 +125,21 @@ def test_compiled_decoding_is_refused_before_training() -> None:
         module.configure_model()
 
 
+def test_the_state_before_the_norm_is_another_thought() -> None:
+    module, builder = build()
+    batch = rows(builder, (3, 1))
+    with torch.no_grad():
+        behind = module.loss(batch)[0]
+        module.recycle = "pre_norm"
+        before, _, extras = module.loss(batch)
+    assert abs(before - behind) > 1e-4
+    assert extras["thought_norm"] > 0
+    with pytest.raises(UserError, match=r"unknown recycle 'prenorm'.*\n.*model\.recycle"):
+        Coconut(Backbone(config={"model_type": "gpt2"}), recycle="prenorm")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="compiled passes end with the norm"):
+        Coconut(Backbone(config={"model_type": "gpt2"}), recycle="pre_norm", compiled_decoding=True)
+
+
 def test_pauses_are_counted_as_thoughts() -> None:
     module, builder = build()
     builder.kind = "pause"

@@ -136,6 +136,58 @@ class TestControls:
         assert together == pytest.approx(alone, abs=1e-4)
 
 
+class TestBeforeTheNorm:
+    """Thoughts that are fed back before the model's final norm."""
+
+    @staticmethod
+    def naive(model: PreTrainedModel, row: Layout) -> Tensor:
+        """The definition's loss of one row, summed: the input of the norm is noted, and is the next embedding."""
+        problem, noted = cut(row), []
+        norm = next(getattr(model.base_model, name) for name in ("norm", "ln_f") if hasattr(model.base_model, name))
+        handle = norm.register_forward_pre_hook(lambda _, args: noted.append(args[0]))
+        embed = model.get_input_embeddings()
+        inputs = embed(torch.tensor([problem.before]))
+        for _ in range(problem.thoughts):
+            model(inputs_embeds=inputs, use_cache=False)
+            inputs = torch.cat([inputs, noted[-1][:, -1:]], dim=1)
+        handle.remove()
+        inputs = torch.cat([inputs, embed(torch.tensor([problem.after + problem.text]))], dim=1)
+        logits = model(inputs_embeds=inputs, use_cache=False).logits[0]
+        text = torch.tensor(problem.text)
+        return torch.nn.functional.cross_entropy(logits[-len(text) - 1 : -1], text, reduction="sum")
+
+    def test_loss_and_every_gradient(self, model: PreTrainedModel) -> None:
+        rows = layouts()
+        batch = collate(rows, SPECIAL.pad)
+        total, count = supervised_loss(model, batch, think(model, batch, recycle="pre_norm"))
+        loss, gradients = loss_and_gradients(model, total / count)
+        naive = torch.stack([self.naive(model, row) for row in rows]).sum() / count
+        expected_loss, expected = loss_and_gradients(model, naive)
+        assert loss == pytest.approx(expected_loss, abs=1e-5)
+        assert_same_gradients(gradients, expected)
+        behind, _ = loss_and_gradients(model, mean_loss(model, rows))
+        assert abs(loss - behind) > 1e-4
+
+    def test_free_thoughts_are_the_same_number_of_fixed_ones(self, model: PreTrainedModel) -> None:
+        prompts = collate([builder().prompt(row, 3) for row in random_examples(4)], SPECIAL.pad)
+        stopped: list[Tensor] = []
+
+        def stop(states: Tensor, thoughts: int) -> Tensor:
+            stopped.append(states)
+            return torch.full((len(states),), thoughts == 3)
+
+        with torch.no_grad():
+            fixed = think(model, prompts, recycle="pre_norm")
+            free = think_until(model, heads(prompts, SPECIAL.pad), stop, 5, SPECIAL.eot, recycle="pre_norm")
+        assert torch.allclose(free.states, fixed.states, atol=1e-4)
+        assert torch.allclose(torch.stack(stopped, dim=1), fixed.states[:, :4], atol=1e-4)
+
+    def test_the_norm_is_put_back(self, model: PreTrainedModel) -> None:
+        before = [name for name, _ in model.named_parameters()]
+        think(model, collate(layouts(), SPECIAL.pad), recycle="pre_norm")
+        assert [name for name, _ in model.named_parameters()] == before
+
+
 class TestRowsAreIndependent:
     """Padding, batch mates and their order change nothing."""
 
