@@ -39,6 +39,14 @@ def refuse_null(settings: Any) -> None:
                 )
 
 
+# What a data set's generator is told, by class.
+_GENERATOR = {
+    "ProsQA": ("nodes", "hops", "symbols", "parents", "root"),
+    "ProntoQA": ("hops", "concepts", "families"),
+    "Multiplication": ("digits",),
+}
+
+
 def check_trainer(trainer: Any) -> None:
     """Refuse what would break a run, leave nothing to train, or have no effect.
 
@@ -92,11 +100,14 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
         config: The parsed settings of the command.
     """
     data, schedule, model = config.data.init_args, config.curriculum.schedule.init_args, config.model.init_args
+    kind = str(config.curriculum.schedule.class_path).rpartition(".")[2]
+    wordless = kind == "Tokenwise" or schedule.get("kind") == "none"
     whole = schedule.get("written", "all") == "all"
     moot = [
         (whole, "data", ("stage_target",), "the curriculum writes all remaining steps (written 'all')"),
         *_moot_model(model),
-        *_moot_data(data, settings.command),
+        *_moot_data(str(config.data.class_path).rpartition(".")[2], data, settings.command),
+        (wordless and settings.command in ("test", "predict"), "curriculum", ("eval_stage",), "there are no thoughts"),
         (
             schedule.get("kind") == "none",
             "curriculum.schedule",
@@ -145,20 +156,21 @@ def _moot_model(model: Any) -> list[_Moot]:
     ]
 
 
-def _moot_data(data: Any, command: str | None) -> list[_Moot]:
-    files = {split: data.get(f"{split}_path") is not None for split in ("train", "val", "test")}
+def _moot_data(kind: str, data: Any, command: str | None) -> list[_Moot]:
+    whole = data.get("path") is not None  # one file for all splits
+    files = {split: whole or data.get(f"{split}_path") is not None for split in ("train", "val", "test")}
     used = {"fit": ("train", "val"), "validate": ("val",)}.get(str(command), ("test",))
     read = all(files[split] for split in used)
+    redraw = "a file names its nodes itself, so it does no more than 'order'"
     return [
         (data.get("max_length") is None, "data", ("too_long",), "data.max_length is not set"),
-        *((files[split], "data", (f"{split}_size",), f"data.{split}_path is read whole") for split in files),
-        (read, "data", ("nodes", "hops", "symbols", "parents", "root"), "all examples are read from files"),
-        (
-            files["train"] and data.get("redraw") == "all",
-            "data",
-            ("redraw",),
-            "data.train_path names its nodes itself, so it does no more than 'order'",
+        *(
+            (files[split] and not whole, "data", (f"{split}_size",), f"data.{split}_path is read whole")
+            for split in files
         ),
+        (read, "data", _GENERATOR.get(kind, ()), "all examples are read from files"),
+        (files["train"] and kind == "Multiplication", "data", ("redraw",), "data.train_path is read as it stands"),
+        (files["train"] and kind != "Multiplication" and data.get("redraw") == "all", "data", ("redraw",), redraw),
     ]
 
 

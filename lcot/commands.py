@@ -260,10 +260,12 @@ class ReasoningCLI(LightningCLI):
         assert clock is not None
         saved, schedule = self._checkpoint, clock.schedule
         stage = min(saved["stage"], schedule.last_stage)
-        trained = _thoughts(saved["thoughts"], saved["kind"], saved.get("markers", "always"))
-        planned = _thoughts(schedule.thoughts_at_inference(stage), schedule.kind, schedule.markers)
-        if isinstance(clock, callbacks.CurriculumCallback) and clock.eval_stage is not None:
-            trained, planned = saved["kind"], schedule.kind  # another number of thoughts is what was asked for
+        # With a stage of its own, another number of thoughts is what was asked for.
+        chosen = isinstance(clock, callbacks.CurriculumCallback) and clock.eval_stage is not None
+        counts = (None, None) if chosen else (saved["thoughts"], schedule.thoughts_at_inference(stage))
+        stepwise = saved.get("stepwise_passes", saved["kind"] == "continuous")
+        trained = _thoughts(counts[0], saved["kind"], saved.get("markers", "always"), stepwise)
+        planned = _thoughts(counts[1], schedule.kind, schedule.markers, schedule.stepwise_passes)
         own = f"use the run's own config: -c {Path(self.settings['ckpt_path']).parent.parent / 'config.yaml'}"
         if trained != planned:
             raise UserError(
@@ -309,12 +311,16 @@ def _described(command: str) -> dict[str, Any]:
     }
 
 
-def _thoughts(count: int, kind: str, markers: str) -> str:
-    """What inference does before it writes, in words."""
+def _thoughts(count: int | None, kind: str, markers: str, stepwise: bool) -> str:
+    """What inference does before it writes, in words; without its number of thoughts if that is ``None``."""
     if kind == "none":
         return "no thoughts"
+    # Pauses are the same in one pass as in many.
+    passes = " in a single pass" if kind == "continuous" and not stepwise else ""
+    if count is None:
+        return f"{kind} thoughts{passes}, markers {markers!r}"
     marked = markers == "always" or (markers == "with_thoughts" and count > 0)
-    return f"{count} {kind} thought{'s' * (count != 1)} {'between' if marked else 'without'} markers"
+    return f"{count} {kind} thought{'s' * (count != 1)}{passes} {'between' if marked else 'without'} markers"
 
 
 def _name_from(configs: Any) -> str:

@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lcot.compare.files import read_json, write_whole
 from lcot.compare.record import CostRecorder, data_hash, device_name
+from lcot.compare.settings import differences, flatten
 from lcot.errors import DataError, UserError
 from lcot.modules.description import FORMAT
 from lcot.protocol import protocol
@@ -218,6 +219,7 @@ class RunFolder:
     def _check_same(self, settings: Mapping[str, Any]) -> None:
         started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         changes = [change for key in _DECISIVE for change in _changes(key, _at(started, key), _at(settings, key))]
+        changes += _unknown_then(started, settings)
         if changes:
             raise UserError(
                 f"{str(self.path)!r} was started with other settings",
@@ -309,9 +311,17 @@ def _changes(key: str, before: Any, now: Any) -> list[str]:
     if key.rpartition(".")[2] in _HARMLESS or before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict) and before.get("class_path") == now.get("class_path"):
-        # A setting that the run's version did not know has its default now, which changes nothing.
+        # What the run's version did not know is looked at apart.
         return [change for name in before for change in _changes(f"{key}.{name}", before[name], now.get(name))]
     return [f"{key.replace('.init_args', '')}: {_brief(before)} then, {_brief(now)} now"]
+
+
+def _unknown_then(started: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Settings that the run's version did not know, and that are not at their defaults now."""
+    sections = ("model", "data", "curriculum")
+    before, now = (flatten({name: which.get(name) for name in sections}) for which in (started, settings))
+    new = [key for key in differences(before, now) if key not in before and key.rpartition(".")[2] not in _HARMLESS]
+    return [f"{key}: its default then, {_brief(now[key])} now" for key in new]
 
 
 def _brief(value: Any) -> str:

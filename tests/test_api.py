@@ -133,6 +133,10 @@ def test_a_run_can_start_from_another(
     assert solver.module.model is not None
     for name, weight in solver.module.model.state_dict().items():
         assert torch.equal(model.state_dict()[name], weight), name
+    # A tokenizer of the same words that was made anew calls the thought tokens added, and their rows are trained.
+    anew = build_word_tokenizer(["Tom"])
+    again = Backbone(path=str(trained)).build(solver.tokenizer, add_thought_tokens(anew), seed=5)
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in again.state_dict().items())
     monkeypatch.chdir(tmp_path)
     start = {"model.init_args.backbone": {"path": str(trained)}, "curriculum.schedule.init_args.first_stage": 1}
     schedule = {"curriculum.schedule.init_args.epochs_per_stage": 2}

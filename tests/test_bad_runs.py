@@ -124,6 +124,24 @@ def test_a_checkpoint_of_another_method(run: Path) -> None:
     assert "1 continuous thought between markers" in block and "1 pause thought" in block and "config.yaml" in block
 
 
+def test_a_checkpoint_of_other_passes(run: Path) -> None:
+    single = "--curriculum.schedule.passes=single"
+    block = refused("test", "-c", "tiny.yaml", single)
+    assert "1 continuous thought between markers" in block and "in a single pass between markers" in block
+    block = refused("test", "-c", "tiny.yaml", single, "--curriculum.eval_stage=0")
+    assert "continuous thoughts, markers 'always'" in block and "continuous thoughts in a single pass" in block
+
+
+def test_a_run_of_a_version_that_did_not_know_a_setting(run: Path) -> None:
+    config = run / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    del settings["curriculum"]["schedule"]["init_args"]["mix_weights"]
+    config.write_text(yaml.safe_dump(settings))
+    block = refused(*FIT, *MORE, "--curriculum.schedule.mix_weights=linear")
+    assert "curriculum.schedule.mix_weights (" in block and "its default then, 'linear' now" in block
+    assert lcot(*FIT, *MORE, "--trainer.fast_dev_run=true").code == 0
+
+
 def test_a_checkpoint_of_other_texts(run: Path) -> None:
     block = refused("test", "-c", "tiny.yaml", "--data.text.before_answer=ANSWER: ")
     assert "before_answer '### ' then, 'ANSWER: ' now" in block and "config.yaml" in block

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.stand_ins import PRONTOQA
 from tests.tiny import RECORD, lcot, write_config, write_records
 
 FIT = ("fit", "-c", "tiny.yaml")
+TRIAL = ("--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
 ROOT = Path(__file__).parents[1]
 
 
@@ -40,6 +43,32 @@ def test_a_setting_without_effect_is_told_in_one_line(
     (line,) = [line for line in outcome.err.splitlines() if "has no effect" in line]
     assert line.startswith("lcot: warning: ") and why in line
     assert given[-1] in line or given[0] in line
+
+
+@pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-c", "CONFIGS/prontoqa.yaml", "--data.path=FILE", "--data.concepts=12"], "all examples are read from files"),
+        (["-c", "CONFIGS/multiplication.yaml", "--data.train_path=FILE", "--data.redraw=all"], "read as it stands"),
+        (["-c", "CONFIGS/prosqa.yaml", "--data.stage_target=frontier"], "writes all remaining steps"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_settings_of_a_generator_beside_a_file(words: list[str], why: str, tmp_path: Path) -> None:
+    pronto, product = tmp_path / "pronto.json", tmp_path / "product.txt"
+    pronto.write_text(json.dumps(PRONTOQA), encoding="utf-8")
+    product.write_text("0 1 * 0 2||0 0 0 + 0 0 2 0 #### 0 0 2 0\n", encoding="utf-8")
+    file = pronto if "CONFIGS/prontoqa.yaml" in words else product
+    words = [word.replace("CONFIGS", str(ROOT / "configs")).replace("FILE", str(file)) for word in words]
+    sizes = [f"--data.{split}_size=2" for split in ("train", "val", "test")]
+    if file is product:
+        sizes = sizes[1:]
+    outcome = lcot(
+        "fit", *words, *sizes, "--data.digits=[2,2]" if "mult" in words[1] else "--data.batch_size=2", *TRIAL
+    )
+    assert outcome.code == 0, outcome.err
+    assert [line for line in outcome.err.splitlines() if "has no effect" in line and why in line]
 
 
 @pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")

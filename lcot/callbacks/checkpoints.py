@@ -251,6 +251,7 @@ class BestCheckpoint(ModelCheckpoint):
         )
         self._stage: int | None = None
         self._validated = False
+        self._former: list[str] = []  # best ones of former stages, to be removed
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Make sure that an accuracy by a certain extractor is one that the data set reports.
@@ -278,11 +279,11 @@ class BestCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the former stage's record, then save as usual."""
         clock = find_clock(getattr(trainer, "callbacks", []))
-        former: list[str] = []
         if clock is not None:
             stage = clock.final_stage(trainer.current_epoch)
             if stage != self._stage:
-                former = [] if clock.schedule.keeps_stages else list(self.best_k_models)
+                if not clock.schedule.keeps_stages:
+                    self._former += self.best_k_models
                 self._forget()
             self._stage = stage
             self.filename = f"best-stage{stage}-epoch{{epoch:03d}}"
@@ -290,16 +291,19 @@ class BestCheckpoint(ModelCheckpoint):
         validated, self._validated = self._validated, False
         if self.monitor in trainer.callback_metrics and (validated or not str(self.monitor).startswith("val/")):
             super().on_train_epoch_end(trainer, pl_module)
-        for path in former:  # only now that the new one is written
-            trainer.strategy.remove_checkpoint(path)
+        if self.best_k_models:  # only now that a new one is written
+            for path in self._former:
+                trainer.strategy.remove_checkpoint(path)
+            self._former = []
 
     def state_dict(self) -> dict[str, Any]:
         """The record, its stage and its direction, in types that ``weights_only`` loading accepts."""
-        return {**super().state_dict(), "stage": self._stage, "mode": self.mode}
+        return {**super().state_dict(), "stage": self._stage, "mode": self.mode, "former": list(self._former)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the record; of a run whose folder was moved or copied, as far as its files are there."""
         self._stage = state_dict.get("stage")
+        self._former = [path for path in state_dict.get("former", []) if Path(path).is_file()]
         if self.dirpath is not None and state_dict.get("dirpath") != self.dirpath:
             state_dict = {**state_dict, **self._moved(state_dict["best_k_models"], self.dirpath)}
         super().load_state_dict(state_dict)

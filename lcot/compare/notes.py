@@ -30,7 +30,7 @@ def _definitions(rows: Sequence[Row]) -> Iterable[str]:
     yield from (f"{name}: extractor {plain(text)}" for name, text in further.items())
     yield (
         f"tokens: {plain(first.protocol['definition of tokens'])}, mean of an answer; tokens + thoughts: the # tokens"
-        " of the Coconut paper (markers around thoughts are not counted)"
+        " of the Coconut paper (which leaves out markers, and pauses)"
     )
     devices = _by(rows, lambda run: run.result.device if run.result else None)
     yield "time of a question: wall time of thinking and writing over the questions of a batch" + _on(devices, rows)

@@ -106,6 +106,8 @@ class CostRecorder(Callback):
         }
         self._cpu = 0.0
         self._cpu_from, self._wall_from = time.process_time(), time.monotonic()
+        # A finished run that is extended is none until it comes to its new end.
+        self._write(trainer, finished=False)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -234,6 +234,7 @@ def _result(report: Report, config: Mapping[str, Any], split: Split) -> Result:
             "definition of tokens": report.anything("protocol.tokens"),
             "decoding": _decoding((settings["model"].get("init_args") or {}).get("sampling")),
             "checkpoint": _checkpoint(report.text("checkpoint")),
+            "precision": _precision(report.part("trainer").get("precision")),
             "code format": report.count("format") or 1,  # all that was written before it was recorded
         },
         further=report.part("protocol.further_extractors"),
@@ -342,3 +343,8 @@ def _span(file: Path) -> float | None:
         if length >= 9 and data[start] == 0x09:
             times.append(struct.unpack_from("<d", data, start + 1)[0])
     return times[-1] - times[0] if times else None
+
+
+def _precision(setting: object) -> str:
+    """The trainer's precision by one name; what was not set is float32."""
+    return "32-true" if setting in (None, 32, "32") else str(setting)

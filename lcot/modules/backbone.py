@@ -106,7 +106,9 @@ class Backbone:
                 model = from_config(self._fresh_config(tokenizer, special), self.dtype, self.attention)
             else:
                 model = self._pretrained()
-                grow_vocabulary(model, tokenizer, special.added, self.new_tokens)
+                # A run's model knows all tokens, also where a tokenizer of the same words was made anew.
+                added = special.added if self._run() is None else ()
+                grow_vocabulary(model, tokenizer, added, self.new_tokens)
         check_head(model)
         model.config.pad_token_id = special.pad
         model.config.eos_token_id = special.eos

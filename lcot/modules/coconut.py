@@ -128,7 +128,9 @@ class Coconut(ReasoningModule):
         extras: dict[str, Tensor] = {}
         slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
         if batch.max_thoughts:  # continuous ones
-            norms = thinking.states[:, : batch.max_thoughts].detach().float().norm(dim=-1)
+            # Each thought is the state before it; in a single pass all of them are the one at bot.
+            fed = thinking.states[:, : batch.max_thoughts if batch.stepped else 1]
+            norms = fed.detach().float().norm(dim=-1).expand(-1, batch.max_thoughts)
             extras["thought_norm"] = (norms * slots).sum() / slots.sum()
         if self.halt is not None:
             halting, right = self._halting_loss(batch, thinking)

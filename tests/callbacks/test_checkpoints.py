@@ -16,6 +16,7 @@ from lcot.callbacks import BestCheckpoint, LastCheckpoint
 from lcot.callbacks.checkpoints import METRICS, WholeFiles
 from lcot.errors import UserError
 from lcot.modules.stored import pick_checkpoint
+from lcot.reasoning.tokenwise import Tokenwise
 from tests.training import sgd, stages, tiny_data, tiny_module, tiny_trainer
 
 
@@ -86,6 +87,27 @@ def test_an_epoch_without_validation_has_no_claim(tmp_path: Path) -> None:
     assert (2, True) in seen
     files = sorted(file.name for file in tmp_path.glob("*.ckpt"))
     assert files == ["best-stage0-epoch001.ckpt", "best-stage1-epoch003.ckpt"]
+
+
+def test_a_moving_schedule_keeps_the_former_best_until_there_is_another(tmp_path: Path) -> None:
+    # A token goes in each epoch; epochs 1 and 3 are validated.
+    schedule = Tokenwise(tokens_per_epoch=1, remove_all_beyond=3, smoothing=None)
+    files: list[list[str]] = []
+
+    class Look(L.Callback):
+        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            files.append(sorted(file.name for file in tmp_path.glob("*.ckpt")))
+
+    best = BestCheckpoint(str(tmp_path))
+    trainer = tiny_trainer(tmp_path, schedule, best, Look(), max_epochs=5, check_val_every_n_epoch=2)
+    trainer.fit(tiny_module(optimizer=sgd), datamodule=tiny_data())
+    assert files == [
+        [],
+        [],
+        ["best-stage1-epoch001.ckpt"],
+        ["best-stage1-epoch001.ckpt"],
+        ["best-stage3-epoch003.ckpt"],
+    ]
 
 
 def test_checkpoints_load_without_code(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ MARKDOWN = r"""
 
 - not the same seeds: coconut 0, 1; no\_cot 0
 - accuracy: mean over seeds ± sample standard deviation; extractor "string: text after the last ###, commas removed, exact match"; decoding greedy; checkpoint best
-- tokens: "generated tokens without eos; thoughts apart", mean of an answer; tokens + thoughts: the # tokens of the Coconut paper (markers around thoughts are not counted)
+- tokens: "generated tokens without eos; thoughts apart", mean of an answer; tokens + thoughts: the # tokens of the Coconut paper (which leaves out markers, and pauses)
 - time of a question: wall time of thinking and writing over the questions of a batch; on a processor: coconut-0, coconut-1; an unrecorded device: no\_cot-0
 - data: split test, 1,000 examples; another seed is another test set, data hash by seed 0: 000000000000, 1: 111111111111
 - methods: coconut = Coconut with Stepwise, continuous thoughts; no\_cot = Coconut with Fixed, none hidden, no thoughts

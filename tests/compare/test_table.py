@@ -131,6 +131,7 @@ def test_methods_of_one_protocol_stand_side_by_side(tmp_path: Path) -> None:
         ({"protocol.extractor": {"number": "x"}}, 'extractor: {"number": "x"}, not'),
         ({"protocol.tokens": "all"}, 'definition of tokens: all, not "generated tokens without eos'),
         ({"format": 2}, "code format: 2, not 1"),
+        ({"trainer": {"precision": "bf16-true"}}, "precision: bf16-true, not 32-true"),
         ({"split.name": "val"}, 'split: "val, 1,000 examples", not "test, 1,000 examples"'),
         ({"split.examples": 500}, "test, 500 of 1,000 examples"),
         ({"split.data_hash": "f" * 32}, "questions of seed 0: data hash ffffffffffff, not 000000000000"),
