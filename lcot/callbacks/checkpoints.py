@@ -303,7 +303,9 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the record; of a run whose folder was moved or copied, as far as its files are there."""
         self._stage = state_dict.get("stage")
-        self._former = [path for path in state_dict.get("former", []) if Path(path).is_file()]
+        # By name in this run's own folder: a run that was copied must not remove files of the one that it comes from.
+        own = [Path(self.dirpath or "") / Path(path).name for path in state_dict.get("former", [])]
+        self._former = [str(path) for path in own if path.is_file()]
         if self.dirpath is not None and state_dict.get("dirpath") != self.dirpath:
             state_dict = {**state_dict, **self._moved(state_dict["best_k_models"], self.dirpath)}
         super().load_state_dict(state_dict)
