@@ -110,6 +110,16 @@ def test_a_moving_schedule_keeps_the_former_best_until_there_is_another(tmp_path
     ]
 
 
+def test_a_copied_run_leaves_the_files_of_its_origin_alone(tmp_path: Path) -> None:
+    for folder in ("origin", "copy"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "old.ckpt").touch()
+    former = [str(tmp_path / "origin" / name) for name in ("old.ckpt", "gone.ckpt")]
+    copied = BestCheckpoint(str(tmp_path / "copy"))
+    copied.load_state_dict({**copied.state_dict(), "former": former})
+    assert copied.state_dict()["former"] == [str(tmp_path / "copy" / "old.ckpt")]
+
+
 def test_checkpoints_load_without_code(tmp_path: Path) -> None:
     best = BestCheckpoint(str(tmp_path), monitor="val/accuracy")
     trainer = tiny_trainer(tmp_path, stages(), best, LastCheckpoint(str(tmp_path)))
