@@ -11,6 +11,7 @@ from typing import Any
 from lcot.callbacks.checkpoints import METRICS
 from lcot.errors import UserError
 from lcot.settings import Settings
+from lcot.signatures import parameters
 
 _Moot = tuple[bool, str, tuple[str, ...], str]
 """Whether it applies, the section, names in it, and why they do nothing."""
@@ -29,9 +30,9 @@ def refuse_null(settings: Any) -> None:
     ):
         package, _, name = chosen.class_path.rpartition(".")
         made = getattr(importlib.import_module(package), name)
-        hints = typing.get_type_hints(made.__init__)
+        known = parameters(made)
         for key, value in chosen.init_args.items():
-            hint = hints.get(key, Any)
+            hint = known[key].annotation if key in known else Any
             if value is None and hint is not Any and type(None) not in typing.get_args(hint):
                 kind = hint.__name__ if inspect.isclass(hint) else str(hint)
                 raise UserError(

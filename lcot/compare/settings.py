@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from lcot.compare.files import Report
+from lcot.signatures import parameters
 
 _TRAINER = (
     "precision",
@@ -178,14 +179,14 @@ def _default(settings: Flat, key: str) -> Any:
 
 def _default_of(made: Any, names: list[str]) -> Any:
     for place, name in enumerate(names):
-        parameter = inspect.signature(made).parameters.get(name)
+        parameter = parameters(made).get(name)
         if parameter is None:
             return _UNKNOWN
         default = parameter.default
         rest = names[place + 1 :]
         if not rest:
             return _UNKNOWN if default is parameter.empty else _plain(default)
-        hint = typing.get_type_hints(made.__init__)[name]
+        hint = parameter.annotation
         classes = [
             kind for kind in typing.get_args(hint) or (hint,) if inspect.isclass(kind) and kind is not type(None)
         ]

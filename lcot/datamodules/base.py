@@ -39,7 +39,7 @@ class ReasoningDataModule(L.LightningDataModule):
         max_length: Longest row in tokens; ``None`` for no limit. Keep it within the model's context.
         too_long: What to do with longer examples: stop with an error, or drop them and say how many.
         group_by_length: Let rows of similar length share a batch (an epoch still visits every row once).
-        text: How question, steps and answer are joined.
+        text: How question, steps and answer are joined; ``None`` for the data set's way.
         seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
         extractors: How answers are read from what a model writes (names of :data:`lcot.metrics.EXTRACTORS`). The first
             is the one that ``accuracy`` means, every further one is reported beside it as ``accuracy_NAME``; ``None``
@@ -51,6 +51,9 @@ class ReasoningDataModule(L.LightningDataModule):
 
     default_extractors: ClassVar[tuple[str, ...]] = ("string",)
     """What ``extractors`` is where it is not given."""
+
+    default_text: ClassVar[TextFormat] = TextFormat()
+    """What ``text`` is where it is not given."""
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class ReasoningDataModule(L.LightningDataModule):
         self.max_length = max_length
         self.too_long = too_long
         self.group_by_length = group_by_length
-        self.text = text or TextFormat()
+        self.text = text or self.default_text
         self.seed = seed
         self.extractors = self.default_extractors if extractors is None else tuple(extractors)
         accuracy_names(self.extractors)  # refuses what cannot be reported

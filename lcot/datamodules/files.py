@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.hub import PREFIX, HubPath, read_hub
@@ -12,7 +12,6 @@ from lcot.datamodules.records import Record, read_records
 from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import TextFormat
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -28,16 +27,7 @@ class FileReasoning(ReasoningDataModule):
         train_path: What to train on; it also makes the words of ``tokenizer: words``.
         val_path: What to validate on.
         test_path: What to test on, and what ``predict`` answers.
-        tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer.
-        batch_size: Rows of one batch on one rank.
-        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
-        num_workers: Data-loader processes.
-        max_length: Longest row in tokens; ``None`` for no limit.
-        too_long: What to do with longer examples: ``error`` or ``drop``.
-        group_by_length: Let rows of similar length share a batch.
-        text: How question, steps and answer are joined.
-        seed: Keys the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
-        extractors: How answers are read.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`.
 
     Raises:
         UserError: If an option is out of range.
@@ -48,29 +38,9 @@ class FileReasoning(ReasoningDataModule):
         train_path: str | None,
         val_path: str | None,
         test_path: str | None,
-        tokenizer: str,
-        batch_size: int,
-        eval_batch_size: int | None,
-        num_workers: int,
-        max_length: int | None,
-        too_long: Literal["error", "drop"],
-        group_by_length: bool,
-        text: TextFormat | None,
-        seed: int | None,
-        extractors: list[str] | None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            tokenizer,
-            batch_size,
-            eval_batch_size,
-            num_workers,
-            max_length,
-            too_long,
-            group_by_length,
-            text,
-            seed,
-            extractors,
-        )
+        super().__init__(**options)
         self.paths = {"train": train_path, "val": val_path, "test": test_path}
         self._read: dict[str, list[ReasoningExample]] = {}
 

@@ -14,7 +14,6 @@ from lcot.datamodules.records import Record, parse_records
 from lcot.datamodules.text_records import ENDS_STEPS, check_file, read_arithmetic_lines
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import TextFormat
 
 Chain = Literal["equations", "natural"]
 
@@ -50,18 +49,8 @@ class GSM8K(FileReasoning):
         chain: The steps of original GSM8K: its ``equations``, brackets included, or ``natural`` language: the lines
             without the calculator's marks. The other formats bring steps of their own, equations in the text files.
         blank_step: Give a problem without any step one that is blank, as the published Coconut runs had it.
-        tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer. With ``words`` a number that is not in
-            the training data is spelled in bytes.
-        batch_size: Rows of one batch on one rank; an optimizer step takes ``accumulate_grad_batches`` of them.
-        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
-        num_workers: Data-loader processes.
-        max_length: Longest row in tokens; ``None`` for no limit.
-        too_long: What to do with longer examples: ``error`` or ``drop``.
-        group_by_length: Let rows of similar length share a batch.
-        text: How question, steps and answer are joined.
-        seed: Keys the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
-        extractors: How answers are read: that of ``accuracy`` first, then those of ``accuracy_NAME``; ``None`` for
-            ``[string, number]``.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`. With ``tokenizer: words`` a number that
+            is not in the training data is spelled in bytes.
 
     Raises:
         UserError: If an option is out of range.
@@ -76,32 +65,9 @@ class GSM8K(FileReasoning):
         test_path: str | None = None,
         chain: Chain = "equations",
         blank_step: bool = False,
-        tokenizer: str = "words",
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        max_length: int | None = None,
-        too_long: Literal["error", "drop"] = "error",
-        group_by_length: bool = True,
-        text: TextFormat | None = None,
-        seed: int | None = None,
-        extractors: list[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            train_path,
-            val_path,
-            test_path,
-            tokenizer,
-            batch_size,
-            eval_batch_size,
-            num_workers,
-            max_length,
-            too_long,
-            group_by_length,
-            text,
-            seed,
-            extractors,
-        )
+        super().__init__(train_path, val_path, test_path, **options)
         if chain not in ("equations", "natural"):
             raise UserError.unknown("chain", str(chain), ["equations", "natural"], where="data.chain")
         self.chain: Chain = chain

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any
 
 from lcot.datamodules.files import FileReasoning, records_of
 from lcot.datamodules.records import parse_records
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import TextFormat
 
 
 class JSONReasoning(FileReasoning):
@@ -24,18 +23,8 @@ class JSONReasoning(FileReasoning):
         test_path: What to test on, and what ``predict`` answers.
         need_steps: Refuse a record whose list of steps is empty. Without steps there is nothing that a curriculum could
             hide, and CoT would learn to answer at once; No-CoT needs none.
-        tokenizer: ``words`` builds one from the training data, for models from scratch; otherwise the name or folder of
-            a Hugging Face tokenizer, that of the model.
-        batch_size: Rows of one batch on one rank; an optimizer step takes ``accumulate_grad_batches`` of them.
-        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
-        num_workers: Data-loader processes.
-        max_length: Longest row in tokens; ``None`` for no limit.
-        too_long: What to do with longer examples: ``error`` or ``drop``.
-        group_by_length: Let rows of similar length share a batch.
-        text: How question, steps and answer are joined.
-        seed: Keys the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
-        extractors: How answers are read: that of ``accuracy`` first, then those of ``accuracy_NAME``; ``None`` for
-            ``[string]``. Answers that are numbers are best read by ``number``.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`. Answers that are numbers are best read
+            by the extractor ``number``.
 
     Raises:
         UserError: If an option is out of range.
@@ -47,32 +36,9 @@ class JSONReasoning(FileReasoning):
         val_path: str | None = None,
         test_path: str | None = None,
         need_steps: bool = True,
-        tokenizer: str = "words",
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        max_length: int | None = None,
-        too_long: Literal["error", "drop"] = "error",
-        group_by_length: bool = True,
-        text: TextFormat | None = None,
-        seed: int | None = None,
-        extractors: list[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            train_path,
-            val_path,
-            test_path,
-            tokenizer,
-            batch_size,
-            eval_batch_size,
-            num_workers,
-            max_length,
-            too_long,
-            group_by_length,
-            text,
-            seed,
-            extractors,
-        )
+        super().__init__(train_path, val_path, test_path, **options)
         self.need_steps = need_steps
 
     def read(self, path: str, split: str) -> Iterator[ReasoningExample]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.rows import ListSource, Source
@@ -223,21 +223,14 @@ class Multiplication(ReasoningDataModule):
         train_path: A published-format text file to train on instead of generated products.
         val_path: Likewise for validation.
         test_path: Likewise for test and predict.
-        tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer.
-        batch_size: Rows of one batch on one rank; an optimizer step takes ``accumulate_grad_batches`` of them.
-        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
-        num_workers: Data-loader processes.
-        max_length: Longest row in tokens; ``None`` for no limit.
-        too_long: What to do with longer examples: ``error`` or ``drop``.
-        group_by_length: Let rows of similar length share a batch.
-        text: How question, steps and answer are joined; ``None`` for the published line, :data:`PUBLISHED_TEXT`.
-        seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
-        extractors: How answers are read: that of ``accuracy`` first, then those of ``accuracy_NAME``; ``None`` for
-            ``[string]``. The numeric ones would look at one digit alone, since the digits of an answer stand apart.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`. ``text`` is that of the published line if
+            not given. Numeric extractors would look at one digit alone, since an answer's digits stand apart.
 
     Raises:
         UserError: If an option is out of range.
     """
+
+    default_text: ClassVar[TextFormat] = PUBLISHED_TEXT
 
     def __init__(
         self,
@@ -249,29 +242,9 @@ class Multiplication(ReasoningDataModule):
         train_path: str | None = None,
         val_path: str | None = None,
         test_path: str | None = None,
-        tokenizer: str = "words",
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        max_length: int | None = None,
-        too_long: Literal["error", "drop"] = "error",
-        group_by_length: bool = True,
-        text: TextFormat | None = None,
-        seed: int | None = None,
-        extractors: list[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            tokenizer=tokenizer,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            max_length=max_length,
-            too_long=too_long,
-            group_by_length=group_by_length,
-            text=text or PUBLISHED_TEXT,
-            seed=seed,
-            extractors=extractors,
-        )
+        super().__init__(**options)
         if len(digits) != 2 or any(type(count) is not int or count < 1 for count in digits):
             raise UserError(
                 f"digits is {list(digits)}",

@@ -106,17 +106,7 @@ class ProsQA(ReasoningDataModule):
         train_path: A published-format file to train on instead of generated graphs.
         val_path: Likewise for validation.
         test_path: Likewise for test and predict.
-        tokenizer: ``words``, or the name or folder of a Hugging Face tokenizer.
-        batch_size: Rows of one batch on one rank; an optimizer step takes ``accumulate_grad_batches`` of them.
-        eval_batch_size: Rows of a batch in validation, test and prediction; ``None`` for ``batch_size``.
-        num_workers: Data-loader processes.
-        max_length: Longest row in tokens; ``None`` for no limit.
-        too_long: What to do with longer examples: ``error`` or ``drop``.
-        group_by_length: Let rows of similar length share a batch.
-        text: How question, steps and answer are joined.
-        seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
-        extractors: How answers are read: that of ``accuracy`` first, then those of ``accuracy_NAME``; ``None`` for
-            ``[string]``.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`.
 
     Raises:
         UserError: If an option is out of range.
@@ -138,29 +128,9 @@ class ProsQA(ReasoningDataModule):
         train_path: str | None = None,
         val_path: str | None = None,
         test_path: str | None = None,
-        tokenizer: str = "words",
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        max_length: int | None = None,
-        too_long: Literal["error", "drop"] = "error",
-        group_by_length: bool = True,
-        text: TextFormat | None = None,
-        seed: int | None = None,
-        extractors: list[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            tokenizer,
-            batch_size,
-            eval_batch_size,
-            num_workers,
-            max_length,
-            too_long,
-            group_by_length,
-            text,
-            seed,
-            extractors,
-        )
+        super().__init__(**options)
         self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents, root=root)
         self.sizes = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
         for name, size in self.sizes.items():
