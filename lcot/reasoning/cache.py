@@ -41,6 +41,22 @@ def attends_to_all(cache: Cache) -> bool:
     return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
 
 
+def keep_prefix(cache: Cache) -> bool:
+    """Let a cache keep the columns that it has and forget all later ones, so that a pass over it may run twice.
+
+    A layer that is computed again in the backward pass would append its columns once more otherwise.
+
+    Returns:
+        Whether it can; a cache with layers that are not written in place is left as it is.
+    """
+    if not attends_to_all(cache):
+        return False
+    for layer in cache.layers:
+        assert isinstance(layer, GrowingLayer)
+        layer.forgets = True
+    return True
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values of one layer, in one buffer each.
 
@@ -48,11 +64,13 @@ class GrowingLayer(DynamicLayer):
         keys: ``(B, H, K, D / H)`` of the K columns so far, as a view of the buffer.
         values: Likewise.
         columns: Number of columns that a new buffer gets at least.
+        forgets: Whether later columns are handed out and not kept (see :func:`keep_prefix`).
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.columns = 0
+        self.forgets = False
         self._buffers: list[_Buffer] = []
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -73,6 +91,9 @@ class GrowingLayer(DynamicLayer):
             self.is_initialized = True
         assert self.keys is not None and self.values is not None
         held, new = (self.keys, self.values), (key_states, value_states)
+        if self.forgets:
+            keys, values = (torch.cat([view, piece], dim=-2) for view, piece in zip(held, new, strict=True))
+            return keys, values
         # Whatever else changed the cache (crop, a choice of rows, another order) left other tensors behind. Their
         # columns are copied, and the old buffer, which a backward pass may still read, is never written again.
         usable = bool(self._buffers) and all(

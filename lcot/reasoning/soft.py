@@ -1,0 +1,188 @@
+"""Thoughts that come from elsewhere: given vectors stand at places of a prompt (SoftCoT, arXiv 2502.12134).
+
+With P the column of the first thoughts there are two passes over one key-value cache:
+
+    columns [0, P)   the prompt before them; a frozen model needs no graph here, since no thought can reach back
+    columns [P, L)   the given thoughts, the rest of the prompt, and the text
+
+Letters in shapes: B rows, M paths a row, L columns, D hidden width, N thoughts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from transformers import Cache, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from lcot.errors import UserError
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.cache import growing_cache, keep_prefix
+from lcot.reasoning.think import Passes, Thinking, think
+
+
+def think_given(
+    model: PreTrainedModel,
+    batch: ThoughtBatch,
+    thoughts: Tensor,
+    *,
+    frozen: bool = True,
+    keep_cache: bool = False,
+    checkpointing: bool = False,
+) -> Thinking:
+    """Read rows whose thoughts are given.
+
+    Args:
+        model: A causal language model. Gradients flow through it into the thoughts.
+        batch: B rows with aligned first thoughts, at most N each.
+        thoughts: ``(B * M, N, D)``; the M paths of a row stand one behind another. They take the places of the thoughts
+            whatever tokens stand there, in the type of the model's embeddings.
+        frozen: Whether the model has nothing to train. The prompt before the thoughts is then read without a graph, and
+            once for all paths of a row.
+        keep_cache: Keep keys and values, to decode from them.
+        checkpointing: Keep each layer's inputs only, and compute the rest again in the backward pass. No effect on
+            values, and none without gradients.
+
+    Returns:
+        The record of B * M rows, each row's paths one behind another. Without thoughts (N = 0) it is that of a plain
+        reading of the rows.
+
+    Raises:
+        UserError: If checkpointing is asked for, and the model has layers that attend to a part of the columns only.
+    """
+    rows, length = batch.input_ids.shape
+    paths = len(thoughts) // rows
+    assert len(thoughts) == rows * paths, "every row has the same number of paths"
+    slots = thoughts.shape[1]
+    assert slots >= batch.max_thoughts, "a thought for every place"
+    if not batch.max_thoughts:
+        with checkpointed(model) if checkpointing and not keep_cache else nullcontext():
+            return think(model, repeat_rows(batch, paths), keep_cache=keep_cache)
+    slots, head = batch.max_thoughts, batch.first
+    embed = model.get_input_embeddings()
+    with torch.no_grad() if frozen else nullcontext():
+        prompt, places, text = embed(batch.input_ids).split([head, slots, length - head - slots], dim=1)
+    wide = repeat_rows(batch, paths)
+    is_thought = torch.arange(slots, device=thoughts.device) < wide.thoughts[:, None]
+    places, text = (part.repeat_interleave(paths, dim=0) for part in (places, text))
+    inputs = torch.where(is_thought[..., None], thoughts[:, :slots].to(places.dtype), places)
+    rest = torch.cat([inputs, text], dim=1)
+    if not frozen and not keep_cache:
+        whole = torch.cat([prompt.repeat_interleave(paths, dim=0), rest], dim=1)
+        with checkpointed(model) if checkpointing else nullcontext():
+            states = Passes(model, wide.attention_mask, wide.position_ids, None)(whole, 0, length)
+        return _record(wide, states[:, head - 1 :], None)
+    cache = growing_cache(model.config, length)
+    with torch.no_grad() if frozen else nullcontext():
+        last = Passes(model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, head)[:, -1:]
+    if paths > 1:
+        cache.batch_repeat_interleave(paths)
+        last = last.repeat_interleave(paths, dim=0)
+    lean = checkpointing and not keep_cache and torch.is_grad_enabled()
+    if lean and not keep_prefix(cache):
+        raise UserError(
+            "activation checkpointing, and layers that attend to a window of the columns",
+            where="model.activation_checkpointing",
+            why="their keys and values cannot be computed twice",
+            fix="set it to false",
+        )
+    with checkpointed(model) if lean else nullcontext():
+        states = Passes(model, wide.attention_mask, wide.position_ids, cache)(rest, head, length)
+    return _record(wide, torch.cat([last, states], dim=1), cache if keep_cache else None)
+
+
+def states_at_slots(
+    model: PreTrainedModel,
+    batch: ThoughtBatch,
+    placeholders: Tensor | None = None,
+    *,
+    frozen: bool = True,
+    checkpointing: bool = False,
+) -> Tensor:
+    """What a model holds at the placeholders of its prompt: its last hidden states there, behind the final norm.
+
+    Args:
+        model: The assistant.
+        batch: B rows that end with N placeholders each.
+        placeholders: ``(M, D)`` input embeddings that take the places of all placeholders, one a path; the tokens' own
+            if not given.
+        frozen: Whether the assistant has nothing to train (placeholders apart).
+        checkpointing: As in :func:`think_given`.
+
+    Returns:
+        ``(B * M, N, D)``, each row's paths one behind another. A row with fewer than N placeholders has states of other
+        columns behind them.
+    """
+    slots = batch.max_thoughts
+    if placeholders is None:
+        ids = batch.input_ids[:, batch.first : batch.first + slots]
+        with torch.no_grad() if frozen else nullcontext():
+            given = model.get_input_embeddings()(ids)
+    else:
+        given = placeholders.repeat(len(batch), 1)[:, None].expand(-1, slots, -1)
+    thinking = think_given(model, batch, given, frozen=frozen, checkpointing=checkpointing)
+    return thinking.states[:, 1 : 1 + slots]
+
+
+def contrast(thoughts: Tensor, scale: float = 20.0, dropout: float = 0.5) -> Tensor:
+    """The contrastive loss of SoftCoT++ (arXiv 2505.11484): paths of a question are to differ from one another.
+
+    Each path is compared with one view of itself and of its question's other paths; the view has some values dropped.
+    Both are flattened and have length 1.
+
+    Args:
+        thoughts: ``(B, M, N, D)`` soft thoughts of M paths.
+        scale: Multiplies similarities (inverse temperature).
+        dropout: Share of the view's values that are set to 0.
+
+    Returns:
+        ``(B,)`` cross-entropy in nats of telling each path's view from the others', mean over paths; 0 for one path.
+    """
+    flat = thoughts.float().flatten(2)
+    view = F.normalize(F.dropout(flat, dropout), dim=-1)
+    alike = scale * F.normalize(flat, dim=-1) @ view.transpose(1, 2)
+    target = torch.arange(flat.shape[1], device=flat.device).expand(len(flat), -1)
+    return F.cross_entropy(alike.transpose(1, 2), target, reduction="none").mean(dim=1)
+
+
+def repeat_rows(batch: ThoughtBatch, times: int) -> ThoughtBatch:
+    """Each row several times, one behind another."""
+    if times == 1:
+        return batch
+    return batch.select([row for row in range(len(batch)) for _ in range(times)])
+
+
+@contextmanager
+def checkpointed(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model's layers keep their inputs only, and compute the rest again in the backward pass.
+
+    transformers' own switch drops the key-value cache without an error, and works in training mode only, in which a
+    frozen model never is.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    assert layers, "decoders of transformers are made of such layers"
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # what the class has is seen again
+
+
+def _record(batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Thinking:
+    return Thinking(
+        states=states,
+        first=batch.first,
+        cache=cache,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        prompt_ends=batch.prompt_ends,
+        thoughts=batch.thoughts,
+    )
