@@ -87,9 +87,11 @@ def defined_text(model: PreTrainedModel, row: Layout, thoughts: Tensor, most: in
     return text
 
 
-def frozen(architecture: str = "llama", **changes: object) -> PreTrainedModel:
+def frozen(architecture: str = "llama", **changes: Any) -> PreTrainedModel:
     """A model with nothing to train."""
-    return tiny_model(architecture, **changes).eval().requires_grad_(False)
+    model = tiny_model(architecture, **changes)
+    model.train(False).requires_grad_(False)
+    return model
 
 
 @pytest.fixture(params=["gpt2", "llama", "qwen2", "qwen3"])
@@ -367,12 +369,13 @@ def pair() -> Pair:
     for name in ("assistant", "llm"):
         model = AutoModelForCausalLM.from_pretrained(OFFICIAL / name, dtype=torch.float32, local_files_only=True)
         assert isinstance(model, PreTrainedModel)
-        models.append(model.requires_grad_(False))
+        model.requires_grad_(False)
+        models.append(model)
     weights = load_file(OFFICIAL / "projection.safetensors")
     projection = nn.Linear(32, 48)
     projection.load_state_dict({name.removeprefix("projection."): weight for name, weight in weights.items()})
     content = json.loads((OFFICIAL / "softcot_official.json").read_text(encoding="utf-8"))
-    return Pair(content, *models, projection)
+    return Pair(content, models[0], models[1], projection)
 
 
 class TestOfficial:
