@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 
-from benchmarks import decode, train_step
+from benchmarks import decode, softcot_step, train_step
 from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
 from lcot.reasoning.batch import ThoughtBatch, collate
 from tests.reasoning.support import assert_same_gradients, loss_and_gradients
@@ -93,3 +95,31 @@ class TestCommon:
         assert report("setting", [], [bound], check=True) == (not holds)
         assert report("setting", [], [bound], check=False) == 0
         assert ("BROKEN" in capsys.readouterr().out) != holds
+
+
+class TestSoftCoTStep:
+    """SoftCoT's step and what it is compared with."""
+
+    SMALL: ClassVar[list[str]] = ["--layers=2", "--width=32", "--heads=4", "--thoughts=3", "--batch=2", "--prompt=12"]
+
+    def test_prints_ratios(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert softcot_step.main([*self.SMALL, "--text=8", "--repeats=1", "--no-memory"]) == 0
+        printed = capsys.readouterr().out
+        assert "LLM 2 layers x 32, assistant 1 x 16, 3 thoughts" in printed
+        for line in ("step / first sight, seconds", "step / graph, seconds", "step / published, seconds"):
+            assert line in printed
+
+    def test_all_of_them_are_one_computation(self) -> None:
+        work = softcot_step.make_work(softcot_step.options().parse_args([*self.SMALL, "--text=8"]))
+        found = {}
+        for name, loss in softcot_step.LOSSES.items():
+            work.projection.zero_grad()
+            value = loss(work)
+            value.backward()  # type: ignore[no-untyped-call]
+            weight = work.projection.maps[0].weight
+            assert isinstance(weight, torch.Tensor) and weight.grad is not None
+            found[name] = (value.item(), weight.grad.clone())
+        expected, gradient = found["step"]
+        assert gradient.norm() > 1e-5
+        for other, others in found.values():
+            assert other == pytest.approx(expected, rel=1e-5) and torch.allclose(others, gradient, rtol=1e-3, atol=1e-7)

@@ -1,0 +1,141 @@
+"""What a frozen assistant makes of each question, computed once and kept: in memory, and in a folder for later runs.
+
+A row's states depend on its token ids and on the assistant alone, so they are found again by a hash of the ids, in a
+folder that belongs to one assistant. Files are only ever added, each at once, so that processes and runs may share the
+folder and may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lcot.errors import UserError
+
+ABOUT = "assistant.json"
+
+
+def row_key(ids: Sequence[int], path: int = 0) -> str:
+    """A hash of a row's token ids and, where a question has several rows of placeholders, which one it is."""
+    return hashlib.blake2b(json.dumps([path, *ids]).encode(), digest_size=16).hexdigest()
+
+
+def default_folder(assistant: str) -> Path:
+    """Where the states of an assistant are kept unless another folder is chosen.
+
+    Args:
+        assistant: Its fingerprint.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "lcot" / "states" / assistant
+
+
+class StateStore:
+    """States by key.
+
+    Args:
+        folder: Where they are kept; ``None`` keeps them in memory, for this process only.
+        about: What makes the states what they are: the assistant's fingerprint and type. It is written into the folder.
+
+    Raises:
+        UserError: If the folder holds states of another assistant.
+    """
+
+    def __init__(self, folder: Path | None, about: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.about = dict(about)
+        self._memory: dict[str, Tensor] = {}
+        self._files: dict[str, Any] = {}
+        self._places: dict[str, str] = {}
+        if folder is not None:
+            self._check_about(folder / ABOUT)
+            self.refresh()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._memory or key in self._places
+
+    def __len__(self) -> int:
+        return len(self._memory.keys() | self._places.keys())
+
+    def get(self, key: str) -> Tensor:
+        """The states ``(N, D)`` of a row, on the CPU.
+
+        Raises:
+            KeyError: If there are none.
+        """
+        if key in self._memory:
+            return self._memory[key]
+        found: Tensor = self._files[self._places[key]].get_tensor(key)
+        return found
+
+    def add(self, states: Mapping[str, Tensor]) -> None:
+        """Keep states of rows; with a folder, in one new file of it.
+
+        Raises:
+            OSError: If it cannot be written; nothing is left half-written.
+        """
+        fresh = {key: value.detach().cpu().contiguous() for key, value in states.items() if key not in self}
+        if self.folder is None:
+            self._memory.update(fresh)
+        elif fresh:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / ABOUT).is_file():
+                self._write(self.folder / ABOUT, (json.dumps(self.about, indent=2) + "\n").encode())
+            name = hashlib.blake2b("".join(sorted(fresh)).encode(), digest_size=16).hexdigest()
+            target = self.folder / f"{name}.safetensors"
+            partial = target.with_suffix(f".{os.getpid()}.partial")
+            try:
+                save_file(fresh, partial)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            self._open(target)
+
+    def refresh(self) -> None:
+        """See what other processes have added."""
+        if self.folder is not None and self.folder.is_dir():
+            for file in sorted(self.folder.glob("*.safetensors")):
+                if file.name not in self._files:
+                    self._open(file)
+
+    def _open(self, file: Path) -> None:
+        try:
+            opened: Any = safe_open(file, framework="pt")
+        except (SafetensorError, OSError) as err:
+            raise UserError(
+                f"a file of the assistant's states cannot be read: {err}",
+                where=str(file),
+                why="it was damaged after it was written",
+                fix="delete it; its states are computed again",
+            ) from err
+        self._files[file.name] = opened
+        self._places.update(dict.fromkeys(opened.keys(), file.name))
+
+    def _check_about(self, file: Path) -> None:
+        if not file.is_file():
+            return
+        try:
+            theirs = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            theirs = None
+        if theirs != self.about:
+            said = ", ".join(f"{key} {value}" for key, value in theirs.items()) if isinstance(theirs, dict) else "?"
+            raise UserError(
+                "the folder holds the states of another assistant",
+                where=f"model.states, {file}",
+                why=f"they are of {said}; this run has {self.about}",
+                fix="choose another folder, or leave the setting out: each assistant then has one of its own",
+            )
+
+    def _write(self, file: Path, content: bytes) -> None:
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_bytes(content)
+        partial.replace(file)

@@ -1,0 +1,170 @@
+"""The assistant's states on disk, and the assistant that reads through them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lcot.errors import UserError
+from lcot.modules.assistant import Assistant
+from lcot.modules.states import ABOUT, StateStore, default_folder, row_key
+from lcot.reasoning.batch import collate
+from lcot.reasoning.layout import IGNORE, Layout
+from lcot.reasoning.soft import states_at_slots
+from tests.models import FIRST_WORD, SPECIAL, VOCABULARY, tiny_model
+
+MINE = {"assistant": "abc", "dtype": "float32"}
+CPU = torch.device("cpu")
+
+
+def rows(count: int, thoughts: int = 3, seed: int = 0) -> list[Layout]:
+    """Rows of an assistant, of different lengths."""
+    draw = random.Random(seed)
+    made = []
+    for _ in range(count):
+        before = [draw.randrange(FIRST_WORD, VOCABULARY) for _ in range(draw.randint(3, 9))]
+        ids = before + [SPECIAL.latent] * thoughts
+        made.append(Layout(ids, [IGNORE] * len(ids), head=len(before), thoughts=thoughts, prompt=len(ids)))
+    return made
+
+
+def assistant(folder: Path | None = None) -> Assistant:
+    """A frozen tiny model with a store."""
+    model = tiny_model()
+    model.train(False).requires_grad_(False)
+    return Assistant(model, StateStore(folder, MINE), SPECIAL.pad)
+
+
+def plain(of: Assistant, row: Layout) -> Tensor:
+    """The states of one row, computed alone."""
+    return states_at_slots(of.model, collate([row], SPECIAL.pad))[0]
+
+
+class TestStore:
+    """Keys, files and folders."""
+
+    @pytest.mark.parametrize("on_disk", [False, True])
+    def test_what_is_added_is_had_again_bit_for_bit(self, tmp_path: Path, on_disk: bool) -> None:
+        store = StateStore(tmp_path / "states" if on_disk else None, MINE)
+        states = {row_key([1, 2]): torch.randn(3, 4).bfloat16(), row_key([1, 2, 3]): torch.randn(2, 4).bfloat16()}
+        store.add(states)
+        assert len(store) == 2 and row_key([7]) not in store
+        for key, value in states.items():
+            assert key in store and torch.equal(store.get(key), value)
+
+    def test_another_run_and_another_process_see_it(self, tmp_path: Path) -> None:
+        one, two = StateStore(tmp_path, MINE), StateStore(tmp_path, MINE)
+        one.add({"k": torch.ones(1, 2)})
+        assert "k" not in two
+        two.refresh()
+        assert "k" in two and "k" in StateStore(tmp_path, MINE)
+        assert json.loads((tmp_path / ABOUT).read_text()) == MINE
+
+    def test_nothing_is_written_before_there_is_something(self, tmp_path: Path) -> None:
+        store = StateStore(tmp_path / "states", MINE)
+        store.add({})
+        assert not (tmp_path / "states").exists()
+
+    def test_a_folder_of_another_assistant_is_refused(self, tmp_path: Path) -> None:
+        StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(UserError, match="states of another assistant") as refusal:
+            StateStore(tmp_path, {**MINE, "assistant": "other"})
+        assert "abc" in str(refusal.value) and "other" in str(refusal.value)
+        assert sorted(tmp_path.iterdir()) == before
+
+    def test_a_damaged_file_is_named(self, tmp_path: Path) -> None:
+        StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
+        (file,) = tmp_path.glob("*.safetensors")
+        file.write_bytes(file.read_bytes()[:20])
+        with pytest.raises(UserError, match="cannot be read") as refusal:
+            StateStore(tmp_path, MINE)
+        assert file.name in str(refusal.value)
+
+    def test_a_write_that_fails_leaves_nothing_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(tensors: dict[str, Tensor], path: Path) -> None:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("lcot.modules.states.save_file", full)
+        with pytest.raises(OSError, match="No space"):
+            StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
+        assert [file.name for file in tmp_path.iterdir()] == [ABOUT]
+
+    def test_keys_tell_rows_and_paths_apart(self) -> None:
+        keys = {row_key([1, 23]), row_key([12, 3]), row_key([1, 2, 3]), row_key([1, 23], 1)}
+        assert len(keys) == 4 and row_key([1, 23]) == row_key([1, 23])
+
+    def test_each_assistant_has_a_folder_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert default_folder("abc") == tmp_path / "lcot" / "states" / "abc"
+
+
+class TestAssistant:
+    """States of rows, computed at most once."""
+
+    def test_states_are_those_of_each_row_alone(self) -> None:
+        made = assistant()
+        batch = collate(rows(5), SPECIAL.pad)
+        for row, own in zip(rows(5), made.states(batch), strict=True):
+            assert torch.allclose(own, plain(made, row), atol=1e-5)
+
+    @pytest.mark.parametrize("on_disk", [False, True])
+    def test_what_was_prepared_is_never_computed_again(self, tmp_path: Path, on_disk: bool) -> None:
+        made = assistant(tmp_path if on_disk else None)
+        assert made.prepare(rows(10), 4, CPU) == 10 and made.passes == 3
+        before = made.states(collate(rows(10)[3:7], SPECIAL.pad))
+        assert made.prepare(rows(10), 4, CPU) == 0 and made.passes == 3
+        for row, own in zip(rows(10)[3:7], before, strict=True):
+            assert torch.allclose(own, plain(made, row), atol=1e-5)
+        if on_disk:  # a later run, with other batches
+            later = assistant(tmp_path)
+            assert torch.equal(later.states(collate(rows(10)[3:7], SPECIAL.pad)), before) and later.passes == 0
+
+    def test_a_batch_may_hold_known_and_unknown_rows(self) -> None:
+        made = assistant()
+        made.prepare(rows(3), 8, CPU)
+        states = made.states(collate([*rows(3), *rows(2, seed=5)], SPECIAL.pad))
+        for row, own in zip([*rows(3), *rows(2, seed=5)], states, strict=True):
+            assert torch.allclose(own, plain(made, row), atol=1e-5)
+        assert made.passes == 2
+
+    def test_rows_with_fewer_placeholders_have_zeros_behind_them(self) -> None:
+        made = assistant()
+        short, long = rows(1, thoughts=2)[0], rows(1, thoughts=4)[0]
+        made.prepare([short], 8, CPU)
+        states = made.states(collate([short, long], SPECIAL.pad))
+        assert states.shape[1] == 4 and not states[0, 2:].any()
+        assert torch.allclose(states[0, :2], plain(made, short), atol=1e-5)
+
+    def test_processes_share_the_work_by_way_of_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("lcot.modules.assistant.CHUNK", 4)
+        both = [assistant(tmp_path), assistant(tmp_path)]
+        assert [one.prepare(rows(10), 4, CPU, rank, 2) for rank, one in enumerate(both)] == [6, 4]
+        for one in both:
+            one.store.refresh()
+            assert all(row_key(row.ids) in one.store for row in rows(10))
+        alone = [assistant(), assistant()]
+        assert [one.prepare(rows(10), 4, CPU, rank, 2) for rank, one in enumerate(alone)] == [10, 10]
+
+    def test_a_preparation_that_was_killed_ends_in_the_same_bits(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("lcot.modules.assistant.CHUNK", 4)
+        whole, killed = assistant(tmp_path / "whole"), assistant(tmp_path / "killed")
+        whole.prepare(rows(10), 3, CPU)
+        killed.prepare(rows(10)[:6], 3, CPU)  # the first chunk, and a part of the second
+        for file in sorted((tmp_path / "killed").glob("*.safetensors"))[1:]:
+            file.unlink()
+        later = assistant(tmp_path / "killed")
+        later.prepare(rows(10), 3, CPU)
+        for row in rows(10):
+            key = row_key(row.ids)
+            assert torch.equal(later.store.get(key), whole.store.get(key))
