@@ -21,9 +21,10 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
 from lcot.metrics import extractor
-from lcot.modules.backbone import Backbone, context_length, rebuild
+from lcot.modules.backbone import Backbone, context_length, described_backbone, rebuild
 from lcot.modules.coconut import Coconut, Halting
 from lcot.modules.description import FORMAT, check_format
+from lcot.modules.lora import merged
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
@@ -118,8 +119,9 @@ class Solver:
         """Write a Hugging Face folder: weights as safetensors, config, tokenizer, and ``lcot.json`` with the thoughts.
 
         ``AutoModelForCausalLM`` and ``AutoTokenizer`` load it, :func:`load` does too, and it can be the ``path`` of a
-        backbone. A halting classifier is not part of a language model and is refused; so is a tokenizer that
-        ``AutoTokenizer`` would not load as it is, such as that of the data's words beside a Qwen 2 model.
+        backbone. What LoRA trained is added into the weights, so the folder needs no others. A halting classifier is
+        not part of a language model and is refused; so is a tokenizer that ``AutoTokenizer`` would not load as it is,
+        such as that of the data's words beside a Qwen 2 model.
 
         Raises:
             UserError: If the module has a classifier, or ``AutoTokenizer`` would read texts in another way.
@@ -133,7 +135,8 @@ class Solver:
         folder = Path(folder)
         assert self.module.model is not None
         _check_auto_tokenizer(self.module.model, self.tokenizer)
-        self.module.model.save_pretrained(folder)
+        with merged(self.module.model):
+            self.module.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         described = {
             "format": FORMAT,
@@ -182,7 +185,7 @@ class Solver:
                 )
 
 
-def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -> Solver:
+def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None, backbone: str | None = None) -> Solver:
     """Load a run, one of its checkpoints, or a folder that :meth:`Solver.save_pretrained` wrote.
 
     Args:
@@ -190,13 +193,16 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
         device: Where to put the model.
         checkpoint: File name within the run's ``checkpoints`` folder; the best one of the last stage if not given, or
             ``last.ckpt`` where none was marked as best.
+        backbone: Where the frozen weights of a run with LoRA are, if not where they were in training.
 
     Raises:
-        UserError: If there is no such run.
-        CheckpointError: If the checkpoint is damaged or not of this framework.
+        UserError: If there is no such run, or ``backbone`` is given for one without frozen weights.
+        CheckpointError: If the checkpoint is damaged or not of this framework, or its frozen weights are gone or have
+            changed.
     """
     path = Path(path)
     if (path / "lcot.json").is_file():
+        _check_needed(backbone, False)
         return _load_exported(path, device)
     file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
     saved = read_checkpoint(file)
@@ -208,14 +214,22 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
             where=str(run / "tokenizer"),
             fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
         )
+    if entry.get("dialogue") is not None:
+        raise CheckpointError(
+            f"the checkpoint {str(file)!r} was trained on the prompt {entry['dialogue']['prompt']!r}",
+            why="load() asks questions without a prompt, which the model would answer as if it were another one",
+            fix="use the commands with the run's own config.yaml",
+        )
     if entry["module"] != Coconut.__name__:
         raise CheckpointError(
             f"the checkpoint {str(file)!r} holds a {entry['module']}, and load() knows {Coconut.__name__} only",
             fix="use the commands with the run's own config.yaml",
         )
     tokenizer = load_tokenizer(run / "tokenizer")
+    frozen = bool(entry.get("frozen"))
+    _check_needed(backbone, frozen)
     module = Coconut(
-        Backbone(config=json.loads(entry["backbone"]), dtype=entry["dtype"], attention=entry["attention"]),
+        described_backbone(entry, backbone),
         max_new_tokens=entry["max_new_tokens"],
         sampling=Sampling(**entry.get("sampling", {})),
         halting=Halting(**entry["halting"]) if entry.get("halting") else None,
@@ -223,11 +237,23 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None) -
     )
     text, extractors = TextFormat(**entry["text"]), entry.get("extractors", _FIRST_EXTRACTORS)
     module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
-    module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
+    if frozen:
+        module.build_model(seed=0)
+    else:
+        module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
     module.configure_model()
     module.on_load_checkpoint(saved)
     module.load_state_dict(saved["state_dict"])
     return Solver(module.to(device), entry["kind"], entry["thoughts"], entry["markers"], entry.get("stepwise_passes"))
+
+
+def _check_needed(backbone: str | None, frozen: bool) -> None:
+    if backbone is not None and not frozen:
+        raise UserError(
+            f"backbone is {backbone!r}",
+            why="the run has no frozen weights: its checkpoints hold all of them, and the setting would be ignored",
+            fix="leave it out",
+        )
 
 
 def _load_exported(folder: Path, device: str) -> Solver:

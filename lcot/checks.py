@@ -106,6 +106,12 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
     whole = schedule.get("written", "all") == "all"
     moot = [
         (whole, "data", ("stage_target",), "the curriculum writes all remaining steps (written 'all')"),
+        (
+            schedule.get("kind") != "soft",
+            "data.dialogue",
+            ("assistant", "assistant_prompt"),
+            "an assistant is asked for soft thoughts only (kind 'soft')",
+        ),
         *_moot_model(model),
         *_moot_data(str(config.data.class_path).rpartition(".")[2], data, settings.command),
         (wordless and settings.command in ("test", "predict"), "curriculum", ("eval_stage",), "there are no thoughts"),
@@ -122,6 +128,7 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
             "mix_probability is 0",
         ),
         (settings.command == "fit", "curriculum", ("eval_stage",), "fit validates in the stage that it trains"),
+        (settings.command == "validate", "model.voting", ("samples", "runs"), "validation takes one text a question"),
         (settings.command != "fit", "trainer", ("logger",), f"{settings.command} adds nothing to a run's curves"),
     ]
     given = {setting.key: setting.place for setting in settings.found if setting.place.startswith("--")}
@@ -159,12 +166,14 @@ def _moot_model(model: Any) -> list[_Moot]:
 
 def _moot_data(kind: str, data: Any, command: str | None) -> list[_Moot]:
     whole = data.get("path") is not None  # one file for all splits
+    asked = data.get("dialogue") is not None
     files = {split: whole or data.get(f"{split}_path") is not None for split in ("train", "val", "test")}
     used = {"fit": ("train", "val"), "validate": ("val",)}.get(str(command), ("test",))
     read = all(files[split] for split in used)
     redraw = "a file names its nodes itself, so it does no more than 'order'"
     return [
         (data.get("max_length") is None, "data", ("too_long",), "data.max_length is not set"),
+        (asked, "data.text", ("after_question", "after_step"), "a prompt file writes the rows (data.dialogue)"),
         *(
             (files[split] and not whole, "data", (f"{split}_size",), f"data.{split}_path is read whole")
             for split in files

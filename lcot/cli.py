@@ -1,4 +1,4 @@
-"""The command line: ``python -m lcot {fit,validate,test,predict,compare} -c config.yaml [--any.setting=value]``.
+"""The command line: ``python -m lcot {fit,validate,test,predict,show,compare} -c config.yaml [--any.setting=value]``.
 
 This module imports nothing heavy: help, a wrong word and a missing file are answered at once.
 """
@@ -32,6 +32,7 @@ examples:
   lcot fit -c configs/prosqa.yaml --data.batch_size=32 --name b32  change any setting
   lcot fit -c configs/prosqa.yaml --resume=true                    continue where it stopped
   lcot test -c runs/prosqa/config.yaml                             evaluate the best checkpoint of a run
+  lcot show -c configs/prosqa.yaml                                 an example's rows, as the model reads them
   lcot compare runs/*                                              all runs in one table
 
 more:
@@ -63,6 +64,11 @@ def main(args: Sequence[str] | None = None) -> None:
             code = run_compare(words[1:])
             if code:
                 raise SystemExit(code)
+            return
+        if words[:1] == ["show"]:
+            from lcot.show import run_show
+
+            run_show(words[1:])
             return
         if not words or words[0] not in COMMANDS:
             raise _no_command(words[0] if words else None)

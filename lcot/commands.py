@@ -28,19 +28,20 @@ from lcot.modules.base import ReasoningModule
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs import RunFiles, RunFolder
-from lcot.settings import COMMANDS, Settings, refuse
+from lcot.settings import COMMANDS, UNTRAINED, Settings, refuse
 
 __all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "modules", "reasoning", "run"]
 
 _log = logging.getLogger("lcot")
 
 
-def run(args: Sequence[str] | None, settings: Settings) -> bool:
+def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] | None = None) -> bool:
     """Run a command.
 
     Args:
         args: The command line; ``None`` for that of this process.
         settings: What is set in it.
+        cli: What does it; :class:`ReasoningCLI` if not given.
 
     Returns:
         Whether it came to its end; ``False`` if it was told to stop before (SIGTERM).
@@ -52,7 +53,7 @@ def run(args: Sequence[str] | None, settings: Settings) -> bool:
     Parser.settings = settings
     described = {command: _described(command) for command in ReasoningCLI.subcommands()}
     try:
-        ReasoningCLI(
+        (cli or ReasoningCLI)(
             ReasoningModule,
             datamodules.ReasoningDataModule,
             subclass_mode_model=True,
@@ -138,11 +139,20 @@ class ReasoningCLI(LightningCLI):
                 f"the seed is {self.config[self.subcommand].seed_everything}", where="seed_everything", why=str(err)
             ) from err
 
-    def before_instantiate_classes(self) -> None:
-        """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
+    def check_settings(self) -> Any:
+        """Refuse what the parser lets pass.
+
+        Returns:
+            The settings of the command.
+        """
         settings = self.config[self.subcommand]
         refuse_null(settings)
         check_monitor(settings.best_checkpoint.monitor)
+        return settings
+
+    def before_instantiate_classes(self) -> None:
+        """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
+        settings = self.check_settings()
         if settings.threads is not None:
             if settings.threads < 1:
                 raise UserError(
@@ -163,7 +173,8 @@ class ReasoningCLI(LightningCLI):
             self._prepare_fit(settings)
         else:
             self._prepare_evaluation(settings)
-        self.settings["ckpt_path"] = settings.ckpt_path
+        untrained = self.settings["ckpt_path"] == UNTRAINED
+        self.settings["ckpt_path"] = UNTRAINED if untrained else settings.ckpt_path
         settings.trainer.default_root_dir = str(folder.path)
         logger: Any = settings.trainer.logger
         if isinstance(logger, Namespace) and logger.get("init_args", {}).get("save_dir") == "runs":
@@ -210,6 +221,13 @@ class ReasoningCLI(LightningCLI):
 
     def _prepare_fit(self, settings: Any) -> None:
         check_trainer(settings.trainer)
+        if settings.ckpt_path == UNTRAINED:
+            raise UserError(
+                f"ckpt_path is {UNTRAINED!r}",
+                where="ckpt_path",
+                why="this method trains nothing: it takes the models as they are",
+                fix="use validate, test or predict",
+            )
         if settings.trainer.fast_dev_run or getattr(rank_zero_only, "rank", 0) != 0:
             if settings.resume and self.folder.last.is_file():
                 settings.ckpt_path = str(self.folder.last)
@@ -232,16 +250,27 @@ class ReasoningCLI(LightningCLI):
                 _log.info("all %d epochs are done already; for more of them raise trainer.max_epochs", done)
 
     def _prepare_evaluation(self, settings: Any) -> None:
-        if settings.ckpt_path in (None, "best"):
+        self._checkpoint: dict[str, Any] | None = None
+        if settings.ckpt_path == UNTRAINED:
+            if self.folder.checkpoints.is_dir():
+                raise UserError(
+                    f"ckpt_path is {UNTRAINED!r}, and {str(self.folder.path)!r} holds a run that was trained",
+                    where="--ckpt_path, --name",
+                    why="its results would pass for those of the trained model",
+                    fix="give another --name",
+                )
+            settings.ckpt_path = None
+        elif settings.ckpt_path in (None, "best"):
             settings.ckpt_path = str(pick_checkpoint(self.folder.path))
         elif settings.ckpt_path == "last":
             settings.ckpt_path = str(self.folder.last)
-        self._checkpoint = read_checkpoint(Path(settings.ckpt_path))["lcot"]
-        saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
-        data = settings.data.init_args
-        if saved.is_dir() and data.get("tokenizer") == "words":
-            # Words are numbered by the training data; the run's own numbering is the one that its weights know.
-            data.tokenizer = str(saved)
+        if settings.ckpt_path is not None:
+            self._checkpoint = read_checkpoint(Path(settings.ckpt_path))["lcot"]
+            saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
+            data = settings.data.init_args
+            if saved.is_dir() and data.get("tokenizer") == "words":
+                # Words are numbered by the training data; the run's own numbering is the one that its weights know.
+                data.tokenizer = str(saved)
         # A point at step 0 has no place in the curves of the run.
         settings.trainer.logger = False
         if self.subcommand == "predict":
@@ -258,10 +287,13 @@ class ReasoningCLI(LightningCLI):
         """
         clock = find_clock(getattr(self.trainer, "callbacks", []))
         assert clock is not None
+        if self._checkpoint is None:
+            return
         saved, schedule = self._checkpoint, clock.schedule
         stage = min(saved["stage"], schedule.last_stage)
-        # With a stage of its own, another number of thoughts is what was asked for.
+        # With a stage of its own, or a number for inference, another number of thoughts is what was asked for.
         chosen = isinstance(clock, callbacks.CurriculumCallback) and clock.eval_stage is not None
+        chosen = chosen or getattr(schedule, "inference_thoughts", None) is not None
         counts = (None, None) if chosen else (saved["thoughts"], schedule.thoughts_at_inference(stage))
         stepwise = saved.get("stepwise_passes", saved["kind"] == "continuous")
         trained = _thoughts(counts[0], saved["kind"], saved.get("markers", "always"), stepwise)
@@ -274,14 +306,19 @@ class ReasoningCLI(LightningCLI):
                 why="the model would think in a way that it never learned",
                 fix=own,
             )
-        text = asdict(self.datamodule.text)
-        changed = [
-            f"{name} {then!r} then, {text[name]!r} now" for name, then in saved["text"].items() if text[name] != then
-        ]
-        if changed:
+        dialogue = self.datamodule.dialogue
+        for where, before, now in (
+            ("data.text", saved["text"], asdict(self.datamodule.text)),
+            ("data.dialogue", saved.get("dialogue") or {}, asdict(dialogue) if dialogue is not None else {}),
+        ):
+            # The assistant's tokenizer may have moved; that it is another one shows in its model.
+            names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != "assistant"]
+            if not names:
+                continue
+            changed = [f"{name} {before.get(name)!r} then, {now.get(name)!r} now" for name in names]
             raise UserError(
                 f"the checkpoint was trained on texts that were joined otherwise: {'; '.join(changed)}",
-                where="data.text",
+                where=where,
                 why="the model would read and write what it never learned, and no answer would be found",
                 fix=own,
             )

@@ -153,6 +153,8 @@ def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Setti
     if not known or name.startswith(("{", "[")) or re.search(r"Expected a <class '(?:int|float|bool)'>", message):
         return None
     setting = _set_as(settings, key, name) or settings.find(key)
+    if name == "None" and setting and setting.value == "null":
+        return _nested_null(setting)
     if name.endswith((".yaml", ".yml", ".json")):
         return UserError(f"there is no config {name!r}", where=setting.place if setting else None, fix="check the path")
     error = UserError.unknown("class", name, known, where=setting.place if setting else None)
@@ -188,7 +190,7 @@ def _no_group(found: re.Match[str], message: str, actions: Any, settings: Settin
         f"{full} is {(setting.value if setting else found['value'])!r}",
         where=setting.place if setting else None,
         why=f"it is a group of settings{': ' * (0 < len(inner) <= 20)}{', '.join(inner if len(inner) <= 20 else [])}",
-        fix=f"set one of them, such as --{full}.{inner[-1]}=…" if inner else None,
+        fix=f"set one of them, such as --{full}.{'path' if 'path' in inner else inner[-1]}=…" if inner else None,
     )
 
 
@@ -206,17 +208,21 @@ def _bad_type(found: re.Match[str], message: str, actions: Any, settings: Settin
         return None
     setting = _set_as(settings, key, value) or settings.find(key)
     if value == "None" and setting and setting.value == "null":
-        group, _, leaf = setting.key.rpartition(".")
-        return UserError(
-            f"{setting.key} cannot be set to null in this form",
-            where=setting.place,
-            fix=f"set its group, --{group}='{{{leaf}: null, …}}', or write it in a config",
-        )
+        return _nested_null(setting)
     near = difflib.get_close_matches(value.lower(), choices, n=1, cutoff=0.5)
     return UserError(
         f"{setting.key if setting else key}: {value!r} is not {' or '.join(dict.fromkeys(words))}",
         where=setting.place if setting else None,
         fix=f"did you mean {near[0]!r}?" if near else _better_number(value, words),
+    )
+
+
+def _nested_null(setting: Setting) -> UserError:
+    group, _, leaf = setting.key.rpartition(".")
+    return UserError(
+        f"{setting.key} cannot be set to null in this form",
+        where=setting.place,
+        fix=f"set its group, --{group}='{{{leaf}: null, …}}', or write it in a config",
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from lcot import __version__
 from lcot.metrics import accuracy_names, extractor
@@ -14,26 +15,36 @@ from lcot.metrics import accuracy_names, extractor
 _PACKAGE = Path(__file__).parent
 
 
-def protocol(before_answer: str, command: str | None, extractors: Sequence[str] = ("string",)) -> dict[str, object]:
+def protocol(
+    before_answer: str,
+    command: str | None,
+    extractors: Sequence[str] = ("string",),
+    decoding: Mapping[str, Any] | None = None,
+) -> dict[str, object]:
     """How answers were counted, and by which code.
 
     Args:
         before_answer: What stands before an answer.
         command: The command line, if there was one.
         extractors: Names of the extractors: first that of ``accuracy``, then those of ``accuracy_NAME``.
+        decoding: How answers were written and chosen (:meth:`lcot.modules.voting.Voting.described`); greedily, one to a
+            question, if not given.
 
     Returns:
         Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
-        has the others by the names of their metrics.
+        has the others by the names of their metrics. ``averages`` says what the metrics are means over.
 
     Raises:
         UserError: If there is no such extractor.
     """
+    decoding = {"temperature": 0.0, "votes": 1, "runs": 1, **(decoding or {})}
     said = {metric: extractor(name).described(before_answer) for metric, name in accuracy_names(extractors).items()}
     return {
         "extractor": said.pop("accuracy"),
         "further_extractors": said,
         "tokens": "generated tokens without eos; thoughts apart",
+        "decoding": decoding,
+        "averages": averages(decoding["votes"], decoding["runs"]),
         "command": command,
         "commit": commit(),
         "versions": {
@@ -42,6 +53,25 @@ def protocol(before_answer: str, command: str | None, extractors: Sequence[str] 
             **{name: version(name) for name in ("torch", "transformers", "lightning")},
         },
     }
+
+
+def averages(votes: int, runs: int) -> str:
+    """What the metrics of an evaluation are means over, in words.
+
+    Args:
+        votes: Answers to a question in each run.
+        runs: Repetitions under other seeds.
+    """
+    answers = f"all {votes * runs} answers to each question" if votes * runs > 1 else "the answers to all questions"
+    said = [f"tokens, thoughts, seconds and answered (the share that could be extracted): over {answers}"]
+    if votes > 1:
+        said.append(
+            f"accuracy: of the answer that most of {votes} votes agree on; of as many the first, and never one that"
+            " could not be extracted beside one that could"
+        )
+    if runs > 1:
+        said.append(f"accuracy: mean over {runs} runs; accuracy_std: their sample standard deviation (n - 1)")
+    return "; ".join(said)
 
 
 def commit(package: Path = _PACKAGE) -> str | None:

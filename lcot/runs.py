@@ -31,6 +31,7 @@ from lcot.compare.settings import differences, flatten
 from lcot.errors import DataError, UserError
 from lcot.modules.description import FORMAT
 from lcot.protocol import protocol
+from lcot.settings import UNTRAINED
 
 # What decides the weights of a run; everything else may differ when it is continued.
 _DECISIVE = (
@@ -44,7 +45,16 @@ _DECISIVE = (
     "trainer.gradient_clip_algorithm",
     "trainer.limit_train_batches",
 )
-_HARMLESS = ("num_workers", "eval_batch_size", "test_path", "test_size", "eval_stage", "max_new_tokens", "sampling")
+_HARMLESS = (
+    "num_workers",
+    "eval_batch_size",
+    "test_path",
+    "test_size",
+    "eval_stage",
+    "max_new_tokens",
+    "sampling",
+    "voting",
+)
 
 
 class RunFolder:
@@ -199,12 +209,13 @@ class RunFolder:
                 folder.rmdir()
 
     def save_config(self, settings: Mapping[str, Any]) -> None:
-        """Write ``config.yaml`` for a start, ``config.resumeN.yaml`` to go on; never with a checkpoint's path."""
+        """Write ``config.yaml`` for a start, ``config.resumeN.yaml`` to go on; never with the path of a checkpoint."""
         target, number = self.config, 0
         while target.exists() and self.last.exists():
             number += 1
             target = self.path / f"config.resume{number}.yaml"
-        settings = {key: value for key, value in settings.items() if key not in ("config", "ckpt_path", "resume")}
+        left_out = {"config", "resume"} | ({"ckpt_path"} if settings.get("ckpt_path") != UNTRAINED else set())
+        settings = {key: value for key, value in settings.items() if key not in left_out}
         write_whole(target, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
     def save_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -255,18 +266,22 @@ class RunFiles(CostRecorder):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the metrics of ``validate``."""
-        self._save_metrics(trainer, "validate")
+        self._save_metrics(trainer, pl_module, "validate")
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the metrics of ``test``."""
-        self._save_metrics(trainer, "test")
+        self._save_metrics(trainer, pl_module, "test")
 
-    def _save_metrics(self, trainer: L.Trainer, function: str) -> None:
+    def _save_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule, function: str) -> None:
         if trainer.state.fn != function or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
+        if self.settings.get("ckpt_path") == UNTRAINED:  # no training has written them
+            self.folder.save_config(self.settings)
+            self.folder.save_tokenizer(trainer.datamodule.tokenizer)  # type: ignore[attr-defined]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         split = {"validate": "val", "test": "test"}[function]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        module: Any = pl_module
         source = data.source(split)  # every rank has all of it
         trainer_settings = self.settings.get("trainer") or {}
         report = {
@@ -277,7 +292,7 @@ class RunFiles(CostRecorder):
                 "of": len(source),
                 "data_hash": data_hash(source),
             },
-            "protocol": protocol(data.text.before_answer, self.command, data.extractors),
+            "protocol": protocol(data.text.before_answer, self.command, data.extractors, module.decoding(split)),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
             "trained_steps": self._trained_steps(),
@@ -320,7 +335,7 @@ def _unknown_then(started: Mapping[str, Any], settings: Mapping[str, Any]) -> li
     """Settings that the run's version did not know, and that are not at their defaults now."""
     sections = ("model", "data", "curriculum")
     before, now = (flatten({name: which.get(name) for name in sections}) for which in (started, settings))
-    new = [key for key in differences(before, now) if key not in before and key.rpartition(".")[2] not in _HARMLESS]
+    new = [key for key in differences(before, now) if key not in before and not set(key.split(".")) & set(_HARMLESS)]
     return [f"{key}: its default then, {_brief(now[key])} now" for key in new]
 
 

@@ -25,8 +25,12 @@ COMMANDS = {
     "validate": "validate a run's best checkpoint",
     "test": "answer the test questions and write the metrics to test.json",
     "predict": "answer the test questions and write them to predictions.jsonl",
+    "show": "print an example's rows as the models read them, with thoughts and supervised text marked",
     "compare": "put runs beside one another in a table; make those that are missing first",
 }
+
+UNTRAINED = "none"
+"""The ``ckpt_path`` of methods that train nothing: their models are evaluated as they are."""
 
 _NAMES = re.compile(r"(?<![\w./-])[a-z_]+(?:\.[a-z_]+)+|(?<=curriculum )[a-z_]+|\b[a-z_]+(?=: )")
 

@@ -244,7 +244,7 @@ def test_an_export_of_a_newer_version(solver: Solver, tmp_path: Path) -> None:
 
 
 def test_sampling_is_that_of_the_run(trained: Path, tmp_path: Path) -> None:
-    sampling = {"temperature": 0.7, "top_k": 3, "top_p": 0.9, "seed": 4}
+    sampling = {"temperature": 0.7, "top_k": 3, "top_p": 0.9, "seed": 4, "repetition_penalty": 1.05}
     loaded = package.load(rewritten(trained, tmp_path, sampling=sampling), checkpoint="last.ckpt")
     assert asdict(loaded.module.sampling) == sampling
     assert asdict(package.load(loaded.save_pretrained(tmp_path / "model")).module.sampling) == sampling

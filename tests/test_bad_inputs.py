@@ -91,6 +91,8 @@ WORDS = [
     Mistake("config is a folder", ("the config '.' is a folder", "tiny.yaml"), ("-c", ".")),
     Mistake("null in a nested group", ("cannot be set to null in this form", "--model.backbone='{config: null"),
             ("--model.backbone.config=null",)),
+    Mistake("null for a nested group", ("cannot be set to null in this form", "--model.backbone='{lora: null"),
+            ("--model.backbone.lora=null",)),
 ]  # fmt: skip
 
 FILES = [

@@ -142,6 +142,15 @@ def test_a_run_of_a_version_that_did_not_know_a_setting(run: Path) -> None:
     assert lcot(*FIT, *MORE, "--trainer.fast_dev_run=true").code == 0
 
 
+def test_how_answers_are_chosen_does_not_matter_to_training(run: Path) -> None:
+    config = run / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    del settings["model"]["init_args"]["voting"]
+    config.write_text(yaml.safe_dump(settings))
+    outcome = lcot(*FIT, *MORE, "--model.voting.samples=3", "--model.sampling.temperature=0.5")
+    assert outcome.code == 0, outcome.err
+
+
 def test_a_checkpoint_of_other_texts(run: Path) -> None:
     block = refused("test", "-c", "tiny.yaml", "--data.text.before_answer=ANSWER: ")
     assert "before_answer '### ' then, 'ANSWER: ' now" in block and "config.yaml" in block

@@ -46,6 +46,15 @@ def test_a_setting_without_effect_is_told_in_one_line(
 
 
 @pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
+def test_validation_has_no_votes(trained: Path) -> None:
+    words = ["-c", trained / "config.yaml", f"--runs_dir={trained.parent}", *TRIAL, "--model.sampling.temperature=1"]
+    for command, told in (("validate", True), ("test", False)):
+        outcome = lcot(command, *words, "--model.voting.runs=2")
+        assert outcome.code == 0, outcome.err
+        assert ("--model.voting.runs=2 has no effect: validation takes one text" in outcome.err) == told
+
+
+@pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
 @pytest.mark.parametrize(
     ("words", "why"),
     [

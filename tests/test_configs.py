@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.stand_ins import data_options
+from tests.stand_ins import data_options, pretrained
 from tests.tiny import contents, lcot, write_config
+from tests.training import tiny_data
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 WHOLE = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
+FROZEN = ("lora", "coconut_lora")
+"""Methods that want a pretrained model."""
 PAPER = sorted(CONFIGS.glob("paper/*.yaml"))
+TRANSFER = {"date_understanding": "aqua"}
+"""Data to test on alone, and the config of the run that is tested."""
 PROSQA = CONFIGS / "prosqa.yaml"
 
 
@@ -58,7 +64,8 @@ def test_there_is_a_config_for_every_method_of_the_coconut_paper() -> None:
 @pytest.mark.parametrize("path", [*WHOLE, *METHODS, *PAPER], ids=name)
 def test_the_head_of_a_config_is_its_command(path: Path) -> None:
     head = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-    command = re.search(r"^# (python -m lcot fit .*?)(?:  .*)?$", head, flags=re.MULTILINE)
+    does = "test" if path.stem in TRANSFER else "fit"
+    command = re.search(rf"^# (python -m lcot {does} .*?)(?:  .*)?$", head, flags=re.MULTILINE)
     assert command is not None
     named = re.findall(r"-c (\S+)", command[1])
     assert named[-1] == name(path)
@@ -73,6 +80,10 @@ def test_a_config_parses_on_its_own(path: Path) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
 def test_a_method_changes_the_curriculum_only(method: Path) -> None:
     before, after = printed(PROSQA), printed(PROSQA, method)
+    if method.stem in FROZEN:
+        published = {"rank": 16, "alpha": 32, "targets": ["q_proj", "v_proj"], "dropout": 0.1}
+        assert after["model"]["init_args"]["backbone"].pop("lora") == published
+        assert before["model"]["init_args"]["backbone"].pop("lora") is None
     for section in before:
         if section != "curriculum":
             assert after[section] == before[section]
@@ -105,14 +116,20 @@ def test_of_two_methods_the_second_counts(order: tuple[str, str]) -> None:
 def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
+    command = ("fit", "-c", "tiny.yaml", "-c", method, "--trainer.fast_dev_run=true")
+    if method.stem in FROZEN:
+        refused = lcot(*command)
+        assert refused.code == 2 and "those of a model from scratch are random" in refused.block
+        pretrained(tmp_path / "model", tiny_data().vocabulary())
+        write_config(tmp_path, {"model.init_args.backbone": {"path": "model"}, "data.init_args.tokenizer": "model"})
     before = contents(tmp_path)
-    outcome = lcot("fit", "-c", "tiny.yaml", "-c", method, "--trainer.fast_dev_run=true")
+    outcome = lcot(*command)
     assert outcome.code == 0, outcome.err
     assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("method", [None, "cot"])
-@pytest.mark.parametrize("path", WHOLE, ids=name)
+@pytest.mark.parametrize("path", [path for path in WHOLE if path.stem not in TRANSFER], ids=name)
 def test_a_config_trains(path: Path, method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = data_options(yaml.safe_load(path.read_text(encoding="utf-8")), tmp_path, published=False)
@@ -122,3 +139,27 @@ def test_a_config_trains(path: Path, method: str | None, tmp_path: Path, monkeyp
     outcome = lcot("fit", "-c", path, *over, *small, *quick)
     assert outcome.code == 0, outcome.err
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("config", "trained"), TRANSFER.items())
+def test_data_to_test_on_alone(config: str, trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that the config names is tested on them; they cannot be trained on."""
+    monkeypatch.chdir(tmp_path)
+    own, other = CONFIGS / f"{config}.yaml", CONFIGS / f"{trained}.yaml"
+    assert {key: printed(own)[key] for key in ("model", "curriculum")} == {
+        key: printed(other)[key] for key in ("model", "curriculum")
+    }
+    quick = ("--data.batch_size=4", "--trainer.accelerator=cpu", "--model.max_new_tokens=3")
+    settings = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (other, own)]
+    small, data = (data_options(one, tmp_path, published=False) for one in settings)
+    method = ("-c", CONFIGS / "methods" / "cot.yaml")  # one epoch will do
+    short = ("--trainer.max_epochs=1", "--model.lr_scheduler.warmup_steps=1", f"--name={trained}")
+    outcome = lcot("fit", "-c", other, *method, *small, *quick, *short)
+    assert outcome.code == 0, outcome.err
+    refused = lcot("fit", "-c", own, *data, *quick)
+    assert refused.code == 2 and "has no training data" in refused.block and "--ckpt_path=runs/aqua" in refused.block
+    checkpoint = f"--ckpt_path=runs/{trained}/checkpoints/last.ckpt"
+    outcome = lcot("test", "-c", own, *method, *data, *quick, f"--name={config}", checkpoint)
+    assert outcome.code == 0, outcome.err
+    report = json.loads(Path(f"runs/{config}/test.json").read_text(encoding="utf-8"))
+    assert report["metrics"]["test/examples"] == 4 and report["protocol"]["extractor"].startswith("choice: ")

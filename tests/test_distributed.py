@@ -128,6 +128,18 @@ def test_each_example_is_predicted_once(one: Path, two: Path) -> None:
     assert written[0] == written[1]
 
 
+def test_votes_and_runs_are_those_of_one_process(one: Path, two: Path) -> None:
+    voting = ["--model.sampling.temperature=1.5", "--model.voting.samples=3", "--model.voting.runs=4"]
+    reports = []
+    for config, ranks in ((one, 1), (two, 2)):
+        checkpoint = f"--ckpt_path={one.parent}/runs/run/checkpoints/last.ckpt"
+        assert run(config, checkpoint, *voting, command="test", ranks=ranks) == 0
+        found = results(config, "test")
+        reports.append({name: value for name, value in found.items() if name != "test/seconds"})
+    assert reports[0] == pytest.approx(reports[1], abs=1e-6) and "test/accuracy_std" in reports[0]
+    assert reports[0]["test/examples"] == TESTED
+
+
 def test_fewer_examples_than_processes(two: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(two, "--data.test_size=1", command="test", ranks=2) == 2
     assert "1 examples for 2 processes" in capfd.readouterr().err

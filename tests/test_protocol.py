@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lcot.errors import UserError
-from lcot.protocol import commit, protocol
+from lcot.protocol import averages, commit, protocol
 
 
 def git(folder: Path, *words: str) -> str:
@@ -52,3 +52,17 @@ def test_the_extractors_are_named_with_what_they_do() -> None:
     }
     with pytest.raises(UserError, match="unknown extractor 'strin'"):
         protocol("### ", None, ("strin",))
+
+
+def test_it_says_how_answers_were_written_and_averaged() -> None:
+    alone = protocol("### ", None)
+    assert alone["decoding"] == {"temperature": 0.0, "votes": 1, "runs": 1}
+    assert alone["averages"] == (
+        "tokens, thoughts, seconds and answered (the share that could be extracted): over the answers to all questions"
+    )
+    told = {"temperature": 0.7, "votes": 10, "runs": 5, "seeds": [41, 42, 43, 44, 45]}
+    sampled = protocol("### ", None, decoding=told)
+    assert sampled["decoding"] == told
+    assert "over all 50 answers to each question" in str(sampled["averages"])
+    assert "most of 10 votes" in averages(10, 1) and "runs" not in averages(10, 1)
+    assert "mean over 5 runs; accuracy_std" in averages(1, 5) and "votes" not in averages(1, 5)

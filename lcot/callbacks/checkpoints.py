@@ -28,6 +28,7 @@ METRICS: dict[str, Literal["min", "max"]] = {
     "val/tokens": "min",
     "val/thoughts": "min",
     "val/seconds": "min",
+    "val/answered": "max",
 }
 """What validation can report, and whether small or large values are good. ``accuracy_NAME`` is there if
 ``data.extractors`` names it behind the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning as L
@@ -138,10 +139,11 @@ class CurriculumCallback(Callback, StageClock):
         pl_module.log("curriculum/thoughts", thoughts, on_step=True, on_epoch=False)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write down the stage and what inference does in it."""
+        """Write down the stage, what inference does in it, and in whose words models are asked."""
         stage = self.final_stage(trainer.current_epoch)
         if trainer.state.fn != TrainerFn.FITTING and isinstance(pl_module, ReasoningModule):
             stage = pl_module.trained_stage if pl_module.trained_stage is not None else self.schedule.last_stage
+        dialogue = getattr(getattr(trainer, "datamodule", None), "dialogue", None)
         entry = checkpoint.setdefault("lcot", {})
         entry.update(
             stage=stage,
@@ -150,6 +152,7 @@ class CurriculumCallback(Callback, StageClock):
             stepwise_passes=self.schedule.stepwise_passes,
             thoughts=self.schedule.thoughts_at_inference(stage),
             world_size=trainer.world_size,
+            dialogue=asdict(dialogue) if dialogue is not None else None,
         )
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

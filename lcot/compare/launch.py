@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 import yaml
 
 from lcot.compare.plan import Task, Todo, changes, is_trained, what_to_do
-from lcot.compare.runs import Split, read_run
+from lcot.compare.results import Split
+from lcot.compare.runs import read_run
 
 PROGRAM = (sys.executable, "-m", "lcot")
 """What stands before the words of a command."""

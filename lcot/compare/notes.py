@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from lcot.compare.origins import origins
+from lcot.compare.results import ONE_ANSWER
 from lcot.compare.rows import Row, brief, plain
 from lcot.compare.runs import COMMAND, Run
 
@@ -13,18 +15,23 @@ FROM_EVENTS = "*"
 ESTIMATED = "≈"
 """Before examples that are steps times the size of a full batch."""
 
+OVER_RUNS = "†"
+"""Behind a deviation over runs of sampling, which is none over seeds of training."""
+
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """The notes of a table: first which seeds it is about."""
-    return [note for make in (_seeds, _runs, _definitions, _data, _methods, _cost, _code) for note in make(rows)]
+    makers = (_seeds, _runs, _definitions, _deviations, _data, _methods, _origins, _cost, _code)
+    return [note for make in makers for note in make(rows)]
 
 
 def _definitions(rows: Sequence[Row]) -> Iterable[str]:
     first = rows[0].results[0]
+    voting = first.protocol["voting"]
     yield (
         "accuracy: mean over seeds ± sample standard deviation; extractor "
-        f"{plain(first.protocol['extractor'])}; decoding {plain(first.protocol['decoding'])}; checkpoint"
-        f" {plain(first.protocol['checkpoint'])}"
+        f"{plain(first.protocol['extractor'])}; decoding {plain(first.protocol['decoding'])}"
+        f"{f'; {voting}' if voting != ONE_ANSWER else ''}; checkpoint {plain(first.protocol['checkpoint'])}"
     )
     further = {name: text for row in rows for result in row.results for name, text in result.further.items()}
     yield from (f"{name}: extractor {plain(text)}" for name, text in further.items())
@@ -33,7 +40,20 @@ def _definitions(rows: Sequence[Row]) -> Iterable[str]:
         " of the Coconut paper (which leaves out markers, and pauses)"
     )
     devices = _by(rows, lambda run: run.result.device if run.result else None)
-    yield "time of a question: wall time of thinking and writing over the questions of a batch" + _on(devices, rows)
+    said = "time of a question: wall time of thinking and writing over the questions of a batch"
+    if voting != ONE_ANSWER:
+        said += ", for all votes of one run"
+    yield said + _on(devices, rows)
+
+
+def _deviations(rows: Sequence[Row]) -> Iterable[str]:
+    marked = {row.label: row.results[0].runs for row in rows if row.over_runs("accuracy") is not None}
+    if marked:
+        runs = "/".join(dict.fromkeys(map(str, marked.values())))
+        yield (
+            f"{OVER_RUNS} sample standard deviation over {runs} runs of sampling with the weights of one training, and"
+            f" not over seeds of training: {', '.join(marked)}"
+        )
 
 
 def _data(rows: Sequence[Row]) -> Iterable[str]:
@@ -80,6 +100,11 @@ def _runs(rows: Sequence[Row]) -> Iterable[str]:
 
 def _methods(rows: Sequence[Row]) -> Iterable[str]:
     yield "methods: " + "; ".join(f"{row.label} = {described(row.runs[0])}" for row in rows)
+
+
+def _origins(rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        yield from origins(row)
 
 
 def described(run: Run) -> str:

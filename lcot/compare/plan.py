@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lcot.compare.runs import COMMAND, Run, Split, read_run
+import yaml
+
+from lcot.compare.results import Split
+from lcot.compare.runs import COMMAND, Run, read_run
 from lcot.compare.settings import ANSWERING, differences, evaluation_settings, method_settings, shown
 from lcot.errors import UserError
+from lcot.settings import UNTRAINED
 
 _METHODS = Path("methods")
 
@@ -126,7 +131,7 @@ def what_to_do(task: Task, split: Split, asked: Mapping[str, Any] | None) -> Tod
         DataError: If a file of the run is broken.
     """
     if asked is None:
-        return Todo(task, True, COMMAND[split])
+        return Todo(task, not trains_nothing(task), COMMAND[split])
     run = read_run(task.folder, split)
     changed = changes(run, asked)
     stale = run.result is None or run.outdated
@@ -134,12 +139,24 @@ def what_to_do(task: Task, split: Split, asked: Mapping[str, Any] | None) -> Tod
         sides = (evaluation_settings(sections, split) for sections in (run.result.settings, asked))
         stale = bool(differences(*sides))
     # Fit continues a run that is to go on for longer, and says what is wrong with other changes.
-    return Todo(task, bool(changed), COMMAND[split] if stale or changed else None)
+    return Todo(task, bool(changed) and not trains_nothing(task), COMMAND[split] if stale or changed else None)
 
 
 def is_trained(task: Task) -> bool:
-    """Whether the run came to its end, as far as its folder tells."""
-    return (task.folder / "config.yaml").is_file() and read_run(task.folder).cost.finished is True
+    """Whether the run came to its end, as far as its folder tells; one that has no training came there as it began."""
+    if not (task.folder / "config.yaml").is_file():
+        return False
+    return trains_nothing(task) or read_run(task.folder).cost.finished is True
+
+
+def trains_nothing(task: Task) -> bool:
+    """Whether the last of a task's configs that says something about it asks for models as they are."""
+    for config in reversed(task.configs):
+        with suppress(OSError, yaml.YAMLError):  # fit says what is wrong with it
+            read = yaml.safe_load(config.read_text(encoding="utf-8"))
+            if isinstance(read, dict) and "ckpt_path" in read:
+                return bool(read["ckpt_path"] == UNTRAINED)
+    return False
 
 
 def changes(run: Run, asked: Mapping[str, Any]) -> list[str]:

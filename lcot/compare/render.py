@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from lcot.compare.notes import ESTIMATED, FROM_EVENTS, described
+from lcot.compare.notes import ESTIMATED, FROM_EVENTS, OVER_RUNS, described
 from lcot.compare.rows import Row, Spread
 from lcot.compare.runs import Run
 from lcot.compare.table import Comparison, Table
@@ -45,8 +45,9 @@ def result_columns(table: Table) -> list[Column]:
     columns = [Column("n", [str(len(row.runs)) for row in table.rows])]
     for name in table.accuracies:
         title = f"{name.replace('_', ' ', 1)}, %"
-        columns.append(Column(title, [_number(row.metric(name), 1, scale=100, deviation=True) for row in table.rows]))
-    unit, scale = ("ms", 1000) if _longest(table, "seconds") < 1 else ("s", 1)
+        columns.append(Column(title, [_accuracy(row, name) for row in table.rows]))
+    longest = max((row.seconds.mean for row in table.rows if row.seconds), default=0)
+    unit, scale = ("ms", 1000) if longest < 1 else ("s", 1)
     return [
         *columns,
         Column("tokens", [_number(row.metric("tokens"), 1) for row in table.rows]),
@@ -116,8 +117,8 @@ def _values(row: Row, accuracies: Sequence[str]) -> dict[str, str]:
     first, run = row.results[0], row.runs[0]
     values = {"method": row.label, "description": described(run), "n": str(len(row.runs)), "seeds": _joined(row.seeds)}
     spreads = {name: row.metric(name) for name in accuracies}
-    spreads |= {name: row.metric(name) for name in ("tokens", "thoughts")}
-    spreads |= {"tokens_and_thoughts": row.total_tokens, "seconds_per_question": row.metric("seconds")}
+    spreads |= {name: row.metric(name) for name in ("tokens", "thoughts", "answered")}
+    spreads |= {"tokens_and_thoughts": row.total_tokens, "seconds_per_question": row.seconds}
     for name, spread in spreads.items():
         values[f"{name}_mean"] = _exact(spread.mean if spread else None)
         values[f"{name}_std"] = _exact(spread.std if spread else None)
@@ -147,6 +148,8 @@ def _values(row: Row, accuracies: Sequence[str]) -> dict[str, str]:
         "extractor": _plain(first.protocol["extractor"]),
         "tokens_defined": _plain(first.protocol["definition of tokens"]),
         "decoding": _plain(first.protocol["decoding"]),
+        "voting": _plain(first.protocol["voting"]),
+        "accuracy_std_over_runs": _joined(_exact(result.deviations.get("accuracy")) for result in row.results),
         "checkpoint": _plain(first.protocol["checkpoint"]),
         "commands": _joined(result.command for result in row.results),
         "commits": _joined(result.commit for result in row.results),
@@ -167,20 +170,22 @@ def _rich(title: str, table: Table, columns: Sequence[Column], width: int) -> Ri
     return made
 
 
-def _number(spread: Spread | None, digits: int, scale: float = 1, deviation: bool = False) -> str:
+def _number(spread: Spread | None, digits: int) -> str:
+    return NOTHING if spread is None else f"{spread.mean:.{digits}f}"
+
+
+def _accuracy(row: Row, name: str) -> str:
+    spread, over_runs = row.metric(name), row.over_runs(name)
     if spread is None:
         return NOTHING
-    text = f"{spread.mean * scale:.{digits}f}"
-    return f"{text} ± {spread.std * scale:.{digits}f}" if deviation and spread.std is not None else text
-
-
-def _longest(table: Table, name: str) -> float:
-    spreads = [row.metric(name) for row in table.rows]
-    return max((spread.mean for spread in spreads if spread), default=0)
+    text = f"{100 * spread.mean:.1f}"
+    if over_runs is not None:
+        return f"{text} ± {100 * over_runs:.1f}{OVER_RUNS}"
+    return text if spread.std is None else f"{text} ± {100 * spread.std:.1f}"
 
 
 def _time_of_a_question(row: Row, scale: float) -> str:
-    spread = row.metric("seconds")
+    spread = row.seconds
     sizes = list(dict.fromkeys(result.batch_size for result in row.results if result.batch_size))
     if spread is None:
         return NOTHING

@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lcot.compare.runs import Result, Run
+from lcot.compare.results import Result
+from lcot.compare.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,21 @@ class Row:
         """A metric of the results, over those that have it."""
         return Spread.of([result.metrics[name] for result in self.results if name in result.metrics])
 
+    def over_runs(self, name: str) -> float | None:
+        """The deviation of an accuracy over the runs of sampling of one training; ``None`` for several seeds."""
+        return self.results[0].deviations.get(name) if len(self.results) == 1 else None
+
     @property
     def total_tokens(self) -> Spread | None:
         """Tokens and thoughts of an answer together."""
         both = [result.metrics for result in self.results if {"tokens", "thoughts"} <= set(result.metrics)]
         return Spread.of([metrics["tokens"] + metrics["thoughts"] for metrics in both])
+
+    @property
+    def seconds(self) -> Spread | None:
+        """Wall time of a question in one run: that of all its votes."""
+        timed = [result for result in self.results if "seconds" in result.metrics]
+        return Spread.of([result.metrics["seconds"] * result.votes for result in timed])
 
     def cost(self, value: Callable[[Run], float | None]) -> Spread | None:
         """A cost of training, over the runs that know it."""

@@ -8,52 +8,16 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lcot.compare.files import Report, read_yaml
+from lcot.compare.results import Result, Split, read_result
 from lcot.compare.settings import Flat, method_settings
 from lcot.errors import DataError, UserError
-
-Split = Literal["test", "val"]
+from lcot.settings import UNTRAINED
 
 COMMAND = {"test": "test", "val": "validate"}
 """The command that evaluates a split; its result is in ``<command>.json``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What an evaluation gave, and how it was counted.
-
-    Attributes:
-        metrics: ``accuracy`` and ``accuracy_NAME`` in [0, 1], ``tokens`` and ``thoughts`` of an answer, ``seconds`` of
-            a question.
-        split: Name of the split.
-        examples: How many were answered.
-        of: How many there are in the split; ``None`` if that was not recorded.
-        data_hash: Of all questions and answers of the split; ``None`` if it was not recorded.
-        protocol: What must be equal for two results to stand side by side, by name; plain values.
-        further: What each ``accuracy_NAME`` means.
-        command: The command line that evaluated.
-        commit: Of the code that evaluated.
-        settings: The sections ``model``, ``data``, ``curriculum`` and ``trainer`` of the evaluation.
-        batch_size: Questions that were answered at once.
-        device: On what.
-        trained_steps: Optimizer steps that were behind the run then.
-    """
-
-    metrics: dict[str, float]
-    split: str
-    examples: int
-    of: int | None
-    data_hash: str | None
-    protocol: dict[str, Any]
-    further: dict[str, Any]
-    command: str | None
-    commit: str | None
-    settings: dict[str, Any]
-    batch_size: int | None
-    device: str | None
-    trained_steps: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +98,8 @@ class Run:
 
     def next_command(self, split: Split) -> str:
         """What to do to get the result that is missing: train to the end, or evaluate."""
+        if self.config.get("ckpt_path") == UNTRAINED:
+            return self.command(COMMAND[split])
         if self.cost.finished is False or not list((self.path / "checkpoints").glob("*.ckpt")):
             return self.command("fit") + " --resume=true"
         return self.command(COMMAND[split])
@@ -197,7 +163,7 @@ def read_run(path: Path, split: Split = "test") -> Run:
         seed=seed if type(seed) is int else None,
         config=config,
         settings={**method_settings(config, report), "trainer.processes": cost.world},
-        result=None if report is None else _result(report, config, split),
+        result=None if report is None else read_result(report, config, split),
         cost=cost,
     )
 
@@ -207,57 +173,6 @@ def _last_config(path: Path) -> Path:
     numbered = {int(found[1]): file for file in path.glob("config.resume*.yaml")
                 if (found := re.fullmatch(r"config\.resume(\d+)\.yaml", file.name))}  # fmt: skip
     return numbered[max(numbered)] if numbered else path / "config.yaml"
-
-
-def _result(report: Report, config: Mapping[str, Any], split: Split) -> Result:
-    metrics = {
-        name.removeprefix(f"{split}/"): number
-        for name in report.part("metrics")
-        if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}")) is not None
-    }
-    examples = report.count("split.examples")
-    for name, found in ((f"metrics.{split}/accuracy", metrics.get("accuracy")), ("split.examples", examples)):
-        if found is None:
-            raise report.refuse(name, None)
-    assert examples is not None
-    settings = {name: report.part(name) or config[name] for name in ("model", "data", "curriculum")}
-    settings["trainer"] = {**config["trainer"], **report.part("trainer")}
-    sizes = settings["data"].get("init_args") or {}
-    return Result(
-        metrics=metrics,
-        split=report.text("split.name") or split,
-        examples=examples,
-        of=report.count("split.of"),
-        data_hash=report.text("split.data_hash"),
-        protocol={
-            "extractor": report.anything("protocol.extractor"),
-            "definition of tokens": report.anything("protocol.tokens"),
-            "decoding": _decoding((settings["model"].get("init_args") or {}).get("sampling")),
-            "checkpoint": _checkpoint(report.text("checkpoint")),
-            "precision": _precision(report.part("trainer").get("precision")),
-            "code format": report.count("format") or 1,  # all that was written before it was recorded
-        },
-        further=report.part("protocol.further_extractors"),
-        command=report.text("protocol.command"),
-        commit=report.text("protocol.commit"),
-        settings=settings,
-        batch_size=report.count("batch_size") or sizes.get("eval_batch_size") or sizes.get("batch_size"),
-        device=report.text("device"),
-        trained_steps=report.count("trained_steps"),
-    )
-
-
-def _decoding(sampling: Any) -> Any:
-    """Greedy, however it was said, or the settings of sampling."""
-    return sampling if isinstance(sampling, dict) and sampling.get("temperature") else "greedy"
-
-
-def _checkpoint(path: str | None) -> str | None:
-    """Which of a run's checkpoints was evaluated: the one that was best in the last stage, the last one, or a file."""
-    if path is None:
-        return None
-    name = Path(path).name
-    return "best" if name.startswith("best-") else "last" if name == "last.ckpt" else name
 
 
 def _cost(path: Path, config: Mapping[str, Any]) -> Cost:
@@ -343,8 +258,3 @@ def _span(file: Path) -> float | None:
         if length >= 9 and data[start] == 0x09:
             times.append(struct.unpack_from("<d", data, start + 1)[0])
     return times[-1] - times[0] if times else None
-
-
-def _precision(setting: object) -> str:
-    """The trainer's precision by one name; what was not set is float32."""
-    return "32-true" if setting in (None, 32, "32") else str(setting)

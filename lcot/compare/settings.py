@@ -39,6 +39,7 @@ _ELSEWHERE = (
     "data.test_size",
     "data.extractors",
     "model.sampling",
+    "model.voting",
 )
 
 # Settings of a data set that say nothing about the examples that it is tested on.
@@ -92,7 +93,8 @@ def evaluation_settings(sections: Mapping[str, Any], split: str) -> Flat:
         split: ``val`` or ``test``.
     """
     flat = flatten({name: sections.get(name) for name in ("model", "data", "curriculum", "trainer")})
-    names = (*ANSWERING, *_REPORTING, f"trainer.limit_{split}_batches")
+    voting = ("model.voting",) if split == "test" else ()  # validation takes one answer to a question
+    names = (*ANSWERING, *_REPORTING, *voting, f"trainer.limit_{split}_batches")
     return {**data_settings(sections, split), **{key: value for key, value in flat.items() if _under(key, names)}}
 
 

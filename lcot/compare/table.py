@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lcot.compare.notes import notes
+from lcot.compare.origins import method_differences
+from lcot.compare.results import Result, Split
 from lcot.compare.rows import Row, brief, plain
-from lcot.compare.runs import Result, Run, Split
+from lcot.compare.runs import Run
 from lcot.compare.settings import data_settings, differences, shown
 
 
@@ -93,7 +95,7 @@ def _by_seed(run: Run) -> tuple[bool, int]:
 
 
 def _belongs(run: Run, row: Row) -> bool:
-    if differences(row.runs[0].settings, run.settings):
+    if method_differences(row.runs[0], run):
         return False
     assert run.result is not None
     return not _protocol_conflicts(row.results, [run.result]) and _data_conflict(row.runs, [run]) is None
@@ -104,7 +106,7 @@ def _labelled(rows: list[Row]) -> list[Row]:
     named = []
     for row in rows:
         alike = [other for other in rows if other.label == row.label and other is not row]
-        keys = [key for other in alike for key in differences(other.runs[0].settings, row.runs[0].settings)]
+        keys = [key for other in alike for key in method_differences(other.runs[0], row.runs[0])]
         # What the most rows differ in comes first, and one setting that tells all apart is enough.
         told = [key for key in dict.fromkeys(keys) if _tells_apart(key, row, alike)][:1] or list(dict.fromkeys(keys))[
             :2

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
 import lightning as L
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset, Subset
+from lcot.datamodules.dialogues import Asking, check_kind, numbers_of_thoughts
+from lcot.datamodules.measure import Longest, assistant_rows, gold_check, measure
+from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset
 from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
-from lcot.errors import DataError, UserError
-from lcot.metrics import accuracy_names, extractor
-from lcot.reasoning.curriculum import Curriculum, Stage, StageClock, find_clock
-from lcot.reasoning.example import ReasoningExample
+from lcot.errors import UserError
+from lcot.metrics import accuracy_names, resolved
+from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.reasoning.dialogue import Dialogue
 from lcot.reasoning.keyed import run_seed
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
-from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
-
-_log = logging.getLogger("lcot")
+from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 
 Split = Literal["train", "val", "test", "predict"]
 
@@ -43,14 +42,21 @@ class ReasoningDataModule(L.LightningDataModule):
         seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
         extractors: How answers are read from what a model writes (names of :data:`lcot.metrics.EXTRACTORS`). The first
             is the one that ``accuracy`` means, every further one is reported beside it as ``accuracy_NAME``; ``None``
-            for those of the data set.
+            for those of the data set. ``softcot_official`` is the one that the released SoftCoT code has for the data
+            set.
+        dialogue: How chat models are asked, and what an assistant is told: a prompt file then writes the rows, and of
+            ``text`` only ``before_answer`` counts, for extractors that look for it. ``None`` for rows without a prompt.
+        shuffled_thoughts: Give every row the soft thoughts of another question of its split, as a control.
 
     Raises:
-        UserError: If a number is out of range, or an extractor unknown, named twice, or missing.
+        UserError: If a number is out of range, an extractor unknown, named twice, or missing, or the prompt unusable.
     """
 
     default_extractors: ClassVar[tuple[str, ...]] = ("string",)
     """What ``extractors`` is where it is not given."""
+
+    softcot_official: ClassVar[str | None] = None
+    """What ``softcot_official`` stands for in ``extractors``; ``None`` for data that SoftCoT was not published with."""
 
     default_text: ClassVar[TextFormat] = TextFormat()
     """What ``text`` is where it is not given."""
@@ -67,6 +73,8 @@ class ReasoningDataModule(L.LightningDataModule):
         text: TextFormat | None = None,
         seed: int | None = None,
         extractors: list[str] | None = None,
+        dialogue: Dialogue | None = None,
+        shuffled_thoughts: bool = False,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -85,14 +93,18 @@ class ReasoningDataModule(L.LightningDataModule):
         self.group_by_length = group_by_length
         self.text = text or self.default_text
         self.seed = seed
-        self.extractors = self.default_extractors if extractors is None else tuple(extractors)
+        self.extractors = resolved(self.default_extractors if extractors is None else extractors, self.softcot_official)
         accuracy_names(self.extractors)  # refuses what cannot be reported
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.special: SpecialTokens | None = None
         self._sources: dict[str, Source] = {}
         self._lengths: dict[str, list[int]] = {}
-        self._longest = {"row": 0, "prompt": 0}
+        self.dialogue = dialogue
+        self.shuffled_thoughts = shuffled_thoughts
+        self._asking = Asking(dialogue) if dialogue is not None else None
+        self._longest = Longest()
         self._context: int | None = None
+        self._assistant_context: int | None = None
 
     @abstractmethod
     def make_source(self, split: Split) -> Source:
@@ -122,19 +134,58 @@ class ReasoningDataModule(L.LightningDataModule):
         }
         for split in splits[stage]:
             if split not in self._sources:
-                self._sources[split] = self._measured(split, self.make_source(split))
+                self._sources[split], self._lengths[split] = measure(
+                    self.make_source(split),
+                    self.builder(split),
+                    self.clock().schedule,
+                    split,
+                    too_long=self.too_long,
+                    longest=self._longest,
+                    check=gold_check(self.builder(split), self.text.before_answer, self.extractors, split),
+                )
 
     def source(self, split: Split) -> Source:
         """The examples of a split that was set up, without those that were dropped; the same on every rank."""
         return self._sources[split]
 
     def set_up_tokenizer(self) -> PreTrainedTokenizerBase:
-        """Build or load the tokenizer and give it the thought tokens."""
+        """Build or load the tokenizer, and give it the thought tokens.
+
+        With a dialogue, one that was loaded is left as it is: its model may be frozen, and the prompt names tokens that
+        it has.
+
+        Raises:
+            UserError: If it cannot be loaded, or lacks a token that it needs.
+        """
         if self.tokenizer is None:
-            words = self.tokenizer_name == "words"
-            self.tokenizer = build_word_tokenizer(self.vocabulary()) if words else load_tokenizer(self.tokenizer_name)
-            self.special = add_thought_tokens(self.tokenizer)
+            words, asking = self.tokenizer_name == "words", self._asking
+            if words:
+                texts = [*self.vocabulary(), *(asking.prompt.texts() if asking is not None else [])]
+                tokenizer: PreTrainedTokenizerBase = build_word_tokenizer(texts)
+            else:
+                tokenizer = load_tokenizer(self.tokenizer_name)
+            if words or asking is None:
+                self.special = add_thought_tokens(tokenizer)
+            if asking is not None:
+                self.special = prompt_tokens(tokenizer, asking.prompt)
+            self.tokenizer = tokenizer
         return self.tokenizer
+
+    @property
+    def assistant_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer of the assistant's rows, loaded when it is first wanted; ``None`` without a dialogue."""
+        return None if self._asking is None else self._asking.own_tokenizer or self.set_up_tokenizer()
+
+    @property
+    def assistant_special(self) -> SpecialTokens | None:
+        """The tokens of the assistant's rows; ``None`` without a dialogue."""
+        tokenizer = self.assistant_tokenizer
+        return None if self._asking is None or tokenizer is None else self._asking.assistant_special(tokenizer)
+
+    @property
+    def longest_assistant(self) -> int:
+        """Tokens of the longest row that the assistant reads, over all splits that were set up; 0 if it reads none."""
+        return self._longest.assistant
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Keyed, length-grouped batches; the stage is asked for at the start of each epoch."""
@@ -152,11 +203,25 @@ class ReasoningDataModule(L.LightningDataModule):
         """As in test."""
         return self._loader("predict", "prompt", self.eval_batch_size)
 
-    def builder(self) -> LayoutBuilder:
-        """The layouts of this run's tokenizer and kind of thoughts."""
+    def builder(self, split: Split | None = None) -> LayoutBuilder:
+        """The layouts of this run's tokenizer and kind of thoughts.
+
+        Args:
+            split: Whose rows will be made, where there are soft thoughts: prompts are tokenized for its numbers of
+                thoughts. ``None`` for all splits.
+
+        Raises:
+            UserError: If the kind of thoughts does not fit the prompt, or there is none for soft ones.
+        """
         tokenizer = self.set_up_tokenizer()
         assert self.special is not None
         schedule = self.clock().schedule
+        check_kind(schedule, self.dialogue, self.shuffled_thoughts)
+        if self._asking is not None:
+            counts = numbers_of_thoughts(schedule, split)
+            builder: LayoutBuilder = self._asking.builder(tokenizer, self.special, schedule, counts, self.max_length)
+            builder.max_assistant_length = self.max_length
+            return builder
         return LayoutBuilder(
             tokenizer,
             self.special,
@@ -166,6 +231,19 @@ class ReasoningDataModule(L.LightningDataModule):
             markers=schedule.markers,
             stepwise_passes=schedule.stepwise_passes,
         )
+
+    def assistant_rows(self, split: Split) -> Iterator[Layout]:
+        """All that the assistant will read for a split that was set up, so that its states can be had up front.
+
+        They are the rows of epoch 0, in the order of the split, with the numbers of thoughts of training for ``train``
+        and of inference for the others; with several of these, each example has a row for each. Shuffled thoughts are
+        made of the same rows.
+        """
+        return assistant_rows(self.source(split), self.builder(split), self.clock().schedule, split)
+
+    def redraws(self, split: Split) -> bool:
+        """Whether the examples of a split that was set up differ from epoch to epoch."""
+        return self.source(split).redraws
 
     def check_context(self, context: int, new_tokens: int) -> None:
         """Make sure that the longest row, and the longest prompt with its answer, fit a model.
@@ -178,17 +256,20 @@ class ReasoningDataModule(L.LightningDataModule):
             DataError: If one does not fit.
         """
         self._context = context
-        for what, length in (
-            ("row", self._longest["row"]),
-            (f"prompt with {new_tokens} new tokens", self._longest["prompt"] + new_tokens),
-        ):
-            if length > context:
-                raise DataError(
-                    f"the longest {what} takes {length} positions, and the model has {context}",
-                    where="the data and model.backbone",
-                    fix="use a model with a longer context, lower model.max_new_tokens, or set data.max_length with"
-                    " data.too_long 'drop'",
-                )
+        self._longest.check(context, new_tokens)
+
+    def check_assistant_context(self, context: int, new_tokens: int = 0) -> None:
+        """Make sure that the longest row that the assistant reads fits it.
+
+        Args:
+            context: Number of positions of the assistant.
+            new_tokens: Longest text that it writes behind such a row.
+
+        Raises:
+            DataError: If it does not fit.
+        """
+        self._assistant_context = context - new_tokens
+        self._longest.check_assistant(context, new_tokens)
 
     def clock(self) -> StageClock:
         """The trainer's curriculum.
@@ -209,52 +290,8 @@ class ReasoningDataModule(L.LightningDataModule):
         """The seed that keys data and order: ``seed``, or else the run's ``seed_everything``."""
         return self.seed if self.seed is not None else run_seed()
 
-    def _measured(self, split: Split, source: Source) -> Source:
-        builder, curriculum = self.builder(), self.clock().schedule
-        lengths: list[int] = []
-        kept: list[int] = []
-        stages: dict[int, set[Stage]] = {}  # by number of steps
-        for start in range(0, len(source), 1024):
-            examples = [source.example(index, 0) for index in range(start, min(start + 1024, len(source)))]
-            for place, (example, pieces) in enumerate(zip(examples, builder.encode(examples), strict=True)):
-                if split in ("val", "test"):
-                    self._check_gold(example, split)
-                steps = len(example.steps)
-                if steps not in stages:
-                    stages[steps] = _all_stages(curriculum, steps, split)
-                row, prompt = builder.longest(pieces, stages[steps])
-                if self.too_long == "error":
-                    builder.check_length(row, example)
-                elif self.max_length is not None and row > self.max_length:
-                    continue
-                self._longest["row"] = max(self._longest["row"], row)
-                self._longest["prompt"] = max(self._longest["prompt"], prompt)
-                kept.append(start + place)
-                lengths.append(builder.prompt(pieces, curriculum.resolve(0, steps).thoughts).head)
-        if not kept:
-            raise DataError(f"no example of the {split} split is left", where="data.max_length and data.too_long")
-        self._lengths[split] = lengths
-        if len(kept) == len(source):
-            return source
-        dropped = len(source) - len(kept)
-        _log.warning("%d of %d %s examples are over data.max_length and were dropped", dropped, len(source), split)
-        return Subset(source, kept)
-
-    def _check_gold(self, example: ReasoningExample, split: Split) -> None:
-        """Refuse an answer that would be counted as wrong even if a model wrote it to the letter."""
-        marker, gold = self.text.before_answer, example.answer
-        for reader in map(extractor, self.extractors):
-            read = reader.extract(marker + gold, marker)
-            if not reader.equal(read, gold):
-                raise DataError(
-                    f"the extractor {reader.name!r} reads {read!r} where the gold answer is {gold!r}",
-                    where=f"data.extractors, and example {example.id!r} of the {split} data",
-                    why=f"every output would be counted as wrong ({reader.described(marker)})",
-                    fix="choose extractors that fit the answers, or correct the record",
-                )
-
     def _loader(self, split: Split, form: RowForm, batch_size: int) -> DataLoader[Any]:
-        clock, builder = self.clock(), self.builder()
+        clock, builder = self.clock(), self.builder(split)
         share = Share(getattr(self.trainer, "global_rank", 0), getattr(self.trainer, "world_size", 1))
         source = self._sources[split]
         if len(source) < share.world:
@@ -266,6 +303,14 @@ class ReasoningDataModule(L.LightningDataModule):
             )
         limits = [limit for limit in (self.max_length, self._context) if limit is not None]
         builder.max_length = min(limits, default=None)
+        limits = [limit for limit in (self.max_length, self._assistant_context) if limit is not None]
+        builder.max_assistant_length = min(limits, default=None)
+        if self.shuffled_thoughts and len(source) < 2:
+            raise UserError(
+                f"shuffled_thoughts is true, and the {split} split has one example",
+                where="data.shuffled_thoughts and the data",
+                fix="use more data: there is no other question whose thoughts it could get",
+            )
         seed = self.keyed_by()
         training = form == "train"
 
@@ -285,20 +330,10 @@ class ReasoningDataModule(L.LightningDataModule):
         )
         loader = ResumableLoader if training else DataLoader
         return loader(
-            StageDataset(source, builder, clock.schedule, seed, form),
+            StageDataset(source, builder, clock.schedule, seed, form, self.shuffled_thoughts),
             batch_sampler=sampler,
-            collate_fn=Collator(builder.special.pad, keep_examples=not training),
+            collate_fn=Collator(builder.special.pad, not training, builder.assistant_pad),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
-
-
-def _all_stages(curriculum: Curriculum, num_steps: int, split: Split) -> set[Stage]:
-    """What an example with a number of steps can look like.
-
-    Stages that are drawn at random (``mix_support``) are among these, or are beyond the last one and leave out more
-    text with the same thoughts.
-    """
-    form = curriculum.resolve if split == "train" else curriculum.evaluate
-    return {form(stage, num_steps) for stage in range(curriculum.last_stage + 1)}

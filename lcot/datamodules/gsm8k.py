@@ -11,16 +11,17 @@ from typing import Any, ClassVar, Literal
 from lcot.datamodules.files import FileReasoning, records_of
 from lcot.datamodules.hub import PREFIX
 from lcot.datamodules.records import Record, parse_records
+from lcot.datamodules.solutions import MARK, split_solution
 from lcot.datamodules.text_records import ENDS_STEPS, check_file, read_arithmetic_lines
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 
-Chain = Literal["equations", "natural"]
+Chain = Literal["equations", "natural", "lines"]
 
 _KINDS = f"give a .txt file (question||equations {ENDS_STEPS} answer), a .json or .jsonl file, or {PREFIX}NAME"
-# The calculator's marks: <<48/2=24>>.
-_MARK = re.compile(r"<<.*?>>")
-_STEP = re.compile(rf"{_MARK.pattern}|\S+")
+_STEP = re.compile(rf"{MARK.pattern}|\S+")
+# How many clips in May? ** Natalia sold 48/2 = <<48/2=24>>24 clips in May.
+_ASKED = re.compile(r"(?<=[?.!:]) ?\*\* ?")
 
 
 class GSM8K(FileReasoning):
@@ -30,7 +31,8 @@ class GSM8K(FileReasoning):
 
     - a ``.txt`` file of GSM8k-Aug, as its authors publish it: ``question||<<16-3-4=9>> <<9*2=18>> #### 18``;
     - a ``.jsonl`` file of GSM8K, as its authors publish it, or the Hub's ``hub:openai/gsm8k:main``: question, and an
-      answer of several lines with ``#### 18`` at their end;
+      answer of several lines with ``#### 18`` at their end; also the ``socratic`` form of both, whose lines begin with
+      the question that they answer and ``**``;
     - a ``.json`` or ``.jsonl`` file of question, steps and answer, such as the released Coconut code makes, or a Hub
       data set of this schema, such as ``hub:whynlp/gsm8k-aug``.
 
@@ -46,8 +48,10 @@ class GSM8K(FileReasoning):
         train_path: What to train on; it also makes the words of ``tokenizer: words``.
         val_path: What to validate on.
         test_path: What to test on, and what ``predict`` answers.
-        chain: The steps of original GSM8K: its ``equations``, brackets included, or ``natural`` language: the lines
-            without the calculator's marks. The other formats bring steps of their own, equations in the text files.
+        chain: The steps of original GSM8K: its ``equations``, brackets included; ``natural`` language: the lines
+            without the calculator's marks, and in the socratic form without the ``**`` behind a line's question; or
+            the ``lines`` as they stand, as the released SoftCoT code takes them for Llama and Qwen2.5. The other
+            formats bring steps of their own, equations in the text files.
         blank_step: Give a problem without any step one that is blank, as the published Coconut runs had it.
         options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`. With ``tokenizer: words`` a number that
             is not in the training data is spelled in bytes.
@@ -57,6 +61,7 @@ class GSM8K(FileReasoning):
     """
 
     default_extractors: ClassVar[tuple[str, ...]] = ("string", "number")
+    softcot_official: ClassVar[str | None] = "softcot_official_number"
 
     def __init__(
         self,
@@ -68,8 +73,8 @@ class GSM8K(FileReasoning):
         **options: Any,
     ) -> None:
         super().__init__(train_path, val_path, test_path, **options)
-        if chain not in ("equations", "natural"):
-            raise UserError.unknown("chain", str(chain), ["equations", "natural"], where="data.chain")
+        if chain not in ("equations", "natural", "lines"):
+            raise UserError.unknown("chain", str(chain), ["equations", "natural", "lines"], where="data.chain")
         self.chain: Chain = chain
         self.blank_step = blank_step
 
@@ -91,7 +96,7 @@ class GSM8K(FileReasoning):
         return parse_records(records, need_steps=False)
 
     def _read_lines(self, file: Path) -> Iterator[ReasoningExample]:
-        self._refuse_natural(str(file))
+        self._refuse_chain(str(file))
         for index, (_, question, steps, answer) in enumerate(read_arithmetic_lines(file)):
             yield ReasoningExample(question, tuple(_STEP.findall(steps)), answer, str(index))
 
@@ -101,32 +106,24 @@ class GSM8K(FileReasoning):
         if not isinstance(value, dict):
             return value
         if "steps" in value:
-            self._refuse_natural(record.where)
+            self._refuse_chain(record.where)
             # What the released conversion makes of an empty chain.
             return {**value, "steps": []} if value["steps"] == [""] else value
-        written = value.get("answer")
-        if not isinstance(written, str):
+        parts = split_solution(value, record.where)
+        if parts is None:
             return value
-        parts = written.split(ENDS_STEPS)
-        if len(parts) != 2:
-            raise DataError(
-                f'field "answer" has {len(parts) - 1} times {ENDS_STEPS}, and there is no field "steps"',
-                where=record.where,
-                why=f"the record has {', '.join(map(repr, value))}",
-                fix=f'give steps as a list, or the whole solution as "answer", with {ENDS_STEPS} before the result',
-            )
         solution, answer = parts
         if self.chain == "equations":
-            steps = _MARK.findall(solution)
-        else:
-            lines = (_MARK.sub("", line).strip() for line in solution.splitlines())
-            steps = [line for line in lines if line]
-        return {**value, "steps": steps, "answer": answer.strip()}
-
-    def _refuse_natural(self, where: str) -> None:
+            return {**value, "steps": MARK.findall(solution), "answer": answer}
+        lines = solution.splitlines()
         if self.chain == "natural":
+            lines = [_ASKED.sub(" ", MARK.sub("", line), count=1) for line in lines]
+        return {**value, "steps": [line.strip() for line in lines if line.strip()], "answer": answer}
+
+    def _refuse_chain(self, where: str) -> None:
+        if self.chain != "equations":
             raise DataError(
-                "chain is 'natural', and the data have steps of their own",
+                f"chain is {self.chain!r}, and the data have steps of their own",
                 where=f"data.chain, and {where}",
                 why="natural language can be had from the original GSM8K files only, whose answers are whole solutions",
                 fix="leave chain out, or give such a file",

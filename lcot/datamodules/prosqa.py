@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.graph_hints import Hints
 from lcot.datamodules.graph_splits import generate
 from lcot.datamodules.graph_text import Style, draw_names, render, surface_texts
 from lcot.datamodules.graphs import GraphSpec, Problem, Root
@@ -37,6 +38,7 @@ class GraphSource:
         seed: Keys the draws together with epoch and index.
         prefix: Begins the examples' ids.
         frontier: Whether examples name, for each step, the other nodes at its distance from the root.
+        hints: Hints behind the questions, drawn anew in each epoch.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class GraphSource:
         seed: int,
         prefix: str,
         frontier: bool = False,
+        hints: Hints | None = None,
     ) -> None:
         self.problems = problems
         self.names = names
@@ -58,11 +61,12 @@ class GraphSource:
         self.seed = seed
         self.prefix = prefix
         self.frontier = frontier
+        self.hints = hints
 
     @property
     def redraws(self) -> bool:
         """Whether an example differs from epoch to epoch."""
-        return self.redraw != "none"
+        return self.redraw != "none" or self.hints is not None
 
     def __len__(self) -> int:
         return len(self.problems)
@@ -78,7 +82,10 @@ class GraphSource:
         order = epoch if self.redraw != "none" else 0
         draw = keyed_random("facts", self.seed, self.prefix, order, index)
         example_id = f"{self.prefix}-{index}"
-        return render(problem, names, draw, self.style, example_id=example_id, frontier=self.frontier)
+        example = render(problem, names, draw, self.style, example_id=example_id, frontier=self.frontier)
+        if self.hints is None:
+            return example
+        return self.hints.apply(example, keyed_random("hints", self.seed, self.prefix, epoch, index))
 
 
 class ProsQA(ReasoningDataModule):
@@ -103,6 +110,8 @@ class ProsQA(ReasoningDataModule):
         redraw: What changes at each visit to a generated *training* graph: ``none``, the ``order`` of facts and
             options, or ``all`` (order and names). Published files name their nodes themselves, so ``all`` redraws no
             more than the order there; with ``none`` and ``prose`` they are read as they stand.
+        hints: Let some *training* questions of the compact style end with a hint that names the chain, for a model that
+            is to read hints later; ``None`` for none.
         train_path: A published-format file to train on instead of generated graphs.
         val_path: Likewise for validation.
         test_path: Likewise for test and predict.
@@ -125,6 +134,7 @@ class ProsQA(ReasoningDataModule):
         style: Style = "prose",
         stage_target: StageTarget = "chain",
         redraw: Redraw = "none",
+        hints: Hints | None = None,
         train_path: str | None = None,
         val_path: str | None = None,
         test_path: str | None = None,
@@ -146,6 +156,14 @@ class ProsQA(ReasoningDataModule):
         self.style: Style = style
         self.stage_target: StageTarget = stage_target
         self.redraw: Redraw = redraw
+        if hints is not None and style != "compact":
+            raise UserError(
+                f"there are hints, and style {style!r}",
+                where="data.hints, data.style",
+                why="a hint names the steps, which are single names in the compact style only",
+                fix="set style to compact, or hints to null",
+            )
+        self.hints = hints
         self.paths = {"train": train_path, "val": val_path, "test": test_path, "predict": test_path}
 
     def make_source(self, split: Split) -> Source:
@@ -157,12 +175,13 @@ class ProsQA(ReasoningDataModule):
         path, seed = self.paths[split], self.keyed_by()
         redraw: Redraw = self.redraw if split == "train" else "none"
         frontier = self.stage_target == "frontier" and split == "train"
+        hints = self.hints if split == "train" else None
         if path is None:
             part: Any = "test" if split == "predict" else split
             problems = generate(self.spec, seed, part, self.sizes[split])
-            return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier)
+            return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier, hints)
         examples = read_examples(Path(path))
-        if self.style == "prose" and redraw == "none" and not frontier:
+        if self.style == "prose" and redraw == "none" and not frontier:  # and no hints, which prose never has
             return ListSource(examples)
         graphs = [_published(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
         # A published file names its nodes itself, so "all" cannot redraw more than the order.
@@ -175,6 +194,7 @@ class ProsQA(ReasoningDataModule):
             seed,
             split,
             frontier,
+            hints,
         )
 
     def vocabulary(self) -> Iterable[str]:

@@ -65,16 +65,25 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         seed: Keys the curriculum's random choices together with epoch and index.
         form: ``train`` applies those choices, and draws the step to be written where an example has alternatives to it;
             ``val`` does not, ``prompt`` leaves out the text behind the thoughts.
+        shuffled: Give each row the soft thoughts of another question: a control that leaves them everything but their
+            meaning. Which one is drawn anew in each epoch of training, and once for evaluation.
     """
 
     def __init__(
-        self, source: Source, builder: LayoutBuilder, curriculum: Curriculum, seed: int, form: RowForm
+        self,
+        source: Source,
+        builder: LayoutBuilder,
+        curriculum: Curriculum,
+        seed: int,
+        form: RowForm,
+        shuffled: bool = False,
     ) -> None:
         self.source = source
         self.builder = builder
         self.curriculum = curriculum
         self.seed = seed
         self.form = form
+        self.shuffled = shuffled
         self._encoded: dict[int, EncodedExample] = {}
 
     def __len__(self) -> int:
@@ -92,8 +101,10 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         examples = [self.source.example(key.row, key.epoch) for key in keys]
         encoded = self._encode(keys, examples)
         rows = [self._layout(*parts) for parts in zip(keys, examples, encoded, strict=True)]
+        if self.shuffled:
+            rows = self._with_other_thoughts(keys, rows)
         for row, example in zip(rows, examples, strict=True):  # redrawn texts were measured in epoch 0 only
-            self.builder.check_length(len(row.ids), example)
+            self.builder.check_row(row, example)
         return [(row, key.row, example) for row, key, example in zip(rows, keys, examples, strict=True)]
 
     def _encode(self, keys: Sequence[RowKey], examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
@@ -113,9 +124,23 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         draw = keyed_random("stage", self.seed, key.epoch, key.row)
         stage = self.curriculum.sample(key.stage, steps, draw)
         if stage.only_next and stage.hidden < len(example.alternatives):
-            step = self.builder.encode_step(draw.choice(example.alternatives[stage.hidden]))
+            step = self.builder.encode_step(draw.choice(example.alternatives[stage.hidden]), stage.hidden)
             pieces = replace(pieces, steps=[*pieces.steps[: stage.hidden], step])
         return self.builder.train(pieces, stage)
+
+    def _with_other_thoughts(self, keys: Sequence[RowKey], rows: Sequence[Layout]) -> list[Layout]:
+        others = [key._replace(row=self._partner(key)) for key in keys]
+        encoded = self._encode(others, [self.source.example(other.row, other.epoch) for other in others])
+        return [
+            replace(row, assistant=self.builder.assistant_row(pieces, row.assistant.thoughts)) if row.assistant else row
+            for row, pieces in zip(rows, encoded, strict=True)
+        ]
+
+    def _partner(self, key: RowKey) -> int:
+        """The question whose thoughts a row gets: any but its own, with equal chances."""
+        drawn = keyed_random("partner", self.seed, key.epoch if self.form == "train" else self.form, key.row)
+        other = drawn.randrange(len(self.source) - 1)
+        return other + (other >= key.row)
 
 
 class Collator:
@@ -124,16 +149,19 @@ class Collator:
     Args:
         pad: Token id for padding.
         keep_examples: Whether batches carry their examples, for metrics and predictions.
+        assistant_pad: Token id for padding in the assistant's rows; ``None`` for ``pad``.
     """
 
-    def __init__(self, pad: int, keep_examples: bool) -> None:
+    def __init__(self, pad: int, keep_examples: bool, assistant_pad: int | None = None) -> None:
         self.pad = pad
         self.keep_examples = keep_examples
+        self.assistant_pad = assistant_pad
 
     def __call__(self, rows: Sequence[tuple[Layout, int, ReasoningExample]]) -> ThoughtBatch:
         """Pad rows into a batch."""
         layouts, index, examples = zip(*rows, strict=True)
-        return collate(layouts, self.pad, index, examples if self.keep_examples else ())
+        kept = examples if self.keep_examples else ()
+        return collate(layouts, self.pad, index, kept, assistant_pad=self.assistant_pad)
 
 
 class Subset:

@@ -1,8 +1,9 @@
 """How an answer is read from what a model wrote, and when it equals the gold one: by name, since papers differ in it.
 
 The published figures on one and the same test set come from protocols that cannot be compared: exact strings behind a
-marker (Coconut, arXiv 2412.06769, and PCCoT, 2506.18582), or the last number of the output as a float (CODI,
-2502.21074). A figure is therefore reported with the name of its extractor.
+marker (Coconut, arXiv 2412.06769, and PCCoT, 2506.18582), the last number of the output as a float (CODI, 2502.21074),
+or the last number without its sign (SoftCoT, 2502.12134). A figure is therefore reported with the name of its
+extractor.
 
 A new one is an entry of :data:`EXTRACTORS`: a function that finds the answer in a text, and a function that says what
 an answer means.
@@ -10,14 +11,23 @@ an answer means.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from fractions import Fraction
 from types import MappingProxyType
 
 from lcot.errors import UserError
+from lcot.metrics.boxed import boxed_answer, boxed_meaning
+from lcot.metrics.choices import choice, choice_meaning
+from lcot.metrics.numbers import NUMBER, exact_number, plain
+from lcot.metrics.softcot_official import (
+    last_letter,
+    last_unsigned_number,
+    last_yes_no,
+    letter_value,
+    unsigned_value,
+    yes_no_value,
+)
+from lcot.metrics.yes_or_no import yes_no, yes_no_meaning
 
 
 @dataclass(frozen=True)
@@ -29,12 +39,15 @@ class Extractor:
         description: What it takes and what it calls equal, with ``{marker}`` where the marker belongs.
         find: (text, marker) → the answer, or ``None``; the marker comes without white space around it.
         meaning: An answer, or a gold one → what is compared; ``None`` if it means nothing to this extractor.
+        flawed: Whether known mistakes are part of it, as they are part of published numbers. A gold answer that it
+            misreads is then counted as wrong, as it was, and is no reason to refuse the data.
     """
 
     name: str
     description: str
     find: Callable[[str, str], str | None]
     meaning: Callable[[str], object | None]
+    flawed: bool = False
 
     def extract(self, text: str, marker: str) -> str | None:
         """The answer in a text.
@@ -60,21 +73,6 @@ class Extractor:
         return f"{self.name}: {self.description.replace('{marker}', marker.strip())}"
 
 
-# A sign belongs to the number that it touches, with the sign of a currency between them at most, unless it stands
-# between two operands (16-3, (4)-2, 50%-10%) or within a word (USD-5). A minus is any character that is printed for it.
-_MINUS = "\\-\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"
-_SIGN = rf"(?<![\w)\]}}%°{_MINUS}])(?P<sign>[{_MINUS}+])(?:[$€£¥₹₩₽¢]\s?)?"
-_DIGITS = r"\d+(?:,\d+)*"
-_NUMBER = re.compile(
-    rf"(?:{_SIGN})?(?:"
-    # 3/4, but neither a date nor a division by zero
-    rf"(?<![\d/.,])(?P<above>{_DIGITS})/(?P<below>0*[1-9]\d*)(?![\d/]|\.\d)"
-    # 1,234.50 · 7. · 1.5e3 · .5, whose point does not end a word or another number (Rs.500)
-    rf"|(?P<decimal>(?:{_DIGITS}(?:\.\d+)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{{1,9}}(?!\w))?)"
-    ")"
-)
-
-
 def _behind_marker(text: str, marker: str) -> str | None:
     _, found, answer = text.rpartition(marker)
     return answer if found else None
@@ -88,34 +86,17 @@ def _text_behind_marker(text: str, marker: str) -> str | None:
 
 def _number_behind_marker(text: str, marker: str) -> str | None:
     answer = _behind_marker(text, marker)
-    found = _NUMBER.search(answer) if answer is not None else None
-    return _plain(found) if found is not None else None
+    found = NUMBER.search(answer) if answer is not None else None
+    return plain(found) if found is not None else None
 
 
 def _last_number(text: str, marker: str) -> str | None:
-    plain = None
-    for found in _NUMBER.finditer(text):
-        plain = _plain(found)
-    return plain
-
-
-def _plain(found: re.Match[str]) -> str:
-    """A number as it was written, without commas, currency and plus; its minus is the ASCII one."""
-    number = found["decimal"] or f"{found['above']}/{found['below']}"
-    return ("" if found["sign"] in (None, "+") else "-") + number.replace(",", "")
+    numbers = list(NUMBER.finditer(text))
+    return plain(numbers[-1]) if numbers else None
 
 
 def _without_commas(answer: str) -> str:
     return answer.replace(",", "").strip()
-
-
-def _exact_number(answer: str) -> Decimal | Fraction | None:
-    found = _NUMBER.search(answer)
-    if found is None:
-        return None
-    above, _, below = _plain(found).partition("/")
-    # Python compares the two kinds exactly. A decimal is not made a fraction: 1e9999 would be written out.
-    return Fraction(Decimal(above)) / Fraction(Decimal(below)) if below else Decimal(above)
 
 
 EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
@@ -132,13 +113,52 @@ EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
                 "number",
                 "first number after the last {marker}, equal in value",
                 _number_behind_marker,
-                _exact_number,
+                exact_number,
             ),
             Extractor(
                 "last_number",
                 "last number of the whole output, equal in value",
                 _last_number,
-                _exact_number,
+                exact_number,
+            ),
+            Extractor(
+                "boxed",
+                "inside of the last \\boxed, equal in value if it is a number, else as text",
+                boxed_answer,
+                boxed_meaning,
+            ),
+            Extractor(
+                "choice",
+                "letter A to F in the last \\boxed, behind the last {marker}, or called the answer",
+                choice,
+                choice_meaning,
+            ),
+            Extractor(
+                "yes_no",
+                "yes or no in the last \\boxed, behind the last {marker}, or concluded with",
+                yes_no,
+                yes_no_meaning,
+            ),
+            Extractor(
+                "softcot_official_number",
+                "last number of the whole output without its sign, rounded to 2 places, equal as a float",
+                last_unsigned_number,
+                unsigned_value,
+                flawed=True,
+            ),
+            Extractor(
+                "softcot_official_choice",
+                "last stand-alone letter a to f of the whole output in lower case, the article included",
+                last_letter,
+                letter_value,
+                flawed=True,
+            ),
+            Extractor(
+                "softcot_official_yes_no",
+                "last whole word yes or no of the whole output",
+                last_yes_no,
+                yes_no_value,
+                flawed=True,
             ),
         )
     }
@@ -154,7 +174,19 @@ EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
 - ``last_number``: the protocol of CODI. It needs no marker, so it also rewards an output that happens to end in the
   right number. Numbers are read as in ``number``; CODI's own code takes the hyphen of ``20-5`` for a sign, and a
   fraction for two numbers.
+- ``boxed``: the last ``\\boxed{…}`` whose braces balance, without the markup of TeX. It is a number if it holds one and
+  nothing in front of it but what leads up to it (``x =``, a currency): units do not matter, ``\\dfrac{1}{2}`` is
+  ``0.5`` and ``2\\frac{1}{2}`` is ``2.5``. Two numbers (``18, 20``) are a text. Texts are equal without regard to case
+  and white space.
+- ``choice``: the letter of an option, see :func:`lcot.metrics.choices.choice`.
+- ``yes_no``: the conclusion, see :func:`lcot.metrics.yes_or_no.yes_no`.
+- ``softcot_official_…``: the three rules of the released SoftCoT code, with their mistakes: a negative gold answer, or
+  one with more than two decimal places, is never met; whatever an output adds behind its answer is the answer; the
+  article *a* is option A; *no one* is no. ``softcot_official`` in ``data.extractors`` is the one of the data set.
 """
+
+OFFICIAL = "softcot_official"
+"""What ``data.extractors`` may name in the place of that one of the three which a data set has in the released code."""
 
 
 def extractor(name: str) -> Extractor:
@@ -166,6 +198,26 @@ def extractor(name: str) -> Extractor:
     if name not in EXTRACTORS:
         raise UserError.unknown("extractor", name, EXTRACTORS, where="data.extractors")
     return EXTRACTORS[name]
+
+
+def resolved(names: Sequence[str], official: str | None) -> tuple[str, ...]:
+    """Names of extractors with :data:`OFFICIAL` replaced by what it stands for.
+
+    Args:
+        names: As they were given.
+        official: What it stands for in the data set at hand; ``None`` if that has no place in the SoftCoT paper.
+
+    Raises:
+        UserError: If it is named where it stands for nothing.
+    """
+    if OFFICIAL in names and official is None:
+        raise UserError(
+            f"{OFFICIAL!r} does not say which of three extractors it is for this data set",
+            where="data.extractors",
+            why="the released SoftCoT code reads numbers, letters, and yes or no in different ways",
+            fix=f"name one: {', '.join(name for name in EXTRACTORS if name.startswith(OFFICIAL))}",
+        )
+    return tuple(official if name == OFFICIAL and official is not None else name for name in names)
 
 
 def accuracy_names(extractors: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from lcot.modules.backbone import Backbone
 from lcot.modules.coconut import Coconut, Halting
+from lcot.modules.lora import LoRA
 from lcot.modules.schedules import WarmupStableDecay
+from lcot.modules.softcot import Paths, SoftCoT
+from lcot.modules.voting import Voting
 
-__all__ = ["Backbone", "Coconut", "Halting", "WarmupStableDecay"]
+__all__ = ["Backbone", "Coconut", "Halting", "LoRA", "Paths", "SoftCoT", "Voting", "WarmupStableDecay"]

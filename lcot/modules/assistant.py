@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -11,16 +12,20 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lcot.errors import UserError
 from lcot.modules.states import StateStore, row_key
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.layout import Layout
-from lcot.reasoning.soft import states_at_slots
+from lcot.reasoning.soft import states_at_slots, written
 
 _log = logging.getLogger("lcot")
 _T = TypeVar("_T")
 
 CHUNK = 1024
 """Rows that are sorted by length together, and written to disk together."""
+
+WRITTEN = 100_000
+"""Texts that are kept in memory at most."""
 
 
 class Assistant:
@@ -43,6 +48,7 @@ class Assistant:
         self.store = store
         self.pad = pad
         self.passes = 0
+        self._written: dict[str, list[int]] = {}
 
     def prepare(
         self, rows: Iterable[Layout], batch_size: int, device: torch.device, rank: int = 0, world: int = 1
@@ -85,26 +91,77 @@ class Assistant:
 
         A row with fewer than N placeholders has zeros behind them.
         """
-        keys = [row_key(ids[mask].tolist()) for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]
-        missing = [place for place, key in enumerate(keys) if key not in self.store]
-        counts = batch.thoughts.tolist()
-        found: dict[int, Tensor] = {}
-        if missing:
-            read = self.read(batch.select(missing))
-            found = {place: own[: counts[place]] for place, own in zip(missing, read, strict=True)}
-        own = [found[place] if place in found else self.store.get(key) for place, key in enumerate(keys)]
-        filled = own[0].new_zeros(len(own), batch.max_thoughts, own[0].shape[-1], device=batch.input_ids.device)
-        for row, value in enumerate(own):
-            filled[row, : len(value)] = value.to(filled.device, non_blocking=True)
+        counts, keys = batch.thoughts.tolist(), _keys(batch)
+        # Rows without placeholders stand here to fill the batch, and nobody asks for their states.
+        known = {
+            place: self.store.get(keys[place]) for place, n in enumerate(counts) if n and keys[place] in self.store
+        }
+        missing = [place for place, count in enumerate(counts) if count and place not in known]
+        read = self.read(batch.select(missing)) if missing else None
+        like = read if read is not None else next(iter(known.values()))
+        shape = (len(batch), batch.max_thoughts, like.shape[-1])
+        # Known ones are gathered where they are, and moved at once.
+        filled = like.new_zeros(shape, device="cpu" if known else like.device)
+        for place, own in known.items():
+            filled[place, : len(own)] = own
+        filled = filled.to(batch.input_ids.device)
+        for place, own in zip(missing, read if read is not None else (), strict=True):
+            filled[place, : counts[place]] = own[: counts[place]]
         return filled
 
     @torch.no_grad()
     def read(self, batch: ThoughtBatch) -> Tensor:
-        """States ``(B, N, D_a)`` as :meth:`states` gives them, computed here and now."""
+        """States ``(B, N, D_a)`` of B rows, computed here and now, in the type of the model's weights."""
+        self._ready(batch)
+        # What is kept must not depend on who asks first, training in mixed precision or a test without it.
+        with torch.autocast(batch.input_ids.device.type, enabled=False):
+            return states_at_slots(self.model, batch)
+
+    def write(self, batch: ThoughtBatch, eos: int) -> list[list[int]]:
+        """What the assistant writes at its placeholders, greedily, as many tokens at most; each text once.
+
+        Args:
+            batch: B rows that end with their placeholders.
+            eos: Ends a text; it is not handed out.
+        """
+        keys, counts = _keys(batch), batch.thoughts.tolist()
+        missing = [place for place, key in enumerate(keys) if counts[place] and key not in self._written]
+        found = {key: self._written[key] for key in keys if key in self._written}
+        if missing:
+            asked = batch.select(missing)
+            self._ready(asked)
+            with torch.autocast(batch.input_ids.device.type, enabled=False):
+                texts = written(self.model, asked, eos, self.pad)
+            found |= {keys[place]: text for place, text in zip(missing, texts, strict=True)}
+            if len(self._written) + len(missing) <= WRITTEN:
+                self._written |= found
+        return [found[key] if count else [] for key, count in zip(keys, counts, strict=True)]
+
+    def _ready(self, batch: ThoughtBatch) -> None:
         self.passes += 1
         if self.model.device != batch.input_ids.device:
             self.model.to(batch.input_ids.device)  # type: ignore[arg-type]
-        return states_at_slots(self.model, batch)
+
+
+@contextmanager
+def assistants_settings() -> Iterator[None]:
+    """Let what is refused meanwhile name the settings of the assistant in the place of the language model's."""
+    try:
+        yield
+    except UserError as err:
+        rows = [
+            text.replace("model.backbone", "model.assistant").replace("data.tokenizer", "data.dialogue.assistant")
+            if text is not None
+            else None
+            for text in (err.what, err.where, err.why, err.fix)
+        ]
+        raise type(err)(str(rows[0]), where=rows[1], why=rows[2], fix=rows[3]) from err
+
+
+def _keys(batch: ThoughtBatch) -> list[str]:
+    # On the CPU at once: each row by itself would wait for the device.
+    ids, mask = batch.input_ids.cpu(), batch.attention_mask.cpu()
+    return [row_key(row[real].tolist()) for row, real in zip(ids, mask, strict=True)]
 
 
 def _chunks(items: Iterable[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +14,16 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from lcot.errors import UserError
+from lcot.errors import CheckpointError, UserError
 from lcot.modules.description import vocabulary_hash
+from lcot.modules.frozen import FrozenWeights, check_frozen, check_names, fingerprint, freeze, trained_names
+from lcot.modules.lora import LoRA, add_lora, merge
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.think import output_head
-from lcot.reasoning.tokens import SpecialTokens, grow_vocabulary
+from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
+
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,26 @@ class Backbone:
     Attributes:
         path: Hugging Face name or folder of a pretrained causal language model (safetensors), or the folder of a run of
             lcot, whose best checkpoint's weights are then the start, as the published GSM8K runs of Coconut start from
-            a CoT run.
+            a CoT run. What a run trained with LoRA is merged into the weights that it started from.
         config: A model from scratch: ``model_type`` and any field of that type's configuration. The vocabulary's size
             and the special ids come from the tokenizer.
-        dtype: Type of the weights. Keep float32 for training and let ``trainer.precision`` choose the arithmetic.
+        dtype: Type of the weights. Keep float32 for weights that are trained and let ``trainer.precision`` choose the
+            arithmetic; frozen ones may as well be bfloat16, and what LoRA trains is in float32 in any case.
         new_tokens: How the rows of added tokens start in a pretrained model: ``copy:TOKEN``, ``mean`` or ``random``.
             No effect with ``config``, where all rows are random.
         attention: Implementation of attention in transformers.
+        lora: Keep the weights as they are, and train thin matrices beside some of them and the rows of the thought
+            tokens. Checkpoints then hold these only, so the weights must stay where they are.
+        revision: Branch, tag or commit of a model on the Hub.
     """
 
     path: str | None = None
     config: dict[str, Any] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     new_tokens: str = "mean"
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Attention = "sdpa"
+    lora: LoRA | None = None
+    revision: str | None = None
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.config is None):
@@ -50,6 +61,19 @@ class Backbone:
                 f"{given} of model.backbone.path and model.backbone.config",
                 why="a model is either pretrained or made from scratch",
                 fix="give path for a pretrained model, or config (with model_type) for a new one; null for the other",
+            )
+        if self.config is not None and self.lora is not None:
+            raise UserError(
+                "model.backbone.lora with model.backbone.config",
+                why="LoRA keeps the model's weights as they are, and those of a model from scratch are random",
+                fix="set model.backbone.path to a pretrained model and model.backbone.config to null, or lora to null",
+            )
+        if self.revision is not None and (self.path is None or Path(self.path).expanduser().is_dir()):
+            raise UserError(
+                f"model.backbone.revision is {self.revision!r}",
+                where="model.backbone.revision",
+                why="only models on the Hub have revisions, and the setting would be ignored",
+                fix="leave it out",
             )
 
     def check_tokenizer(self, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -94,10 +118,11 @@ class Backbone:
             seed: Keys the initial weights; the global generator is left as it was.
 
         Returns:
-            The model in training mode.
+            The model in training mode; with LoRA, only what is to be trained has gradients.
 
         Raises:
-            UserError: If the model cannot be had or its configuration has an unknown field.
+            UserError: If the model cannot be had, its configuration has an unknown field, or LoRA does not fit it.
+            CheckpointError: If it is that of a run whose frozen weights are gone or have changed.
         """
         # Only the CPU's generator draws here (models are made on the CPU), so only that one is put aside.
         with torch.random.fork_rng(devices=[]):
@@ -105,15 +130,33 @@ class Backbone:
             if self.config is not None:
                 model = from_config(self._fresh_config(tokenizer, special), self.dtype, self.attention)
             else:
-                model = self._pretrained()
+                model = self._pretrained(tokenizer, special)
                 # A run's model knows all tokens, also where a tokenizer of the same words was made anew.
                 added = special.added if self._run() is None else ()
-                grow_vocabulary(model, tokenizer, added, self.new_tokens)
+                new = grow_vocabulary(model, tokenizer, added, self.new_tokens)
+                if self.lora is not None:
+                    # Thought tokens also where the model has them: an earlier method may never have used them.
+                    known = tokenizer.get_vocab()
+                    new += [known[token] for token in THOUGHT_TOKENS if token in known]
+                    add_lora(model, self.lora, sorted(set(new)))
         check_head(model)
         model.config.pad_token_id = special.pad
         model.config.eos_token_id = special.eos
         model.train()
         return model
+
+    def frozen_weights(self, model: PreTrainedModel) -> FrozenWeights:
+        """Where the frozen weights of a model that :meth:`build` made come from, and what they are.
+
+        Args:
+            model: As it was built: whatever changes types or values later would be taken for other weights.
+        """
+        assert self.path is not None, "a model from scratch comes from nowhere"
+        folder = Path(self.path).expanduser()
+        local = folder.is_dir()
+        # A branch of the Hub may move; the commit that it stood at does not.
+        revision = None if local else getattr(model.config, "_commit_hash", None) or self.revision
+        return FrozenWeights(str(folder.resolve()) if local else self.path, revision, self.dtype, fingerprint(model))
 
     def _fresh_config(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> PretrainedConfig:
         fields = dict(self.config or {})
@@ -156,18 +199,14 @@ class Backbone:
         folder = Path(self.path).expanduser() if self.path is not None else None
         return folder if folder is not None and (folder / "checkpoints").is_dir() else None
 
-    def _pretrained(self) -> PreTrainedModel:
+    def _pretrained(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> PreTrainedModel:
         run = self._run()
         if run is not None:
-            saved = read_checkpoint(pick_checkpoint(run))
-            model = rebuild(saved["lcot"]["backbone"], self.dtype, self.attention)
-            # A classifier beside the language model is none of its weights.
-            weights = {name: weight for name, weight in saved["state_dict"].items() if name.startswith("model.")}
-            model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
-            return model
+            return model_of_run(run, tokenizer, special, self.dtype, self.attention)
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 str(self.path),
+                revision=self.revision or "main",
                 dtype=getattr(torch, self.dtype),
                 attn_implementation=self.attention,
                 use_safetensors=True,
@@ -213,6 +252,72 @@ def rebuild(config_json: str, dtype: str, attention: str) -> PreTrainedModel:
     for key in ("transformers_version", "architectures", "dtype", "torch_dtype"):
         fields.pop(key, None)
     return from_config(AutoConfig.for_model(fields.pop("model_type"), **fields), dtype, attention)
+
+
+def described_backbone(described: Mapping[str, Any], path: str | None = None) -> Backbone:
+    """The backbone that a checkpoint was trained on.
+
+    Args:
+        described: The ``lcot`` entry of the checkpoint.
+        path: Where its frozen weights are now; where they were if not given. No effect if all weights were trained.
+
+    Raises:
+        CheckpointError: If its frozen weights came from a folder that is not there.
+    """
+    frozen = described.get("frozen", {}).get("model")
+    if frozen is None:
+        config = json.loads(described["backbone"])
+        return Backbone(config=config, dtype=described["dtype"], attention=described["attention"])
+    if path is None and Path(frozen["path"]).is_absolute() and not Path(frozen["path"]).is_dir():
+        raise CheckpointError(
+            "the checkpoint's frozen weights are not where they were",
+            where=frozen["path"],
+            why="a checkpoint holds what was trained, and those were not",
+            fix="put them back; or say where they are: model.backbone.path for commands, backbone= for lcot.load",
+        )
+    return Backbone(
+        path=path or frozen["path"],
+        dtype=frozen["dtype"],
+        attention=described["attention"],
+        lora=LoRA(**described["lora"]) if described.get("lora") else None,
+        revision=frozen["revision"] if path is None else None,
+    )
+
+
+def model_of_run(
+    run: Path, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens, dtype: str, attention: Attention
+) -> PreTrainedModel:
+    """The plain language model that a run of lcot ended with: what it trained is merged into what it kept frozen.
+
+    Args:
+        run: Its folder.
+        tokenizer: One with the vocabulary of the run's.
+        special: Its special tokens.
+        dtype: Type of the weights.
+        attention: Implementation of attention.
+
+    Raises:
+        CheckpointError: If the run's frozen weights are gone or have changed.
+    """
+    saved = read_checkpoint(pick_checkpoint(run))
+    described = saved["lcot"]
+    # A classifier beside the language model is none of its weights.
+    weights = {name.removeprefix("model."): w for name, w in saved["state_dict"].items() if name.startswith("model.")}
+    frozen = described.get("frozen", {}).get("model")
+    if frozen is None:
+        model = rebuild(described["backbone"], dtype, attention)
+        model.load_state_dict(weights)
+        return model
+    backbone = replace(described_backbone(described), attention=attention)
+    model = backbone.build(tokenizer, special, seed=0)
+    if backbone.lora is None:
+        freeze(model)
+    check_frozen({"model": frozen}, {"model": asdict(backbone.frozen_weights(model))})
+    check_names(weights, trained_names(model))
+    model.load_state_dict(weights, strict=False)
+    merge(model)
+    model.to(getattr(torch, dtype))
+    return model
 
 
 @torch.no_grad()

@@ -1,34 +1,33 @@
-"""What all modules share: loss over all ranks, validation by generation, checkpoints that know what they hold."""
+"""What all modules share: loss over all ranks, optimizers, checkpoints that know what they hold."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from lcot.errors import UserError
-from lcot.metrics import accuracy_names, extractor
+from lcot.modules.answering import AnsweringModule
 from lcot.modules.backbone import Backbone, context_length
 from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
-from lcot.modules.evaluation import Answers, Evaluation
+from lcot.modules.evaluation import Votes
+from lcot.modules.frozen import PartlyTrained
 from lcot.modules.schedules import WarmupStableDecay
+from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.keyed import keyed_seed, run_seed
-from lcot.reasoning.layout import TextFormat
-from lcot.reasoning.tokens import SpecialTokens
 
 LossAverage = Literal["tokens", "batches"]
 
 
-class ReasoningModule(L.LightningModule):
+class ReasoningModule(AnsweringModule, PartlyTrained):
     """A language model that is trained and evaluated on :class:`~lcot.reasoning.batch.ThoughtBatch`.
 
     The language model is made in ``configure_model``, when the tokenizer of the trainer's data module is known.
@@ -42,9 +41,11 @@ class ReasoningModule(L.LightningModule):
         loss_average: What the training loss is a mean over: ``tokens``, all supervised ones of an optimizer step alike,
             on any number of processes; or ``batches``, where each process's batch has a token mean of its own and all
             means count the same, as in the released Coconut code and its published numbers.
+        voting: How many texts a question gets in test and prediction, and which answer counts; one if not given.
     """
 
-    model: PreTrainedModel | None
+    kinds: ClassVar[tuple[ThoughtKind, ...]] = ("continuous", "pause", "none")
+    """Kinds of thoughts that the method can think."""
 
     def __init__(
         self,
@@ -54,10 +55,9 @@ class ReasoningModule(L.LightningModule):
         max_new_tokens: int,
         sampling: Sampling | None,
         loss_average: LossAverage = "tokens",
+        voting: Voting | None = None,
     ) -> None:
-        super().__init__()
-        if max_new_tokens < 1:
-            raise UserError(f"max_new_tokens is {max_new_tokens}", where="model.max_new_tokens", fix="use 1 or more")
+        super().__init__(max_new_tokens, sampling, voting)
         if loss_average not in get_args(LossAverage):
             raise UserError.unknown(
                 "loss_average", str(loss_average), get_args(LossAverage), where="model.loss_average"
@@ -66,17 +66,9 @@ class ReasoningModule(L.LightningModule):
         self.backbone = backbone
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.max_new_tokens = max_new_tokens
-        self.sampling = sampling or Sampling()
-        self.model = None
-        self.tokenizer: PreTrainedTokenizerBase | None = None
-        self.special: SpecialTokens | None = None
-        self.text = TextFormat()
-        self.extractors: tuple[str, ...] = ("string",)
         self.trained_stage: int | None = None
         """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
         self._first_tokens = self._tokens = 0.0
-        self.configure_metrics()
 
     @property
     def free_thoughts(self) -> int:
@@ -89,41 +81,14 @@ class ReasoningModule(L.LightningModule):
     def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
         """Loss summed over supervised tokens, their number, and scalars worth logging."""
 
-    @abstractmethod
-    def answer(self, batch: ThoughtBatch) -> Answers:
-        """Think and write for every row of a batch."""
-
     # -- set-up -----------------------------------------------------------------------------------------------------
 
-    def attach(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        special: SpecialTokens,
-        text: TextFormat,
-        extractors: Sequence[str] = ("string",),
-    ) -> None:
-        """Tell the module what its ids mean, and how answers are read from its texts.
-
-        Args:
-            tokenizer: With the thought tokens.
-            special: Their ids.
-            text: How question, steps and answer are joined.
-            extractors: Names of extractors: first that of ``accuracy``, then those of ``accuracy_NAME``.
+    def configure_model(self) -> None:
+        """Make the language model for the data module's tokenizer; does nothing if there is one already.
 
         Raises:
-            UserError: If there is no such extractor.
+            UserError: If there is no data module, or the curriculum's thoughts are of a kind that the method has not.
         """
-        self.tokenizer, self.special, self.text = tokenizer, special, text
-        self._read_answers_by(extractors)
-
-    def setup(self, stage: str) -> None:
-        """Read answers as the trainer's data module says, also where the model came from an earlier run."""
-        data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            self._read_answers_by(data.extractors)
-
-    def configure_model(self) -> None:
-        """Make the language model for the data module's tokenizer; does nothing if there is one already."""
         if self.model is None:
             data = getattr(self.trainer, "datamodule", None)
             if data is None:
@@ -131,28 +96,42 @@ class ReasoningModule(L.LightningModule):
                     "the trainer has no data module, so the model does not know its tokenizer",
                     fix="pass trainer.fit(model, datamodule=…), or call model.attach(…) and set model.model",
                 )
+            self._check_kind(data.clock().schedule.kind)
             self.attach(data.set_up_tokenizer(), data.special, data.text, data.extractors)
             assert self.tokenizer is not None and self.special is not None
             self.backbone.check_tokenizer(data.tokenizer_name, self.tokenizer)
-            self.model = self.backbone.build(self.tokenizer, self.special, run_seed())
-            limit = context_length(self.model)
+            limit = context_length(self.build_model(run_seed()))
             if limit is not None:
                 data.check_context(limit, self.free_thoughts + self.max_new_tokens)
 
-    def configure_metrics(self) -> None:
-        """Metrics of validation and test, none counted."""
-        self.evaluations = nn.ModuleDict({split: Evaluation(self.extractors) for split in ("val", "test")})
+    def build_model(self, seed: int) -> PreTrainedModel:
+        """Make the language model for the tokenizer that was attached, and note where its frozen weights come from.
 
-    def evaluation(self, split: str) -> Evaluation:
-        """The metrics of ``val`` or ``test``."""
-        found = self.evaluations[split]
-        assert isinstance(found, Evaluation)
-        return found
+        Args:
+            seed: Keys the weights that are drawn.
+        """
+        assert self.tokenizer is not None and self.special is not None
+        self.model = self.backbone.build(self.tokenizer, self.special, seed)
+        if self.backbone.lora is not None:
+            self.frozen["model"] = self.backbone.frozen_weights(self.model)
+        return self.model
 
     def configure_optimizers(self) -> Any:
-        """Optimizer over the trainable parameters, and the schedule if there is one."""
+        """Optimizer over the trainable parameters, and the schedule if there is one.
+
+        Raises:
+            UserError: If there is nothing to train, or the optimizer cannot be made.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not trained:
+            raise UserError(
+                "there is nothing to train",
+                where="model",
+                why="all weights are frozen",
+                fix="validate, test or predict with it, or train something: model.backbone.lora, or all of a backbone",
+            )
         try:
-            optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+            optimizer = self.optimizer(trained)
         except ValueError as err:
             raise UserError("the optimizer cannot be made", where="model.optimizer", why=str(err)) from err
         if self.lr_scheduler is None:
@@ -222,74 +201,7 @@ class ReasoningModule(L.LightningModule):
         """Teacher-forced loss and generated answers of a batch."""
         summed, tokens, _ = self.loss(batch)
         self.evaluation("val").average("loss").update(summed, tokens)
-        self._count("val", batch, self.answer(batch))
-
-    def test_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
-        """Generated answers of a batch."""
-        self._count("test", batch, self.answer(batch))
-
-    def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
-        """One record a question: see :meth:`records`."""
-        return self.records(batch, self.answer(batch))
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget what a sanity check, or a validation that was broken off, has counted."""
-        self.evaluation("val").reset()
-
-    def on_test_epoch_start(self) -> None:
-        """Forget what a test that was broken off has counted."""
-        self.evaluation("test").reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """Log validation's means over all ranks."""
-        self._log_means("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log test's means over all ranks."""
-        self._log_means("test")
-
-    def records(self, batch: ThoughtBatch, answers: Answers) -> list[dict[str, Any]]:
-        """Questions with what was written, as plain values.
-
-        ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
-        batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted. ``steps`` is the
-        number of steps of the gold reasoning, to see how accuracy falls with longer chains. ``answer`` and ``correct``
-        are those of the first extractor; each further one has a ``correct_NAME``.
-        """
-        rows = []
-        first, *further = map(extractor, self.extractors)
-        marker = self.text.before_answer
-        assert self.special is not None
-        texts, written = self.decode_texts(answers), answers.written(self.special.eos)
-        seconds = answers.seconds / len(batch)
-        for place, (example, text) in enumerate(zip(batch.examples, texts, strict=True)):
-            answer = first.extract(text, marker)
-            rows.append(
-                {
-                    "index": int(batch.index[place]),
-                    "id": example.id,
-                    "question": example.question,
-                    "gold": example.answer,
-                    "steps": len(example.steps),
-                    "output": text,
-                    "answer": answer,
-                    "correct": first.equal(answer, example.answer),
-                    **{
-                        f"correct_{other.name}": other.equal(other.extract(text, marker), example.answer)
-                        for other in further
-                    },
-                    "thoughts": int(answers.thoughts[place]),
-                    "tokens": written[place],
-                    "seconds": round(seconds, 6),
-                }
-            )
-        return rows
-
-    def decode_texts(self, answers: Answers) -> list[str]:
-        """The written text of each row, without eos."""
-        assert self.tokenizer is not None and self.special is not None
-        eos = self.special.eos
-        return [str(self.tokenizer.decode([token for token in row if token != eos])) for row in answers.tokens]
+        self._count("val", batch, Votes.single(self.answer(batch)))
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -302,6 +214,8 @@ class ReasoningModule(L.LightningModule):
             "backbone": self.model.config.to_json_string(use_diff=False),
             "dtype": self.backbone.dtype,
             "attention": self.backbone.attention,
+            "lora": self.backbone.lora.described() if self.backbone.lora is not None else None,
+            "frozen": {name: asdict(weights) for name, weights in self.frozen.items()},
             "vocabulary": vocabulary_hash(self.tokenizer),
             "text": asdict(self.text),
             "extractors": list(self.extractors),
@@ -310,42 +224,29 @@ class ReasoningModule(L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the description under ``lcot``."""
+        """Keep what is trained, and add the description under ``lcot``."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["lcot"] = {**checkpoint.get("lcot", {}), **self.describe()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint fits this module, and remember the stage it was trained to.
 
         Raises:
-            CheckpointError: If it is of another framework, method, model or tokenizer.
+            CheckpointError: If it is of another framework, method, model or tokenizer, or beside other frozen weights.
         """
         saved = check_fits(checkpoint, self.describe())
         self.trained_stage = saved.get("stage")
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
-    def _read_answers_by(self, extractors: Sequence[str]) -> None:
-        if tuple(extractors) != self.extractors:
-            accuracy_names(extractors)
-            self.extractors = tuple(extractors)
-            self.configure_metrics()
-
-    def _count(self, split: str, batch: ThoughtBatch, answers: Answers) -> None:
-        assert self.special is not None
-        golds = [example.answer for example in batch.examples]
-        texts, marker = self.decode_texts(answers), self.text.before_answer
-        self.evaluation(split).count(texts, golds, marker, answers, self.special.eos)
-
-    def _log_means(self, split: str) -> None:
-        evaluation = self.evaluation(split)
-        # A resumed run replays this hook for an epoch without batches; nothing was counted then.
-        if self.trainer.sanity_checking or not evaluation.begun:
-            return
-        for name, value in evaluation.means().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", rank_zero_only=False)
-        examples = self.trainer.strategy.reduce(evaluation.examples(), reduce_op="sum")
-        self.log(f"{split}/examples", torch.as_tensor(examples).float())
-        evaluation.reset()
+    def _check_kind(self, kind: ThoughtKind) -> None:
+        if kind not in self.kinds:
+            raise UserError(
+                f"the kind of thought is {kind!r}, and the model is {type(self).__name__}",
+                where="curriculum.schedule.kind and model",
+                why=f"its thoughts are of kind {' or '.join(map(repr, self.kinds))}",
+                fix="choose one of these, or another model",
+            )
 
     def _stop_on_bad_loss(self, loss: float, batch_idx: int) -> None:
         rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -13,10 +14,10 @@ from torch.nn import functional as F
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
-from lcot.modules.evaluation import Answers, clock_time
+from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
-from lcot.reasoning.decode import Sampling, decode
+from lcot.reasoning.decode import Sampling
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think, think_until
 
@@ -51,7 +52,7 @@ class Coconut(ReasoningModule):
     pause-token model. Defaults of the optimizer are those of the paper (AdamW, 1e-4, weight decay 0.01).
 
     Args:
-        backbone: Which decoder; all its weights are trained.
+        backbone: Which decoder; all its weights are trained, unless it has LoRA.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the learning-rate schedule, stepped after each optimizer step; ``None`` keeps the rate.
         max_new_tokens: Longest text that is generated for an answer.
@@ -66,6 +67,7 @@ class Coconut(ReasoningModule):
             graphs where there is CUDA (see :mod:`lcot.reasoning.compiled`, which also says what was measured). Answers
             are the same up to rounding; each new size of a batch is compiled first, which its ``seconds`` include.
             Training is as before.
+        voting: How many texts a question gets in test and prediction, and which answer counts; one if not given.
     """
 
     def __init__(
@@ -79,8 +81,9 @@ class Coconut(ReasoningModule):
         loss_average: LossAverage = "tokens",
         recycle: Recycle = "post_norm",
         compiled_decoding: bool = False,
+        voting: Voting | None = None,
     ) -> None:
-        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average)
+        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting)
         if recycle not in get_args(Recycle):
             raise UserError.unknown("recycle", str(recycle), get_args(Recycle), where="model.recycle")
         if recycle == "pre_norm" and compiled_decoding:
@@ -138,25 +141,13 @@ class Coconut(ReasoningModule):
             summed = summed + self.halting_weight * halting
         return summed, tokens, extras
 
-    def answer(self, batch: ThoughtBatch) -> Answers:
-        """Think the fixed number of thoughts, or as many as the classifier says, and write."""
-        assert self.model is not None and self.special is not None
-        start = clock_time(self.device)
-        with torch.no_grad():
-            if self.halt is None or not batch.marked:
-                compiled = self._compiled_passes()
-                thinking = think(self.model, batch, keep_cache=True, compiled=compiled, recycle=self.recycle)
-            else:
-                thinking = self._think_freely(batch)
-            tokens = decode(
-                self.model,
-                thinking,
-                max_new_tokens=self.max_new_tokens,
-                eos=self.special.eos,
-                sampling=self.sampling,
-                index=batch.index,
-            )
-        return Answers(tokens, thinking.thoughts + batch.pauses, clock_time(self.device) - start)
+    def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
+        """Think the fixed number of thoughts, or as many as the classifier says; there is one path."""
+        assert self.model is not None
+        if self.halt is None or not batch.marked:
+            yield think(self.model, batch, keep_cache=True, compiled=self._compiled_passes(), recycle=self.recycle)
+        else:
+            yield self._think_freely(batch)
 
     def describe(self) -> dict[str, Any]:
         """As every module does, the classifier's settings, and which state is fed back."""
@@ -212,7 +203,7 @@ class Coconut(ReasoningModule):
             states = thinking.state_at(batch.prompt_ends - 2)[:, None]
             target = torch.ones_like(states[..., 0])
             asked = target.bool()
-        logits = self.halt(states)[..., 0]
+        logits = self.halt(states.to(self.halt.weight.dtype))[..., 0]
         losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * asked
         tokens = (batch.labels != IGNORE).sum(dim=1)
         loss = (losses.sum(dim=1) / asked.sum(dim=1) * tokens).sum()
@@ -225,7 +216,7 @@ class Coconut(ReasoningModule):
         assert classifier is not None
 
         def stop(states: Tensor, thoughts: int) -> Tensor:
-            chance: Tensor = classifier(states)[:, 0].sigmoid()
+            chance: Tensor = classifier(states.to(classifier.weight.dtype))[:, 0].sigmoid()
             return chance > threshold
 
         prompts = heads(batch, self.special.pad)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import CheckpointError
+from lcot.modules.frozen import check_frozen
 
 FORMAT = 1
 """Version of the ``lcot`` entry of a checkpoint."""
@@ -25,7 +26,7 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
         The checkpoint's description.
 
     Raises:
-        CheckpointError: If it is of another framework, method, model or tokenizer.
+        CheckpointError: If it is of another framework, method, model or tokenizer, or beside other frozen weights.
     """
     saved: dict[str, Any] | None = checkpoint.get("lcot")
     if saved is None:
@@ -46,6 +47,8 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
             where="model.backbone",
             fix="use the config.yaml of the checkpoint's run",
         )
+    _check_lora(saved.get("lora"), mine.get("lora"))
+    check_frozen(saved.get("frozen", {}), mine.get("frozen", {}))
     return saved
 
 
@@ -72,6 +75,22 @@ def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """A short hash of every token and its id."""
     entries = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
     return hashlib.blake2b(json.dumps(entries).encode(), digest_size=8).hexdigest()
+
+
+def _check_lora(saved: dict[str, Any] | None, mine: dict[str, Any] | None) -> None:
+    # Dropout matters to training only.
+    then, now = (
+        f"LoRA of rank {lora['rank']}, alpha {lora['alpha']:g}, on {', '.join(sorted(lora['targets']))}"
+        if lora
+        else "no LoRA"
+        for lora in (saved, mine)
+    )
+    if then != now:
+        raise CheckpointError(
+            f"the checkpoint has {then}, and the config {now}",
+            where="model.backbone.lora",
+            fix="use the config.yaml of the checkpoint's run",
+        )
 
 
 def _differences(saved: dict[str, Any], mine: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What validation and test count: answers, and what they cost; every example once on any number of ranks."""
+"""What validation and test count: answers, and what they cost; every example once a run on any number of ranks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from lcot.metrics import AnswerAccuracy, Average, accuracy_names
+from lcot.modules.voting import ballots
 
-_COSTS = ("loss", "tokens", "thoughts", "seconds")
+_AVERAGES = ("loss", "tokens", "thoughts", "seconds", "answered")
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model wrote for one batch.
+    """What a model wrote for one batch: one text a question.
 
     Attributes:
         tokens: New token ids of each row; a finished row ends with eos.
         thoughts: ``(B,)`` number of thoughts of each row, pauses included.
-        seconds: Wall time of thinking and writing, for the whole batch.
+        seconds: Wall time of thinking and writing, for the whole batch. Of several texts a question each has an equal
+            share of the time of all.
     """
 
     tokens: list[list[int]]
@@ -34,61 +36,114 @@ class Answers:
         return [len(row) - (row[-1:] == [eos]) for row in self.tokens]
 
 
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """All answers to the questions of a batch.
+
+    Attributes:
+        runs: One group a run, each of one :class:`Answers` a vote. Votes from one thought path stand together, in the
+            order of their samples.
+    """
+
+    runs: tuple[tuple[Answers, ...], ...]
+
+    @classmethod
+    def single(cls, answers: Answers) -> Votes:
+        """One run of one vote."""
+        return cls(((answers,),))
+
+    @property
+    def every(self) -> list[Answers]:
+        """The votes of all runs."""
+        return [answers for run in self.runs for answers in run]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of thinking and writing, for all of them."""
+        return sum(answers.seconds for answers in self.every)
+
+
 class Evaluation(MetricCollection):
     """The metrics of one split; sums are kept and added up over ranks, never means.
 
     Args:
         extractors: How answers are read: first that of ``accuracy``, then those of ``accuracy_NAME``.
+        runs: How often every question is answered, apart from votes.
     """
 
-    def __init__(self, extractors: Sequence[str]) -> None:
-        accuracies = {metric: AnswerAccuracy(name) for metric, name in accuracy_names(extractors).items()}
+    def __init__(self, extractors: Sequence[str], runs: int = 1) -> None:
+        accuracies = {
+            self._key(metric, run): AnswerAccuracy(name)
+            for metric, name in accuracy_names(extractors).items()
+            for run in range(runs)
+        }
         # Of the same class, but never of the same state.
-        super().__init__({**accuracies, **{name: Average() for name in _COSTS}}, compute_groups=False)
-        self.names = tuple(accuracies)
+        super().__init__({**accuracies, **{name: Average() for name in _AVERAGES}}, compute_groups=False)
+        self.names = tuple(accuracy_names(extractors))
+        self.runs = runs
 
-    def accuracies(self) -> dict[str, AnswerAccuracy]:
-        """The accuracies by name."""
-        found = {name: self[name] for name in self.names}
-        return {name: metric for name, metric in found.items() if isinstance(metric, AnswerAccuracy)}
+    def accuracies(self, name: str = "accuracy") -> list[AnswerAccuracy]:
+        """The accuracy of this name, of each run."""
+        found = [self[self._key(name, run)] for run in range(self.runs)]
+        return [metric for metric in found if isinstance(metric, AnswerAccuracy)]
 
     def average(self, name: str) -> Average:
-        """One of ``loss``, ``tokens``, ``thoughts`` and ``seconds``."""
+        """One of ``loss``, ``tokens``, ``thoughts``, ``seconds`` and ``answered``."""
         metric = self[name]
         assert isinstance(metric, Average)
         return metric
 
-    def count(self, texts: Sequence[str], golds: Sequence[str], marker: str, answers: Answers, eos: int) -> None:
+    def count(
+        self, texts: Sequence[Sequence[Sequence[str]]], golds: Sequence[str], marker: str, votes: Votes, eos: int
+    ) -> None:
         """Count a batch.
 
         Args:
-            texts: What was written.
+            texts: What was written: one group a run, of one group a vote, of one text a question.
             golds: The right answers.
             marker: What stands before an answer.
-            answers: What it took to write.
+            votes: What it took to write.
             eos: Not counted as a token.
         """
-        for accuracy in self.accuracies().values():
-            accuracy.update([accuracy.extractor.extract(text, marker) for text in texts], golds)
-        self.average("tokens").update(sum(answers.written(eos)), len(golds))
-        self.average("thoughts").update(answers.thoughts.sum(), len(golds))
-        self.average("seconds").update(answers.seconds, len(golds))
+        for name in self.names:
+            for accuracy, written in zip(self.accuracies(name), texts, strict=True):
+                cast = ballots(written, accuracy.extractor, marker)
+                accuracy.update([ballot.answer for ballot in cast], golds)
+                if name == "accuracy":
+                    found = sum(answer is not None for ballot in cast for answer in ballot.answers)
+                    self.average("answered").update(found, len(written) * len(golds))
+        for answers in votes.every:
+            self.average("tokens").update(sum(answers.written(eos)), len(golds))
+            self.average("thoughts").update(answers.thoughts.sum(), len(golds))
+            self.average("seconds").update(answers.seconds, len(golds))
 
     def examples(self) -> Tensor:
         """Number of examples that this rank has counted."""
-        return self.accuracies()["accuracy"].total.clone()
+        return self.accuracies()[0].total.clone()
 
     def means(self) -> dict[str, Tensor]:
-        """The means over all ranks, of what was counted; the loss only where there was one."""
-        values: dict[str, Tensor] = {name: metric.compute() for name, metric in self.accuracies().items()}
-        costs = {name: self.average(name) for name in _COSTS}
-        values |= {name: metric.compute() for name, metric in costs.items() if metric.update_called}
+        """The means over all ranks, of what was counted; the loss only where there was one.
+
+        An accuracy is the mean over runs; where there are several, ``NAME_std`` is their sample standard deviation.
+        """
+        values: dict[str, Tensor] = {}
+        for name in self.names:
+            found = torch.stack([metric.compute() for metric in self.accuracies(name)]).double()
+            values[name] = found.mean()
+            if self.runs > 1:
+                values[f"{name}_std"] = found.std(correction=1)
+        averages = {name: self.average(name) for name in _AVERAGES}
+        values |= {name: metric.compute() for name, metric in averages.items() if metric.update_called}
         return {name: value.float() for name, value in values.items()}
 
     @property
     def begun(self) -> bool:
         """Whether anything was counted since the last reset."""
-        return self.accuracies()["accuracy"].update_called
+        return self.accuracies()[0].update_called
+
+    @staticmethod
+    def _key(name: str, run: int) -> str:
+        return f"{name}_run{run}" if run else name
 
 
 def clock_time(device: torch.device) -> float:

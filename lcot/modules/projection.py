@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Projection(nn.Module):
     """``thoughts = states Wᵀ + b``, in float32 whatever the models around it compute in.
 
-    Under half of a bfloat16 step an update at the published learning rate of 2e-5 would be lost; the published code
-    kept its projection in bfloat16.
+    In bfloat16 an update at the published learning rate of 2e-5 is lost where it is under half a step of the weight's
+    last bit; the published code kept its projection in bfloat16.
 
     Args:
         states: Width of the assistant's states.
@@ -24,6 +24,13 @@ class Projection(nn.Module):
         super().__init__()
         self.tasks = tuple(tasks)
         self.maps = nn.ModuleList(nn.Linear(states, thoughts, dtype=torch.float32) for _ in self.tasks or ("",))
+
+    @property
+    def width(self) -> int:
+        """Width of the assistant's states."""
+        first = self.maps[0]
+        assert isinstance(first, nn.Linear)
+        return first.in_features
 
     def forward(self, states: Tensor, tasks: Tensor | None = None) -> Tensor:
         """Project states.
@@ -37,11 +44,10 @@ class Projection(nn.Module):
             several would wait for its gradient otherwise.
         """
         with torch.autocast(states.device.type, enabled=False):
-            plain = states.float()
+            plain = states.to(next(self.parameters()).dtype)
             if len(self.maps) == 1:
                 only: Tensor = self.maps[0](plain)
                 return only
             assert tasks is not None, "rows of several tasks say which is theirs"
             every = torch.stack([one(plain) for one in self.maps], dim=1)
-            chosen = torch.nn.functional.one_hot(tasks, len(self.maps)).to(every.dtype)
-            return torch.einsum("bt,btnd->bnd", chosen, every)
+            return every[torch.arange(len(tasks), device=tasks.device), tasks]

@@ -32,7 +32,7 @@ def default_folder(assistant: str) -> Path:
     """Where the states of an assistant are kept unless another folder is chosen.
 
     Args:
-        assistant: Its fingerprint.
+        assistant: A name that no other one has: its fingerprint, and how it computes.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "lcot" / "states" / assistant
@@ -46,7 +46,7 @@ class StateStore:
         about: What makes the states what they are: the assistant's fingerprint and type. It is written into the folder.
 
     Raises:
-        UserError: If the folder holds states of another assistant.
+        UserError: If the folder holds states of another assistant, or is no such folder.
     """
 
     def __init__(self, folder: Path | None, about: Mapping[str, str]) -> None:
@@ -56,7 +56,7 @@ class StateStore:
         self._files: dict[str, Any] = {}
         self._places: dict[str, str] = {}
         if folder is not None:
-            self._check_about(folder / ABOUT)
+            self._check(folder)
             self.refresh()
 
     def __contains__(self, key: str) -> bool:
@@ -119,8 +119,16 @@ class StateStore:
         self._files[file.name] = opened
         self._places.update(dict.fromkeys(opened.keys(), file.name))
 
-    def _check_about(self, file: Path) -> None:
+    def _check(self, folder: Path) -> None:
+        file = folder / ABOUT
         if not file.is_file():
+            # Our own folders say whose they are before they hold anything else.
+            if folder.exists() and (not folder.is_dir() or any(folder.glob("*.safetensors"))):
+                raise UserError(
+                    "the place for the assistant's states holds something else",
+                    where=f"model.states, {folder}",
+                    fix="name a folder that is new or empty, or leave the setting out: each assistant then has its own",
+                )
             return
         try:
             theirs = json.loads(file.read_text(encoding="utf-8"))
@@ -128,10 +136,11 @@ class StateStore:
             theirs = None
         if theirs != self.about:
             said = ", ".join(f"{key} {value}" for key, value in theirs.items()) if isinstance(theirs, dict) else "?"
+            mine = ", ".join(f"{key} {value}" for key, value in self.about.items())
             raise UserError(
                 "the folder holds the states of another assistant",
                 where=f"model.states, {file}",
-                why=f"they are of {said}; this run has {self.about}",
+                why=f"they are of {said}; this run has {mine}",
                 fix="choose another folder, or leave the setting out: each assistant then has one of its own",
             )
 

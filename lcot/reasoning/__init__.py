@@ -3,6 +3,7 @@
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import Curriculum, Fixed, Stage, StageClock
 from lcot.reasoning.decode import Sampling, decode
+from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.stepwise import Stepwise
@@ -11,6 +12,8 @@ from lcot.reasoning.tokenwise import Tokenwise
 
 __all__ = [
     "Curriculum",
+    "Dialogue",
+    "DialogueBuilder",
     "Fixed",
     "LayoutBuilder",
     "ReasoningExample",

@@ -28,20 +28,24 @@ class ThoughtBatch:
         attention_mask: ``(B, L)`` bool; ``False`` on padding.
         position_ids: ``(B, L)`` positions counted from each row's first real token; 0 on padding.
         labels: ``(B, L)`` aligned with ``input_ids``; :data:`~lcot.reasoning.layout.IGNORE` where unsupervised.
-        thoughts: ``(B,)`` number of continuous thoughts of each row.
+        thoughts: ``(B,)`` number of continuous or soft thoughts of each row.
         pauses: ``(B,)`` number of pauses of each row.
         prompt_ends: ``(B,)`` column behind each row's prompt; its text starts there.
         index: ``(B,)`` position of each example in its data set.
         first: Column of the first thought, P; all rows have question and bot right before it. In a batch without
-            continuous thoughts or pauses in passes of their own, rows start at column 0 instead, and P is the end of
-            the shortest question.
-        max_thoughts: Largest number of continuous thoughts in the batch, N, kept as an int so that no device sync is
-            needed to know how many passes to run.
+            such thoughts or pauses in passes of their own, rows start at column 0 instead, and P is the end of the
+            shortest question.
+        max_thoughts: Largest number of such thoughts in the batch, N, kept as an int so that no device sync is needed
+            to know how many passes to run.
         marked: Whether any row has bot and eot around its thoughts.
         stepped: Number of columns, from ``first`` on, that get a pass each, an int likewise. It is ``max_thoughts``
-            where each thought reads the one before, and 0 where all read the state at bot; with pauses instead of
-            thoughts it is above 0 where they are passed one by one.
+            where each thought reads the one before, and 0 where all read the state at bot, or are soft; with pauses
+            instead of thoughts it is above 0 where they are passed one by one.
         examples: The examples themselves, for metrics and predictions; empty in training batches.
+        tasks: ``(B,)`` place of each row's task in ``Dialogue.tasks``; ``None`` in a batch that was not collated.
+        assistant: What the assistant reads to make the soft thoughts of these rows, B rows of its own; it ends with
+            their slots, which begin in its column ``first``. ``None`` where no row has soft thoughts; where only some
+            have, the others hold a lone padding token here.
     """
 
     input_ids: Tensor
@@ -57,6 +61,8 @@ class ThoughtBatch:
     marked: bool
     stepped: int
     examples: tuple[ReasoningExample, ...] = field(default=())
+    tasks: Tensor | None = None
+    assistant: ThoughtBatch | None = None
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
@@ -78,6 +84,8 @@ class ThoughtBatch:
         moved: dict[str, Any] = {
             f.name: change(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
         }
+        if self.assistant is not None:
+            moved["assistant"] = self.assistant._map(change)
         return replace(self, **moved)
 
 
@@ -87,6 +95,7 @@ def collate(
     index: Sequence[int] | None = None,
     examples: Sequence[ReasoningExample] = (),
     align: bool = False,
+    assistant_pad: int | None = None,
 ) -> ThoughtBatch:
     """Pad layouts into one batch.
 
@@ -96,6 +105,7 @@ def collate(
         index: Position of each example in its data set; 0 … B-1 if not given.
         examples: Carried along.
         align: Put all heads in line even if no row has continuous thoughts.
+        assistant_pad: Token id for padding in the assistant's rows; ``None`` for ``pad``.
 
     Returns:
         The batch; with thoughts, columns = longest head + longest rest, so rows of similar length waste least.
@@ -132,7 +142,16 @@ def collate(
         marked=any(layout.marked for layout in layouts),
         stepped=stepped,
         examples=tuple(examples),
+        tasks=torch.tensor([layout.task for layout in layouts]),
+        assistant=_assistant_rows(layouts, pad if assistant_pad is None else assistant_pad, index),
     )
+
+
+def _assistant_rows(layouts: Sequence[Layout], pad: int, index: Sequence[int] | None) -> ThoughtBatch | None:
+    if all(layout.assistant is None for layout in layouts):
+        return None
+    nothing = Layout([pad], [IGNORE], head=1, thoughts=0, prompt=1)
+    return collate([layout.assistant or nothing for layout in layouts], pad, index)
 
 
 def heads(batch: ThoughtBatch, pad: int) -> ThoughtBatch:

@@ -14,8 +14,9 @@ from typing import ClassVar, Literal, get_args
 
 from lcot.errors import UserError
 
-ThoughtKind = Literal["continuous", "pause", "none"]
-"""What stands between the markers: fed-back hidden states, copies of a learned pause token, or nothing (no markers)."""
+ThoughtKind = Literal["continuous", "pause", "soft", "none"]
+"""What stands between the markers: fed-back hidden states, copies of a learned pause token, vectors that another model
+made of the question (SoftCoT, arXiv 2502.12134), or nothing (no markers)."""
 
 Markers = Literal["always", "with_thoughts", "never"]
 """Where ``<bot>`` and ``<eot>`` stand: in every row (the published ProsQA and ProntoQA runs), only around thoughts (the
@@ -26,7 +27,7 @@ last token (arXiv 2505.12514). No effect where the kind of thought is ``none``."
 Passes = Literal["auto", "multiple", "single"]
 """How thoughts are computed. ``multiple``: each in a pass of its own, after the state of the one before is known.
 ``single``: all in one pass; continuous thoughts then all read the one state that is known before it, that at ``<bot>``.
-``auto`` is ``multiple`` for continuous thoughts (Coconut) and ``single`` for pauses.
+``auto`` is ``multiple`` for continuous thoughts (Coconut) and ``single`` for all others.
 
 With the kind of thought this makes the four-way control of what does the work, curriculum or recycling: passes
 (multiple, single) x input (recycled state, learned embedding). Under causal attention, pauses give the same in one pass
@@ -64,7 +65,7 @@ class Curriculum(ABC):
         keeps_stages: Whether the best checkpoint of each stage is worth keeping.
 
     Raises:
-        UserError: If ``kind``, ``markers`` or ``passes`` is unknown.
+        UserError: If ``kind``, ``markers`` or ``passes`` is unknown, or soft thoughts are to have several passes.
     """
 
     keeps_stages: ClassVar[bool] = True
@@ -76,6 +77,13 @@ class Curriculum(ABC):
             raise UserError.unknown("place of markers", str(markers), get_args(Markers), where="curriculum markers")
         if passes not in get_args(Passes):
             raise UserError.unknown("number of passes", str(passes), get_args(Passes), where="curriculum passes")
+        if kind == "soft" and passes == "multiple":
+            raise UserError(
+                "passes is 'multiple', and the kind of thought is 'soft'",
+                where="curriculum passes and kind",
+                why="soft thoughts are all known before the model reads them",
+                fix="set passes to 'auto'",
+            )
         self.kind: ThoughtKind = kind
         self.markers: Markers = markers
         self.stepwise_passes = passes == "multiple" or (passes == "auto" and kind == "continuous")
@@ -160,7 +168,7 @@ def find_clock(callbacks: Iterable[object]) -> StageClock | None:
 
 
 class Fixed(Curriculum):
-    """The same stage at all epochs: CoT, No-CoT, pause tokens, Coconut without curriculum.
+    """The same stage at all epochs: CoT, No-CoT, pause tokens, Coconut without curriculum, SoftCoT.
 
     Args:
         hidden: ``none`` keeps all steps as text (CoT), ``all`` leaves them all out.
@@ -168,9 +176,11 @@ class Fixed(Curriculum):
         kind: What the thoughts are; with ``none``, ``thoughts`` must be 0.
         markers: Where ``<bot>`` and ``<eot>`` stand.
         passes: How thoughts are computed.
+        inference_thoughts: Number of thoughts in validation, test and prediction, where it is another one than in
+            training (the published SoftCoT runs train with 32 and answer with 4); ``None`` for the same.
 
     Raises:
-        UserError: If the number of thoughts is negative, or thoughts are asked for without a kind.
+        UserError: If a number of thoughts is negative, or thoughts are asked for without a kind.
     """
 
     def __init__(
@@ -180,13 +190,16 @@ class Fixed(Curriculum):
         kind: ThoughtKind = "none",
         markers: Markers = "always",
         passes: Passes = "auto",
+        inference_thoughts: int | None = None,
     ) -> None:
         super().__init__(kind, markers, passes)
         if hidden not in ("none", "all"):
             raise UserError.unknown("choice of hidden steps", str(hidden), ["none", "all"], where="curriculum hidden")
         check_count("thoughts", thoughts, kind)
+        check_count("inference_thoughts", inference_thoughts or 0, kind)
         self.hidden = hidden
         self.thoughts = thoughts
+        self.inference_thoughts = inference_thoughts
 
     @property
     def last_stage(self) -> int:
@@ -202,8 +215,8 @@ class Fixed(Curriculum):
         return Stage(num_steps if self.hidden == "all" else 0, self.thoughts)
 
     def thoughts_at_inference(self, stage: int) -> int:
-        """The fixed number."""
-        return self.thoughts
+        """The fixed number, or the one for inference."""
+        return self.thoughts if self.inference_thoughts is None else self.inference_thoughts
 
 
 def check_count(name: str, count: int, kind: ThoughtKind) -> None:
@@ -224,5 +237,5 @@ def check_count(name: str, count: int, kind: ThoughtKind) -> None:
             f"{name} is {count}, and the kind of thought is 'none'",
             where=f"curriculum {name} and kind",
             why="without thoughts the number would have no effect",
-            fix=f"set {name} to 0, or kind to 'continuous' or 'pause'",
+            fix=f"set {name} to 0, or kind to 'continuous' or 'pause' (or 'soft')",
         )

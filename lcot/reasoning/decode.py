@@ -17,27 +17,57 @@ from lcot.reasoning.think import Passes, Thinking, output_head
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen.
+    """How the next token is chosen: penalty, temperature, ``top_k`` and ``top_p`` act in this order.
 
     Attributes:
         temperature: 0 is greedy; otherwise logits are divided by it.
         top_k: Keep the k most likely tokens; 0 keeps all. No effect when greedy.
         top_p: Keep the smallest set of tokens whose probability reaches p; 1 keeps all. No effect when greedy.
-        seed: Keys the draws together with each row's index, so that a row's text does not depend on its batch.
+        seed: Keys the draws together with each row's index, so that a row's text does not depend on its batch. No
+            effect when greedy.
+        repetition_penalty: Tokens that stand in the row's text already have their logits divided by this where they are
+            positive, and multiplied by it where they are negative (CTRL, arXiv 1909.05858, as transformers has it); 1
+            changes nothing. It acts on greedy choice too. Tokens of the prompt do not count, since thoughts have no
+            ids; nor do they in transformers if it is given embeddings, as by the released SoftCoT code.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
             raise UserError(
-                f"temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p}",
+                f"temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p},"
+                f" repetition_penalty {self.repetition_penalty}",
                 where="sampling",
-                fix="temperature and top_k are 0 or more, top_p is above 0 and at most 1",
+                fix="temperature and top_k are 0 or more, top_p is above 0 and at most 1, the penalty is above 0",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Which random draws a row's text is made of. The first text of a row is that of path 0 and sample 0.
+
+    Attributes:
+        seed: Of the sampling.
+        index: Of the row's question.
+        path: Number of the way of thinking about it that the text is written from.
+        sample: Number of the text among those that are written from it.
+    """
+
+    seed: int
+    index: int
+    path: int = 0
+    sample: int = 0
+
+    def uniform(self, step: int) -> float:
+        """The number in [0, 1) for a token of the text, by its place there."""
+        further = (self.path, self.sample) if self.path or self.sample else ()
+        # 24 bits, which float32 holds exactly: a number that rounds up to 1 would pick a token that was cut off.
+        return (keyed_seed("token", self.seed, self.index, *further, step) >> 39) / 2.0**24
 
 
 @torch.no_grad()
@@ -49,6 +79,7 @@ def decode(
     eos: int,
     sampling: Sampling | None = None,
     index: Tensor | None = None,
+    draws: Sequence[Draws] | None = None,
 ) -> list[list[int]]:
     """Write text after the prompts, all rows at once.
 
@@ -62,6 +93,8 @@ def decode(
         eos: Ends a row.
         sampling: Greedy if not given.
         index: ``(B,)`` keys of the rows' random draws; 0 … B-1 if not given. No effect when greedy.
+        draws: The rows' random draws in full, where rows are more than one text of a question; in place of ``index``
+            and of the seed of ``sampling``.
 
     Returns:
         B lists of new token ids; a row that ended has ``eos`` as its last id.
@@ -76,52 +109,85 @@ def decode(
     following = thinking.position_ids.gather(1, thinking.prompt_ends[:, None] - 1) + 1
     following = following + torch.arange(max_new_tokens, device=device)
     positions = torch.cat([thinking.position_ids, following], dim=1)
-    keys = index.tolist() if index is not None else list(range(rows))
+    if draws is None:
+        draws = [Draws(sampling.seed, key) for key in (index.tolist() if index is not None else range(rows))]
     head, embed = output_head(model), model.get_input_embeddings()
     written: list[list[int]] = [[] for _ in range(rows)]
     live = list(range(rows))
     cache, states = thinking.cache, thinking.state_at(thinking.prompt_ends - 1)
     reserve(cache, length + max_new_tokens - 1)
+    seen: Tensor | None = None  # tokens of each row's text, where they make a difference
     for step in range(max_new_tokens):
-        tokens = choose(head(states).float(), sampling, [keys[row] for row in live], step)
+        logits = head(states).float()
+        if seen is not None:
+            logits = penalize(logits, seen, sampling.repetition_penalty)
+        tokens = choose(logits, sampling, [draws[row] for row in live], step)
         for row, token in zip(live, tokens.tolist(), strict=True):
             if not written[row] or written[row][-1] != eos:
                 written[row].append(token)
         going = [place for place, row in enumerate(live) if written[row][-1] != eos]
         if not going or step + 1 == max_new_tokens:
             break
+        if sampling.repetition_penalty != 1.0:
+            seen = torch.zeros_like(logits, dtype=torch.bool) if seen is None else seen
+            seen.scatter_(1, tokens[:, None], True)
         if 2 * len(going) <= len(live):
             kept = torch.tensor(going, device=device)
             cache.batch_select_indices(kept)
             mask, positions, tokens = mask[kept], positions[kept], tokens[kept]
+            seen = seen[kept] if seen is not None else None
             live = [live[place] for place in going]
         states = Passes(model, mask, positions, cache)(embed(tokens[:, None]), length + step, length + step + 1)[:, -1]
     return written
 
 
-def choose(logits: Tensor, sampling: Sampling, keys: Sequence[int], step: int) -> Tensor:
+def choose(logits: Tensor, sampling: Sampling, draws: Sequence[Draws], step: int) -> Tensor:
     """Pick one token a row.
 
     Args:
-        logits: ``(B, V)`` in float32.
+        logits: ``(B, V)`` in float32, penalties applied.
         sampling: The rule.
-        keys: B row keys of the random draws.
-        step: Number of the token in its row, the other part of the key.
+        draws: Random draws of the B rows.
+        step: Number of the token in its row.
 
     Returns:
         ``(B,)`` token ids.
     """
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
+    ids, cumulative, total = candidates(logits, sampling)
+    uniform = torch.tensor([row.uniform(step) for row in draws], dtype=total.dtype, device=total.device)
+    # One uniform number per row, placed on the cumulative distribution cut at top_p.
+    places = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
+    return ids.gather(1, places.clamp(max=cumulative.shape[1] - 1))[:, 0]
+
+
+def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor, Tensor]:
+    """What is drawn from.
+
+    Args:
+        logits: ``(B, V)`` in float32.
+        sampling: With a temperature above 0.
+
+    Returns:
+        ``(B, V)`` token ids, the most likely first; ``(B, V)`` their cumulative probabilities after ``top_k``; and
+        ``(B, 1)`` the probability of those that ``top_p`` keeps, which are the first to reach it.
+    """
     ordered, ids = (logits / sampling.temperature).sort(dim=-1, descending=True)
     if sampling.top_k:
         ordered[:, sampling.top_k :] = float("-inf")
     cumulative = ordered.softmax(dim=-1).cumsum(dim=-1)
-    # One uniform number per row, placed on the cumulative distribution cut at top_p: the token that crosses p is kept.
+    # The token that crosses p is kept.
     crossing = torch.searchsorted(cumulative, torch.full_like(cumulative[:, :1], sampling.top_p))
-    total = cumulative.gather(1, crossing.clamp(max=cumulative.shape[1] - 1))
-    # 24 bits, which float32 holds exactly: a number that rounds up to 1 would pick a token that was cut off.
-    uniform = [(keyed_seed("token", sampling.seed, key, step) >> 39) / 2.0**24 for key in keys]
-    draws = torch.tensor(uniform, dtype=total.dtype, device=total.device)[:, None] * total
-    places = torch.searchsorted(cumulative, draws, right=True).clamp(max=cumulative.shape[1] - 1)
-    return ids.gather(1, places)[:, 0]
+    return ids, cumulative, cumulative.gather(1, crossing.clamp(max=cumulative.shape[1] - 1))
+
+
+def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make tokens that were written before less likely (or more, with a penalty below 1).
+
+    Args:
+        logits: ``(B, V)``.
+        seen: ``(B, V)`` bool: tokens of each row's text.
+        penalty: Divides positive logits and multiplies negative ones.
+    """
+    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)

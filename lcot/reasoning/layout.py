@@ -9,7 +9,7 @@ Only the remaining steps, the answer and the eos after it are supervised (arXiv 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.tokens import SpecialTokens
+from lcot.reasoning.tokens import SpecialTokens, token_ids
 
 IGNORE = -100
 """The label of positions that are not supervised, as in ``torch.nn.functional.cross_entropy``."""
@@ -58,11 +58,13 @@ class EncodedExample:
         question: With the tokenizer's own beginning (a BOS for Llama, nothing for GPT-2).
         steps: One list a step.
         answer: With its marker and the closing eos.
+        opening: What the text begins with, whatever the stage leaves of the steps; nothing without a prompt file.
     """
 
     question: list[int]
     steps: list[list[int]]
     answer: list[int]
+    opening: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,15 @@ class Layout:
         ids: T token ids; thought slots hold the latent or pause token.
         labels: T labels, aligned with ``ids`` (not shifted); :data:`IGNORE` where nothing is supervised.
         head: Number of ids before the first thought: question and bot. The first supervised label is never before it.
-        thoughts: Number of *continuous* thoughts, which stand at ``head`` … ``head + thoughts - 1``; 0 for pauses.
+        thoughts: Number of continuous or soft thoughts, which stand at ``head`` … ``head + thoughts - 1``; 0 for
+            pauses.
         prompt: Number of ids that the model is given at inference: everything before the written text.
         pauses: Number of pauses, which stand where continuous thoughts would; 0 for any other kind.
         marked: Whether bot and eot stand around the thoughts.
         stepped: Number of columns, from ``head`` on, that get a pass each; 0 where all thoughts share one.
+        assistant: What the assistant reads to make the soft thoughts: its own ids, with its own tokenizer's slots at
+            ``head`` … and nothing behind them; ``None`` where there are no soft thoughts.
+        task: Place of the example's task in ``Dialogue.tasks``; 0 where there is one for all.
     """
 
     ids: list[int]
@@ -88,6 +94,8 @@ class Layout:
     pauses: int = 0
     marked: bool = False
     stepped: int = 0
+    assistant: Layout | None = None
+    task: int = 0
 
 
 class LayoutBuilder:
@@ -120,7 +128,13 @@ class LayoutBuilder:
         self.markers = markers
         self.text = text or TextFormat()
         self.max_length = max_length
+        self.max_assistant_length: int | None = None
         self.stepwise_passes = kind == "continuous" if stepwise_passes is None else stepwise_passes
+
+    @property
+    def assistant_pad(self) -> int | None:
+        """Padding of the rows that an assistant reads; ``None`` if it reads none."""
+        return None
 
     def encode(self, examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
         """Tokenize examples; one call for many is several times as fast as one call each.
@@ -134,7 +148,7 @@ class LayoutBuilder:
         pieces = [
             piece
             for example in examples
-            for piece in (*(step + self.text.after_step for step in example.steps), self._answer(example))
+            for piece in (*(step + self.text.after_step for step in example.steps), self.answer_text(example))
         ]
         ids = iter(self._ids(pieces, bos=False))
         encoded = []
@@ -157,47 +171,77 @@ class LayoutBuilder:
         ids = [*encoded.question, *([self.special.bot] if marked else [])]
         head = len(ids)
         if self.kind != "none":
-            slot = self.special.latent if self.kind == "continuous" else self.special.pause
+            slot = self.special.pause if self.kind == "pause" else self.special.latent
             ids += [slot] * thoughts + ([self.special.eot] if marked else [])
         return Layout(
             ids,
             [IGNORE] * len(ids),
             head=head,
-            thoughts=thoughts if self.kind == "continuous" else 0,
+            thoughts=thoughts if self.kind in ("continuous", "soft") else 0,
             prompt=len(ids),
             pauses=thoughts if self.kind == "pause" else 0,
             marked=marked,
             stepped=thoughts if self.stepwise_passes and self.kind != "none" else 0,
         )
 
+    def assistant_row(self, encoded: EncodedExample, thoughts: int) -> Layout | None:
+        """What an assistant reads to make the soft thoughts of an example; ``None`` where there are none."""
+        return None
+
     def longest(self, encoded: EncodedExample, stages: Iterable[Stage]) -> tuple[int, int]:
         """Tokens of the longest row and of the longest prompt of an example over some stages, none of them laid out."""
         chains = list(accumulate((len(step) for step in reversed(encoded.steps)), initial=0))[::-1]
         sizes = []
         for stage in stages:
-            slots = stage.thoughts if self.kind != "none" else 0
-            prompt = len(encoded.question) + slots + 2 * self._marked(stage.thoughts)
+            prompt = self._prompt_length(encoded, stage.thoughts)
             hidden = min(stage.hidden, len(encoded.steps))
             text = max(0, chains[hidden] - abs(stage.tokens)) + len(encoded.answer)
             if stage.only_next:
                 text = len(encoded.steps[hidden] if hidden < len(encoded.steps) else encoded.answer)
-            sizes.append((prompt + text, prompt))
+            sizes.append((prompt + len(encoded.opening) + text, prompt))
         rows, prompts = zip(*sizes, strict=True)
         return max(rows), max(prompts)
 
-    def check_length(self, length: int, example: ReasoningExample) -> None:
-        """Refuse a row that the model cannot take.
+    def longest_assistant(self, encoded: EncodedExample, stages: Iterable[Stage]) -> int:
+        """Tokens of the longest row that an assistant reads for an example over some stages; 0 if it reads none."""
+        rows = [self.assistant_row(encoded, thoughts) for thoughts in {stage.thoughts for stage in stages}]
+        return max((len(row.ids) for row in rows if row is not None), default=0)
+
+    def check_row(self, row: Layout, example: ReasoningExample) -> None:
+        """Refuse a row that the model, or its assistant, cannot take.
 
         Raises:
-            DataError: If the row is longer than ``max_length``.
+            DataError: As :meth:`check_length` does.
         """
-        if self.max_length is not None and length > self.max_length:
+        self.check_length(len(row.ids), example)
+        if row.assistant is not None:
+            self.check_length(len(row.assistant.ids), example, assistant=True)
+
+    def check_length(self, length: int, example: ReasoningExample, assistant: bool = False) -> None:
+        """Refuse a row that the model cannot take.
+
+        Args:
+            length: Its number of tokens.
+            example: Its example.
+            assistant: Whether it is one of the assistant's.
+
+        Raises:
+            DataError: If the row is longer than ``max_length``, or ``max_assistant_length``.
+        """
+        limit = self.max_assistant_length if assistant else self.max_length
+        if limit is not None and length > limit:
             raise DataError(
-                f"example {example.id!r} takes {length} tokens, and the limit is {self.max_length}",
+                f"example {example.id!r} takes {length} tokens{' of the assistant' if assistant else ''},"
+                f" and the limit is {limit}",
                 where=f"question: {example.question[:60]}…",
                 why="cutting it would change the question or drop the answer",
                 fix="raise data.max_length (and the model's context), or set data.too_long to 'drop'",
             )
+
+    def _prompt_length(self, encoded: EncodedExample, thoughts: int) -> int:
+        """Number of ids of :meth:`prompt`."""
+        slots = thoughts if self.kind != "none" else 0
+        return len(encoded.question) + slots + 2 * self._marked(thoughts)
 
     def _marked(self, thoughts: int) -> bool:
         return self.kind != "none" and (self.markers == "always" or (self.markers == "with_thoughts" and thoughts > 0))
@@ -209,30 +253,32 @@ class LayoutBuilder:
                 raise DataError(
                     f"example {example.id!r} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
                     where=f"question: {example.question[:60]}…",
-                    why="it is the name of a token that marks thoughts, and would be read as one",
+                    why="it is the name of a token that marks thoughts, or turns, and would be read as one",
                     fix="write it otherwise in the question, steps and answer, and in data.text",
                 )
 
-    def _answer(self, example: ReasoningExample) -> str:
+    def answer_text(self, example: ReasoningExample) -> str:
+        """The gold answer as it stands at the end of the text, with what marks it."""
         return self.text.before_answer + example.answer
 
-    def encode_step(self, step: str) -> list[int]:
-        """Token ids of one step, with what ends it."""
+    def encode_step(self, step: str, place: int = 0) -> list[int]:
+        """Token ids of one step, with what ends it.
+
+        Args:
+            step: Its text.
+            place: Number of steps before it.
+        """
         return self._ids([step + self.text.after_step], bos=False)[0]
 
     def _ids(self, texts: list[str], bos: bool) -> list[list[int]]:
-        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=bos, return_attention_mask=False)["input_ids"]
-        if bos and (eos := self.tokenizer.eos_token_id) is not None:
-            # Some tokenizers close every text with eos; behind a question it would end the row before its thoughts.
-            ids = [row[:-1] if row and row[-1] == eos else row for row in ids]
-        return ids
+        return token_ids(self.tokenizer, texts, bos)
 
 
 def _text(encoded: EncodedExample, stage: Stage) -> list[int]:
     """What stands behind the thoughts in training."""
     steps = encoded.steps[stage.hidden :]
     if stage.only_next:
-        return steps[0] if steps else encoded.answer
+        return encoded.opening + (steps[0] if steps else encoded.answer)
     chain = [token for step in steps for token in step]
     chain = chain[stage.tokens :] if stage.tokens >= 0 else chain[: stage.tokens]
-    return chain + encoded.answer
+    return encoded.opening + chain + encoded.answer

@@ -22,8 +22,10 @@ from transformers import Cache, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lcot.errors import UserError
-from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.cache import growing_cache, keep_prefix
+from lcot.reasoning.decode import decode
+from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.think import Passes, Thinking, think
 
 
@@ -130,6 +132,29 @@ def states_at_slots(
     return thinking.states[:, 1 : 1 + slots]
 
 
+@torch.no_grad()
+def written(model: PreTrainedModel, batch: ThoughtBatch, eos: int, pad: int) -> list[list[int]]:
+    """What an assistant writes where its placeholders would stand, greedily, as many tokens at most (Assist-CoT).
+
+    Args:
+        model: The assistant.
+        batch: B rows that end with their placeholders.
+        eos: Ends a text; it is not handed out.
+        pad: Token id for padding.
+    """
+    rows = []
+    for ids, mask in zip(batch.input_ids[:, : batch.first], batch.attention_mask[:, : batch.first], strict=True):
+        asked = ids[mask].tolist()
+        rows.append(Layout(asked, [IGNORE] * len(asked), head=len(asked), thoughts=0, prompt=len(asked)))
+    prompts = collate(rows, pad, align=True).to(batch.input_ids.device)
+    thinking = think(model, prompts, keep_cache=True)
+    texts = decode(model, thinking, max_new_tokens=batch.max_thoughts, eos=eos)
+    return [
+        [token for token in text if token != eos][:most]
+        for text, most in zip(texts, batch.thoughts.tolist(), strict=True)
+    ]
+
+
 def contrast(thoughts: Tensor, scale: float = 20.0, dropout: float = 0.5) -> Tensor:
     """The contrastive loss of SoftCoT++ (arXiv 2505.11484): paths of a question are to differ from one another.
 
@@ -145,8 +170,9 @@ def contrast(thoughts: Tensor, scale: float = 20.0, dropout: float = 0.5) -> Ten
         ``(B,)`` cross-entropy in nats of telling each path's view from the others', mean over paths; 0 for one path.
     """
     flat = thoughts.float().flatten(2)
-    view = F.normalize(F.dropout(flat, dropout), dim=-1)
-    alike = scale * F.normalize(flat, dim=-1) @ view.transpose(1, 2)
+    with torch.autocast(thoughts.device.type, enabled=False):  # similarities are scaled up, and so would rounding be
+        view = F.normalize(F.dropout(flat, dropout), dim=-1)
+        alike = scale * F.normalize(flat, dim=-1) @ view.transpose(1, 2)
     target = torch.arange(flat.shape[1], device=flat.device).expand(len(flat), -1)
     return F.cross_entropy(alike.transpose(1, 2), target, reduction="none").mean(dim=1)
 

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.errors import UserError
+from lcot.reasoning.prompts import Prompt
 
 BOT, EOT, LATENT, PAUSE = "<|start-latent|>", "<|end-latent|>", "<|latent|>", "<|pause|>"
 THOUGHT_TOKENS = (BOT, EOT, LATENT, PAUSE)
@@ -19,12 +20,14 @@ THOUGHT_TOKENS = (BOT, EOT, LATENT, PAUSE)
 class SpecialTokens:
     """Token ids of the markers and of the tokenizer's own end and padding.
 
+    With a prompt file these are the tokens that it names, and nothing is added.
+
     Attributes:
-        bot: Begin of thought, ``<|start-latent|>``.
-        eot: End of thought, ``<|end-latent|>``.
-        latent: Stands where a continuous thought goes; its embedding is never used as an input.
-        pause: Stands where a pause goes; its embedding is learned.
-        eos: End of the answer.
+        bot: Begin of thought, ``<|start-latent|>``; -1 where a prompt has none.
+        eot: End of thought, ``<|end-latent|>``; -1 where a prompt has none.
+        latent: Stands where a continuous or soft thought goes; its embedding is never used as an input there.
+        pause: Stands where a pause goes; its embedding is learned. With a prompt, the same as ``latent``.
+        eos: End of the answer; with a prompt, that of a turn.
         pad: Fills short rows; never attended to.
         added: Those of the four thought tokens that the tokenizer did not have when it was loaded.
     """
@@ -47,13 +50,7 @@ def add_thought_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     Raises:
         UserError: If the tokenizer has no end-of-sequence or no padding token.
     """
-    for role, token in (("end-of-sequence", tokenizer.eos_token_id), ("padding", tokenizer.pad_token_id)):
-        if token is None:
-            raise UserError(
-                f"the tokenizer {tokenizer.name_or_path!r} has no {role} token",
-                where="data.tokenizer",
-                fix=f"set its {role} token and save it to a folder, or choose another tokenizer",
-            )
+    _check_roles(tokenizer, ("end-of-sequence", tokenizer.eos_token_id), ("padding", tokenizer.pad_token_id))
     known = tokenizer.get_vocab()
     missing = [token for token in THOUGHT_TOKENS if token not in known]
     tokenizer.add_tokens(missing, special_tokens=True)
@@ -61,6 +58,66 @@ def add_thought_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     bot, eot, latent, pause = (ids[token] for token in THOUGHT_TOKENS)
     added = tuple(ids[token] for token in missing)
     return SpecialTokens(bot, eot, latent, pause, tokenizer.eos_token_id, tokenizer.pad_token_id, added)
+
+
+def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, assistant: bool = False) -> SpecialTokens:
+    """The ids of the tokens that a prompt names. A frozen model knows no others, so none is ever added.
+
+    Args:
+        tokenizer: The tokenizer of the language model, or of the assistant.
+        prompt: The prompt.
+        assistant: Whether it is that of the assistant, whose thoughts have no markers.
+
+    Raises:
+        UserError: If the tokenizer lacks one of them, or has no padding token.
+    """
+    known = tokenizer.get_vocab()
+    setting = "data.dialogue.assistant_prompt" if assistant else "data.dialogue.prompt"
+
+    def find(role: str, token: str | None) -> int:
+        if token is None and role in ("bot", "eot"):
+            return -1
+        token = token if token is not None else tokenizer.eos_token
+        if token in known:
+            return known[token]
+        raise UserError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no token {token!r}",
+            where=f"{setting}: {prompt.name}, tokens.{role}",
+            why="a prompt uses spare tokens of the model's own tokenizer, since nothing can be added to a frozen model",
+            fix=f"set {setting} to a prompt of this family of models, or to a file of your own that extends"
+            f" {prompt.name} and names another token as tokens.{role}",
+        )
+
+    _check_roles(tokenizer, ("padding", tokenizer.pad_token_id))
+    bot, eot = (-1, -1) if assistant else (find("bot", prompt.bot), find("eot", prompt.eot))
+    placeholder, end = find("placeholder", prompt.placeholder), find("end", prompt.end)
+    assert isinstance(tokenizer.pad_token_id, int)
+    return SpecialTokens(bot, eot, placeholder, placeholder, end, tokenizer.pad_token_id)
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], bos: bool) -> list[list[int]]:
+    """Token ids of texts that are parts of rows.
+
+    Args:
+        tokenizer: The tokenizer.
+        texts: Parts, each tokenized on its own.
+        bos: Whether they open rows: they then get the tokenizer's own beginning.
+    """
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=bos, return_attention_mask=False)["input_ids"]
+    if bos and (eos := tokenizer.eos_token_id) is not None:
+        # Some tokenizers close every text with eos; behind a question it would end the row before its thoughts.
+        ids = [row[:-1] if row and row[-1] == eos else row for row in ids]
+    return ids
+
+
+def _check_roles(tokenizer: PreTrainedTokenizerBase, *roles: tuple[str, object]) -> None:
+    for role, token in roles:
+        if token is None:
+            raise UserError(
+                f"the tokenizer {tokenizer.name_or_path!r} has no {role} token",
+                where="data.tokenizer",
+                fix=f"set its {role} token and save it to a folder, or choose another tokenizer",
+            )
 
 
 @torch.no_grad()

@@ -111,6 +111,7 @@ def test_a_run_without_a_result_or_with_an_old_one(configs: Path) -> None:
         ("data.init_args.eval_batch_size", 1, ["test"]),
         ("model.init_args.max_new_tokens", 4, ["test"]),
         ("model.init_args.sampling", {"temperature": 0.5}, ["test"]),
+        ("model.init_args.voting", {"samples": 3, "runs": 1}, ["test"]),
         ("curriculum.eval_stage", 0, ["test"]),
         ("trainer.limit_test_batches", 3, ["test"]),
         ("trainer.logger", "another", []),

@@ -49,20 +49,23 @@ MARKDOWN = r"""
 
 CSV = """
 table,method,description,n,seeds,accuracy_mean,accuracy_std,accuracy_number_mean,accuracy_number_std,tokens_mean,\
-tokens_std,thoughts_mean,thoughts_std,tokens_and_thoughts_mean,tokens_and_thoughts_std,seconds_per_question_mean,\
-seconds_per_question_std,optimizer_steps,training_examples,wall_seconds,cpu_seconds,peak_memory_bytes,parameters,\
+tokens_std,thoughts_mean,thoughts_std,answered_mean,answered_std,tokens_and_thoughts_mean,tokens_and_thoughts_std,\
+seconds_per_question_mean,seconds_per_question_std,optimizer_steps,training_examples,wall_seconds,cpu_seconds,peak_memory_bytes,parameters,\
 trainable_parameters,examples_estimated,wall_from_events,finished,training_device,batch_size,device,split,examples,\
-data_hashes,extractor,tokens_defined,decoding,checkpoint,commands,commits,training_commits,runs
-1,coconut,"Coconut with Stepwise, continuous thoughts",2,0;1,0.97,0.02828427125,0.96,,2,0,4,0,6,0,0.0005,0,800,51200,\
+data_hashes,extractor,tokens_defined,decoding,voting,accuracy_std_over_runs,checkpoint,commands,commits,\
+training_commits,runs
+1,coconut,"Coconut with Stepwise, continuous thoughts",2,0;1,0.97,0.02828427125,0.96,,2,0,4,0,,,6,0,0.0005,0,800,51200,\
 180,110,1024,62000,62000,no,no,True,"a processor, 1 thread",250,a processor,test,1000,\
 00000000000000000000000000000000;11111111111111111111111111111111,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
-best,lcot test -c run.yaml,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
+one answer to a question,,best,lcot test -c run.yaml,\
+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
 runs/coconut-0;runs/coconut-1
-1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,12.25,,0.0005,,800,51200,7300,110,1024,\
+1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,,,12.25,,0.0005,,800,51200,7300,110,1024,\
 1240000000,4096,yes,no,True,"a processor, 1 thread",250,,test,1000,00000000000000000000000000000000,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
-best,lcot test -c run.yaml,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
+one answer to a question,,best,lcot test -c run.yaml,\
+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
 runs/no_cot-0
 """
 
@@ -127,3 +130,19 @@ def test_words_that_rich_or_markdown_would_read_as_marks(tmp_path: Path) -> None
     assert isinstance(console.file, io.StringIO)
     assert "a[b]|c_d " in console.file.getvalue()
     assert "| a[b]\\|c\\_d | 1 |" in to_markdown(strange)
+
+
+def test_a_deviation_over_runs_is_marked(tmp_path: Path) -> None:
+    runs = {"metrics.test/accuracy_std": 0.0123, "protocol.decoding": {"votes": 4, "runs": 5}}
+    write_run(tmp_path, "coconut-0", 0, report={**runs, "metrics.test/answered": 0.875})
+    cot = {**runs, "metrics.test/accuracy": 0.7}
+    write_run(tmp_path, "cot-0", 0, config=COT, report=cot)
+    write_run(tmp_path, "cot-1", 1, config=COT, report={**cot, "metrics.test/accuracy": 0.9})
+    made = compare([read_run(path) for path in sorted(tmp_path.iterdir())])
+    text = to_markdown(made)
+    assert "| coconut | 1 | 90.0 ± 1.2† |" in text and "| cot | 2 | 80.0 ± 14.1 |" in text
+    assert "| 2.00 (250) |" in text, "four votes of half a millisecond"
+    first, second = csv.DictReader(io.StringIO(to_csv(made)))
+    assert first["voting"] == "majority of 4 votes, mean over 5 runs"
+    assert (first["accuracy_std"], first["accuracy_std_over_runs"], first["answered_mean"]) == ("", "0.0123", "0.875")
+    assert second["accuracy_std"].startswith("0.1414") and second["accuracy_std_over_runs"] == "0.0123"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from lcot.compare.results import _WITHOUT_EFFECT
 from lcot.compare.runs import find_runs, read_run
 from lcot.errors import DataError, UserError
+from lcot.reasoning.decode import Sampling
 from tests.compare.folders import write_run
 from tests.tiny import lcot
 
@@ -64,6 +67,7 @@ def test_how_answers_were_written_is_that_of_the_evaluation(tmp_path: Path) -> N
     assert run.result is not None and run.result.protocol["decoding"] == {"temperature": 0.7}
     greedy = {"model.init_args.sampling": {"temperature": 0.0, "seed": 1}}
     other = read_run(write_run(tmp_path, "coconut-1", report=greedy)).result
+    assert _WITHOUT_EFFECT == {name: value for name, value in asdict(Sampling()).items() if name != "temperature"}
     assert other is not None and other.protocol["decoding"] == "greedy"
 
 
@@ -140,6 +144,32 @@ def test_the_next_command_works(trained: Path, tmp_path: Path, monkeypatch: pyte
     assert found.result is not None and found.result.examples == 5 and not (trained / "test.json").exists()
     assert found.result.device == "".join(found.cost.device or "").rpartition(", ")[0]
     assert found.result.trained_steps == 4 and found.result.batch_size == 6
+
+
+def test_a_test_of_several_runs_says_how_it_was_made(trained: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(trained, tmp_path / "tiny")
+    words = ["test", "-c", path / "config.yaml", f"--runs_dir={tmp_path}", "--name=tiny"]
+    voting = ["--model.voting.samples=3", "--model.voting.runs=2"]
+    refused = lcot(*words, *voting)
+    assert refused.code == 2 and "decoding is greedy" in refused.block and "--model.voting.samples=3" in refused.block
+    sampling = ["--model.sampling.temperature=0.9", "--model.sampling.top_k=5", "--model.sampling.seed=41"]
+    outcome = lcot(*words, *voting, *sampling)
+    assert outcome.code == 0, outcome.err
+    report = json.loads((path / "test.json").read_text())
+    assert report["protocol"]["decoding"] == {
+        "temperature": 0.9, "top_k": 5, "top_p": 1.0, "repetition_penalty": 1.0, "seeds": [41, 42],
+        "paths": 1, "samples": 3, "votes": 3, "runs": 2,
+    }  # fmt: skip
+    assert "over all 6 answers to each question" in report["protocol"]["averages"]
+    result = read_run(path).result
+    assert result is not None and (result.votes, result.runs) == (3, 2) and set(result.deviations) == {"accuracy"}
+    assert result.protocol["decoding"] == {"temperature": 0.9, "top_k": 5, "seed": 41}
+    assert result.protocol["voting"] == "majority of 3 votes, mean over 2 runs" and 0 <= result.metrics["answered"] <= 1
+    # Validation takes one text a question, and says so.
+    outcome = lcot("validate", *words[1:], *sampling)
+    assert outcome.code == 0, outcome.err
+    validated = read_run(path, "val").result
+    assert validated is not None and (validated.votes, validated.runs, validated.deviations) == (1, 1, {})
 
 
 @pytest.mark.parametrize(

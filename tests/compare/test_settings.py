@@ -25,6 +25,7 @@ def keys(**changes: Any) -> list[str]:
         {"trainer__logger": "another"},
         {"data__init_args__eval_batch_size": 1},
         {"data__init_args__test_path": "file.json"},
+        {"model__init_args__voting": {"samples": 3, "runs": 5}},
         {"model__class_path": "lcot.modules.coconut.Coconut"},
     ],
 )
@@ -87,6 +88,9 @@ def test_which_settings_an_evaluation_depends_on() -> None:
     ):
         assert evaluation_settings(changed(CONFIG, {key: value}), "test") != before
     assert evaluation_settings(changed(CONFIG, {"trainer.max_epochs": 9}), "test") == before
+    voting = changed(CONFIG, {"model.init_args.voting": {"samples": 3}})
+    assert evaluation_settings(voting, "test") != before
+    assert evaluation_settings(voting, "val") == evaluation_settings(CONFIG, "val"), "validation takes one text"
 
 
 def test_settings_as_people_read_them() -> None:

@@ -137,6 +137,15 @@ def test_methods_of_one_protocol_stand_side_by_side(tmp_path: Path) -> None:
         ({"split.data_hash": "f" * 32}, "questions of seed 0: data hash ffffffffffff, not 000000000000"),
         ({"checkpoint": "runs/x/checkpoints/last.ckpt"}, "checkpoint: last, not best"),
         ({"model.init_args.sampling": {"temperature": 1.0}}, 'decoding: {"temperature": 1.0}, not greedy'),
+        (
+            {"model.init_args.sampling": {"temperature": 0.0, "repetition_penalty": 1.1}},
+            '"repetition_penalty": 1.1}, not',
+        ),
+        (
+            {"model.init_args.voting": {"samples": 10, "runs": 1}},
+            'voting: "majority of 10 votes", not "one answer to a',
+        ),
+        ({"protocol.decoding": {"votes": 1, "runs": 5}}, 'voting: "mean over 5 runs", not "one answer to a question"'),
     ],
 )
 def test_another_protocol_is_another_table(tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -145,6 +154,28 @@ def test_another_protocol_is_another_table(tmp_path: Path, change: dict[str, Any
     assert comparison.tables[0].apart == ""
     assert comparison.tables[1].apart.startswith("not comparable with table 1: ") and says in comparison.tables[1].apart
     assert comparison.tables[1].apart.count(", not ") == 1
+
+
+def test_versions_name_more_or_less_of_what_has_no_effect(tmp_path: Path) -> None:
+    older = {"temperature": 0.7, "top_k": 0, "top_p": 0.9, "seed": 0}
+    write_run(tmp_path, "coconut-0", 0, report={"model.init_args.sampling": older})
+    newer = {**older, "repetition_penalty": 1.0}
+    voting = {"model.init_args.sampling": newer, "model.init_args.voting": {"samples": 1, "runs": 1}}
+    write_run(tmp_path, "coconut-1", 1, report=voting)
+    comparison = compared(tmp_path)
+    assert labels(comparison) == [["coconut"]] and comparison.tables[0].rows[0].seeds == [0, 1]
+    assert 'decoding {"temperature": 0.7, "top_p": 0.9}; checkpoint best' in note(comparison, "accuracy")
+
+
+def test_paths_and_samples_are_votes_alike(tmp_path: Path) -> None:
+    sampled = {"model.init_args.sampling": {"temperature": 1.0}}
+    write_run(tmp_path, "paths-0", 0, report={**sampled, "protocol.decoding": {"paths": 5, "votes": 10, "runs": 1}})
+    write_run(tmp_path, "votes-0", 0, config=COT, report={**sampled, "model.init_args.voting": {"samples": 10}})
+    comparison = compared(tmp_path)
+    assert labels(comparison) == [["paths", "votes"]]
+    assert "; majority of 10 votes; checkpoint best" in note(comparison, "accuracy")
+    assert ", for all votes of one run" in note(comparison, "time of a question")
+    assert comparison.tables[0].rows[0].seconds == Spread(0.005, None, 1), "ten times that of an answer"
 
 
 def test_runs_of_one_method_with_another_protocol_are_no_row(tmp_path: Path) -> None:
@@ -217,6 +248,42 @@ def test_a_hash_that_was_not_recorded_is_told(tmp_path: Path) -> None:
     assert note(comparison, "data").endswith(
         "data hash 000000000000; no data hash was recorded for cot-0, whose data settings are equal"
     )
+
+
+# -- runs of sampling -------------------------------------------------------------------------------------------------
+
+
+def over_runs(accuracy: float, deviation: float) -> dict[str, Any]:
+    """Changes to a report that make it one of five runs."""
+    return {
+        "metrics.test/accuracy": accuracy,
+        "metrics.test/accuracy_std": deviation,
+        "model.init_args.sampling": {"temperature": 1.0, "seed": 41},
+        "protocol.decoding": {"votes": 1, "runs": 5},
+    }
+
+
+def test_one_training_shows_the_deviation_over_its_runs(tmp_path: Path) -> None:
+    write_run(tmp_path, "coconut-0", 0, report=over_runs(0.8, 0.01))
+    comparison = compared(tmp_path)
+    (row,) = comparison.tables[0].rows
+    assert row.metric("accuracy") == Spread(0.8, None, 1) and row.over_runs("accuracy") == 0.01
+    assert comparison.tables[0].accuracies == ["accuracy"], "the deviation is no accuracy"
+    assert note(comparison, "†") == (
+        "† sample standard deviation over 5 runs of sampling with the weights of one training, and not over seeds of"
+        " training: coconut"
+    )
+
+
+def test_several_trainings_show_the_deviation_over_their_seeds(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.78, 0.8, 0.82)):
+        write_run(tmp_path, f"coconut-{seed}", seed, report=over_runs(accuracy, 0.01))
+    comparison = compared(tmp_path)
+    (row,) = comparison.tables[0].rows
+    found = row.metric("accuracy")
+    assert found is not None and found.std == pytest.approx(0.02) and row.over_runs("accuracy") is None
+    assert not [note for note in comparison.tables[0].notes if note.startswith("†")]
+    assert "; mean over 5 runs; checkpoint" in note(comparison, "accuracy")
 
 
 # -- what else belongs beneath ----------------------------------------------------------------------------------------

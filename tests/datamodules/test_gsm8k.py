@@ -77,6 +77,32 @@ def test_an_original_solution_is_equations_or_lines(tmp_path: Path) -> None:
     assert (natural.question, natural.answer) == (equations.question, equations.answer)
 
 
+SOCRATIC = (
+    "How many eggs does she sell? ** She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\n"
+    "How much does she make? ** She makes 9 * 2 = $<<9*2=18>>18 (2 ** 3 is no price).\n#### 18"
+)
+
+
+def test_a_socratic_solution_is_the_same_with_questions(tmp_path: Path) -> None:
+    path = json_lines(tmp_path, {"question": "How many eggs?", "answer": SOCRATIC})
+    (equations,), (natural,), (lines,) = (read(path, chain=chain) for chain in ("equations", "natural", "lines"))
+    assert equations == ReasoningExample("How many eggs?", STEPS, "18", "0")
+    assert natural.steps == (
+        "How many eggs does she sell? She sells 16 - 3 - 4 = 9 eggs.",
+        "How much does she make? She makes 9 * 2 = $18 (2 ** 3 is no price).",
+    )
+    assert lines.steps == tuple(SOCRATIC.splitlines()[:2]) and lines.answer == natural.answer == "18"
+
+
+def test_lines_stand_as_they_are(tmp_path: Path) -> None:
+    path = json_lines(tmp_path, {"question": "How many eggs?", "answer": SOLUTION})
+    assert read(path, chain="lines")[0].steps == (
+        "She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.",
+        "That makes 9 * 2 = $<<9*2=18>>18.",
+        "Every day.",
+    )
+
+
 def test_a_solution_without_equations_has_no_step(tmp_path: Path) -> None:
     path = json_lines(tmp_path, {"question": "How many eggs?", "answer": "All of them.\n#### 18"})
     assert read(path)[0].steps == () and read(path, chain="natural")[0].steps == ("All of them.",)
@@ -157,6 +183,7 @@ def test_the_published_json_lines_are_read_whole() -> None:
 def test_every_published_answer_is_read_by_every_extractor(path: Path) -> None:
     data = GSM8K(train_path=str(path))
     assert data.extractors == ("string", "number")
+    assert GSM8K(extractors=["softcot_official"]).extractors == ("softcot_official_number",)
     marker = data.text.before_answer
     for example in examples(data.make_source("train")):
         text = "".join(step + data.text.after_step for step in example.steps) + marker + example.answer
@@ -293,9 +320,10 @@ def test_natural_language_where_there_is_none(tmp_path: Path) -> None:
     text = write(tmp_path, "train.txt", LINES)
     steps = json_lines(tmp_path, {"question": "How many?", "steps": ["<<1+1=2>>"], "answer": "2"})
     for path in (text, steps):
-        with pytest.raises(DataError, match="chain is 'natural', and the data have steps of their own") as caught:
-            read(path, chain="natural")
-        assert path in str(caught.value.where)
+        for chain in ("natural", "lines"):
+            with pytest.raises(DataError, match=f"chain is '{chain}', and the data have steps of their own") as caught:
+                read(path, chain=chain)
+            assert path in str(caught.value.where)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pytest
 import lcot as package
 from lcot.datamodules import JSONReasoning
 from lcot.errors import DataError, UserError
+from lcot.metrics import extractor
+from tests.metrics.adversarial_json import OUTPUTS
 from tests.tiny import RECORD, contents, lcot, write_config, write_records
 
 SUM: dict[str, Any] = {"question": "1 + 1 + 1 =", "steps": ["1 + 1 = 2", "2 + 1 = 3"], "answer": "3"}
@@ -57,6 +59,21 @@ def test_the_words_are_those_of_training(tmp_path: Path) -> None:
 def test_extractors_can_be_chosen() -> None:
     assert JSONReasoning().extractors == ("string",)
     assert JSONReasoning(extractors=["number", "string"]).extractors == ("number", "string")
+
+
+@pytest.mark.parametrize(("output", "gold", "string", "as_string", "number", "as_number"), OUTPUTS)
+def test_adversarial_outputs(
+    output: str, gold: str, string: str | None, as_string: bool, number: str | None, as_number: bool
+) -> None:
+    data = JSONReasoning(extractors=["string", "number"])
+    answers = [reader.extract(output, data.text.before_answer) for reader in map(extractor, data.extractors)]
+    assert answers == [string, number]
+    right = [extractor(name).equal(answer, gold) for name, answer in zip(data.extractors, answers, strict=True)]
+    assert right == [as_string, as_number]
+
+
+def test_there_are_forty_adversarial_outputs() -> None:
+    assert len({(output, gold) for output, gold, *_ in OUTPUTS}) == len(OUTPUTS) >= 40
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------
@@ -152,6 +169,12 @@ def test_a_monitor_that_the_data_set_does_not_report(tmp_path: Path, monkeypatch
     assert outcome.code == 2 and not Path("runs").exists()
     assert "val/accuracy_number is not reported" in outcome.block
     assert "data.extractors is [string], which gives val/accuracy" in outcome.block
+
+
+def test_the_protocol_of_softcot_is_none_of_this() -> None:
+    with pytest.raises(UserError, match="'softcot_official' does not say which of three extractors"):
+        JSONReasoning(extractors=["softcot_official"])
+    assert JSONReasoning(extractors=["softcot_official_number"]).extractors == ("softcot_official_number",)
 
 
 def test_a_path_from_python_is_told_too() -> None:

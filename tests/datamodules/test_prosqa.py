@@ -18,8 +18,10 @@ from lcot.datamodules.prosqa import GraphSource
 from lcot.datamodules.rows import StageDataset
 from lcot.datamodules.sampler import RowKey
 from lcot.errors import DataError, UserError
+from lcot.metrics import extractor
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.stepwise import Stepwise
+from tests.metrics.adversarial_prosqa import GOLD, OUTPUTS
 from tests.tiny import RECORD, write_records
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "prosqa" / "prosqa_valid.json"
@@ -140,6 +142,17 @@ def test_the_published_file_is_read_whole(style: Any) -> None:
             assert (example.question, list(example.steps)) == (record["question"], record["steps"])
         else:
             assert len(example.steps) == len(record["steps"])
+
+
+@pytest.mark.parametrize(("output", "answer", "right"), OUTPUTS)
+def test_adversarial_outputs(output: str, answer: str | None, right: bool) -> None:
+    data = ProsQA(**SMALL)
+    (reader,) = map(extractor, data.extractors)
+    assert reader.extract(output, data.text.before_answer) == answer and reader.equal(answer, GOLD) is right
+
+
+def test_there_are_forty_adversarial_outputs() -> None:
+    assert len({output for output, *_ in OUTPUTS}) == len(OUTPUTS) >= 40
 
 
 @pytest.mark.parametrize("target", ["chain", "frontier"])

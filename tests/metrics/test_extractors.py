@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lcot.errors import UserError
-from lcot.metrics import EXTRACTORS, accuracy_names, extract_answer, extractor, is_correct
+from lcot.metrics import EXTRACTORS, accuracy_names, extract_answer, extractor, is_correct, resolved
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 STRING, NUMBER, LAST = (EXTRACTORS[name] for name in ("string", "number", "last_number"))
@@ -143,7 +143,7 @@ def test_what_is_right_as_a_string_is_right_as_a_number() -> None:
 
 def test_another_marker() -> None:
     output = "### 1\nThe answer is: $18."
-    assert [reader.extract(output, "The answer is: ") for reader in EXTRACTORS.values()] == ["$18.", "18", "18"]
+    assert [reader.extract(output, "The answer is: ") for reader in (STRING, NUMBER, LAST)] == ["$18.", "18", "18"]
     assert NUMBER.extract(output, "Answer:") is None
 
 
@@ -177,6 +177,39 @@ def test_the_first_is_the_accuracy_and_the_others_have_names() -> None:
             accuracy_names(wrong)
 
 
+def test_the_protocol_of_softcot_is_that_of_the_data_set() -> None:
+    assert resolved(["boxed", "softcot_official"], "softcot_official_number") == ("boxed", "softcot_official_number")
+    assert resolved(("string",), None) == ("string",)
+    with pytest.raises(UserError, match="'softcot_official' does not say which of three extractors") as caught:
+        resolved(["softcot_official"], None)
+    assert caught.value.where == "data.extractors" and caught.value.fix is not None
+    for kind in ("number", "choice", "yes_no"):
+        assert f"softcot_official_{kind}" in caught.value.fix and EXTRACTORS[f"softcot_official_{kind}"].flawed
+    assert [name for name, reader in EXTRACTORS.items() if reader.flawed] == [
+        "softcot_official_number",
+        "softcot_official_choice",
+        "softcot_official_yes_no",
+    ]
+
+
+def test_the_protocol_of_softcot_compares_as_python_does() -> None:
+    reader = EXTRACTORS["softcot_official_number"]
+    for output, gold, right in (
+        ("18.0", "18", True),
+        ("18.004", "18", True),
+        ("18.006", "18", False),
+        ("1,234", "1,234", True),
+        ("1.005", "1.0", True),  # a float below it
+        ("0.125", "0.12", True),
+        ("0.125", "0.125", False),
+        ("\u0661\u0668", "18", True),  # digits of another script
+        ("9" * 5_000, "9", False),  # more than Python reads
+        ("9" * 400 + ".5", "9", False),
+        ("5", "5:6", False),
+    ):
+        assert reader.equal(reader.extract(output, ""), gold) is right, (output, gold)
+
+
 def golds() -> list[str]:
     """All gold answers of the arithmetic data sets."""
     with (DATA / "gsm8k" / "train.jsonl").open(encoding="utf-8") as file:
@@ -190,8 +223,12 @@ def test_every_gold_answer_is_read_from_its_own_text() -> None:
     answers = golds()
     assert len(answers) == 7473 + 500
     for gold in answers:
-        for reader in EXTRACTORS.values():
+        for reader in (STRING, NUMBER, LAST):
             read = reader.extract(f"<<1+1=2>>\n### {gold}", "### ")
             assert read is not None and reader.equal(read, gold), (reader.name, gold)
+        boxed, official = (EXTRACTORS[name] for name in ("boxed", "softcot_official_number"))
+        written = f"Therefore, the final answer is: $\\boxed{{{gold}}}$."
+        assert boxed.equal(boxed.extract(written, "### "), gold)
+        assert official.equal(official.extract(written, "### "), gold) is not gold.startswith("-")
         assert NUMBER.meaning(gold) == Decimal(gold.replace(",", ""))
     assert sum("," in gold for gold in answers) == 83 and sum(gold.startswith("-") for gold in answers) == 3

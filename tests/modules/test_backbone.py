@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import UserError
 from lcot.modules.backbone import Backbone, context_length, rebuild
+from lcot.modules.lora import LoRA
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
 
 TINY: dict[str, Any] = {
@@ -28,6 +29,26 @@ TINY: dict[str, Any] = {
 def words() -> tuple[PreTrainedTokenizerBase, SpecialTokens]:
     tokenizer = build_word_tokenizer(["one two three."])
     return tokenizer, add_thought_tokens(tokenizer)
+
+
+def test_a_revision_of_the_hub_is_noted_by_its_commit(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Backbone(config=TINY).build(*words, seed=1).save_pretrained(tmp_path)
+    inner, asked = AutoModelForCausalLM.from_pretrained, []
+
+    def from_pretrained(name: str, revision: str, **options: Any) -> Any:
+        asked.append((name, revision))
+        model = inner(tmp_path, **options)
+        model.config._commit_hash = "c0ffee"
+        return model
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    for revision in (None, "v2"):
+        backbone = Backbone(path="some/model", revision=revision)
+        weights = backbone.frozen_weights(backbone.build(*words, seed=1))
+        assert (weights.path, weights.revision, weights.dtype) == ("some/model", "c0ffee", "float32")
+    assert asked == [("some/model", "main"), ("some/model", "v2")]
 
 
 def test_a_model_from_scratch_fits_the_tokenizer(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
@@ -85,6 +106,9 @@ def test_a_checkpoint_s_description_makes_the_same_model(
         ({"config": {**TINY, "hiden_size": 8}}, "did you mean 'hidden_size'"),
         ({"config": {**TINY, "vocab_size": 8}}, "the tokenizer decides it"),
         ({"path": "/nowhere/at/all"}, "could not be loaded"),
+        ({"config": TINY, "revision": "main"}, "only models on the Hub have revisions"),
+        ({"path": ".", "revision": "main"}, "only models on the Hub have revisions"),
+        ({"config": TINY, "lora": LoRA()}, "those of a model from scratch are random"),
     ],
 )
 def test_what_cannot_be_built_says_why(

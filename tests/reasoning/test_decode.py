@@ -10,11 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from lcot.errors import UserError
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import ThoughtKind
-from lcot.reasoning.decode import Sampling, choose, decode
+from lcot.reasoning.decode import Draws, Sampling, candidates, choose, decode, penalize
+from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.layout import EncodedExample, Layout
 from lcot.reasoning.think import think
 from tests.models import SPECIAL, random_examples, tiny_model
@@ -46,6 +54,11 @@ def write(
     return decode(
         model, thinking, max_new_tokens=max_new_tokens, eos=eos, sampling=sampling, index=batch.index if index else None
     )
+
+
+def draws(rows: Sequence[int], seed: int = 0) -> list[Draws]:
+    """Those of rows with these indices."""
+    return [Draws(seed, row) for row in rows]
 
 
 def countdown() -> PreTrainedModel:
@@ -193,47 +206,88 @@ class TestChoose:
         count, order = 4000, [2, 0, 3, 1]  # the most likely token is not the first
         logits = torch.empty(4)
         logits[order] = torch.tensor([0.5, 0.25, 0.125, 0.125]).log() + 3.0
-        tokens = choose(logits.expand(count, 4).clone(), sampling, range(count), step=0)
+        tokens = choose(logits.expand(count, 4).clone(), sampling, draws(range(count)), step=0)
         seen = torch.bincount(tokens, minlength=4)[order] / count
         for frequency, probability in zip(seen.tolist(), expected, strict=True):
             assert frequency == pytest.approx(probability, abs=4 * (probability * (1 - probability) / count) ** 0.5)
 
+    @pytest.mark.parametrize(
+        "sampling",
+        [
+            Sampling(1.0),
+            Sampling(0.7, top_k=20, top_p=0.8, repetition_penalty=1.05),
+            Sampling(1.0, top_k=50, repetition_penalty=1.3),
+            Sampling(1.5, top_p=0.9, repetition_penalty=0.8),
+            Sampling(0.4, top_k=3, top_p=0.95, repetition_penalty=2.0),
+        ],
+        ids=str,
+    )
+    def test_what_is_drawn_from_is_that_of_transformers(self, sampling: Sampling) -> None:
+        generator = torch.Generator().manual_seed(1)
+        logits = 3 * torch.randn(40, 64, generator=generator)
+        written = torch.randint(64, (40, 12), generator=generator)
+        processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)])
+        processors += [TemperatureLogitsWarper(sampling.temperature), TopPLogitsWarper(sampling.top_p)]
+        if sampling.top_k:
+            processors.insert(2, TopKLogitsWarper(sampling.top_k))
+        expected = processors(written, logits.clone()).softmax(dim=-1)  # type: ignore[arg-type]
+        seen = torch.zeros(40, 64, dtype=torch.bool).scatter_(1, written, True)
+        ids, cumulative, total = candidates(penalize(logits, seen, sampling.repetition_penalty), sampling)
+        kept = torch.minimum(cumulative, total) / total
+        got = torch.zeros_like(expected).scatter_(1, ids, kept.diff(dim=-1, prepend=torch.zeros(40, 1)))
+        torch.testing.assert_close(got, expected, rtol=0, atol=2e-6)
+        assert (expected[got > 1e-5] > 0).all() and (got[expected > 1e-5] > 0).all()
+        assert (got.argmax(dim=-1) != logits.argmax(dim=-1)).any() == (sampling.repetition_penalty != 1.0)
+
     def test_greedy_takes_the_largest(self) -> None:
         logits = torch.tensor([[0.0, 3.0, 2.0], [5.0, 3.0, 2.0]])
-        assert choose(logits, Sampling(), [0, 1], 0).tolist() == [1, 0]
-        assert choose(logits, Sampling(1e-3), [0, 1], 0).tolist() == [1, 0]
+        assert choose(logits, Sampling(), draws([0, 1]), 0).tolist() == [1, 0]
+        assert choose(logits, Sampling(1e-3), draws([0, 1]), 0).tolist() == [1, 0]
 
     def test_draws_depend_on_seed_row_and_step(self) -> None:
         logits = torch.zeros(300, 64)
-        first = choose(logits.clone(), Sampling(1.0), range(300), 0)
-        assert torch.equal(choose(logits.clone(), Sampling(1.0), range(300), 0), first)
+        first = choose(logits.clone(), Sampling(1.0), draws(range(300)), 0)
+        assert torch.equal(choose(logits.clone(), Sampling(1.0), draws(range(300)), 0), first)
         others = [
-            choose(logits.clone(), Sampling(1.0, seed=1), range(300), 0),
-            choose(logits.clone(), Sampling(1.0), range(300, 600), 0),
-            choose(logits.clone(), Sampling(1.0), range(300), 1),
+            choose(logits.clone(), Sampling(1.0), draws(range(300), seed=1), 0),
+            choose(logits.clone(), Sampling(1.0), draws(range(300, 600)), 0),
+            choose(logits.clone(), Sampling(1.0), draws(range(300)), 1),
+            choose(logits.clone(), Sampling(1.0), [Draws(0, row, path=1) for row in range(300)], 0),
+            choose(logits.clone(), Sampling(1.0), [Draws(0, row, sample=1) for row in range(300)], 0),
         ]
         assert all((other == first).float().mean() < 0.1 for other in others)
+
+    def test_draws_of_the_first_text_are_keyed_by_seed_row_and_step(self) -> None:
+        assert Draws(3, 7).uniform(2) == (keyed_seed("token", 3, 7, 2) >> 39) / 2.0**24
+        assert Draws(3, 7, path=0, sample=4).uniform(2) == (keyed_seed("token", 3, 7, 0, 4, 2) >> 39) / 2.0**24
 
     def test_the_largest_draw_stays_within_the_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys.modules[choose.__module__], "keyed_seed", lambda *fields: 2**63 - 1)
         logits = torch.tensor([[0.1, 3.0, 2.9, 0.3, 0.2]])
-        assert choose(logits.clone(), Sampling(1.0, top_k=2), [0], 0).tolist() == [2]
-        assert choose(logits.clone(), Sampling(1.0, top_p=0.6), [0], 0).tolist() == [2]
-        assert choose(logits.clone(), Sampling(1.0), [0], 0).tolist() == [0]
+        assert choose(logits.clone(), Sampling(1.0, top_k=2), draws([0]), 0).tolist() == [2]
+        assert choose(logits.clone(), Sampling(1.0, top_p=0.6), draws([0]), 0).tolist() == [2]
+        assert choose(logits.clone(), Sampling(1.0), draws([0]), 0).tolist() == [0]
 
     def test_equal_tokens_get_equal_shares(self, monkeypatch: pytest.MonkeyPatch) -> None:
         quarters = iter(range(4))
         monkeypatch.setattr(sys.modules[choose.__module__], "keyed_seed", lambda *fields: next(quarters) * 2**61)
-        tokens = choose(torch.zeros(4, 4), Sampling(1.0), range(4), 0)  # draws on the very edges 0, 1/4, 1/2, 3/4
+        tokens = choose(torch.zeros(4, 4), Sampling(1.0), draws(range(4)), 0)  # on the very edges 0, 1/4, 1/2, 3/4
         assert sorted(tokens.tolist()) == [0, 1, 2, 3]
 
     def test_the_smallest_draw_is_the_most_likely_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys.modules[choose.__module__], "keyed_seed", lambda *fields: 0)
-        assert choose(torch.tensor([[0.1, 3.0, 2.9]]), Sampling(1.0), [0], 0).tolist() == [1]
+        assert choose(torch.tensor([[0.1, 3.0, 2.9]]), Sampling(1.0), draws([0]), 0).tolist() == [1]
 
     @pytest.mark.parametrize(
         "settings",
-        [{"temperature": -0.1}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_p": -1.0}],
+        [
+            {"temperature": -0.1},
+            {"top_k": -1},
+            {"top_p": 0.0},
+            {"top_p": 1.1},
+            {"top_p": -1.0},
+            {"repetition_penalty": 0.0},
+        ],
         ids=lambda settings: str(settings),
     )
     def test_bad_settings(self, settings: dict[str, float]) -> None:
@@ -275,3 +329,33 @@ class TestSampledText:
     def test_greedy_ignores_index(self) -> None:
         model, rows = tiny_model(), layouts([(ALL, 2)] * 2)
         assert write(model, rows, index=[5, 6]) == write(model, rows)
+
+
+class TestPenalty:
+    """Tokens of the text so far become less likely."""
+
+    def test_it_is_that_of_generate_from_embeddings(self, model: PreTrainedModel) -> None:
+        rows = layouts([(hidden, 0) for hidden, _ in MIXED], "none")
+        texts = []
+        for row in rows:
+            prompt = model.get_input_embeddings()(torch.tensor([row.ids[: row.prompt]]))
+            output = model.generate(  # type: ignore[operator]
+                inputs_embeds=prompt,
+                attention_mask=torch.ones(prompt.shape[:2], dtype=torch.long),
+                do_sample=False,
+                max_new_tokens=10,
+                repetition_penalty=1.7,
+            )
+            texts.append(output[0].tolist())
+        assert write(model, rows, sampling=Sampling(repetition_penalty=1.7)) == texts
+        assert write(model, rows) != texts
+
+    @pytest.mark.parametrize("temperature", [0.0, 0.9])
+    def test_a_row_has_a_text_of_its_own_in_any_company(self, model: PreTrainedModel, temperature: float) -> None:
+        rows, sampling = layouts(), Sampling(temperature, seed=2, repetition_penalty=1.5)
+        free = write(model, rows, 12, NEVER, sampling)
+        eos = Counter(token for text in free for token in set(text[:-3])).most_common(1)[0][0]
+        ended = [text[: text.index(eos) + 1] if eos in text else text for text in free]
+        assert len({len(text) for text in ended}) > 1  # rows leave the batch, and the others keep their own tokens
+        assert write(model, rows, 12, eos, sampling) == ended
+        assert [write(model, [row], 12, eos, sampling, [place])[0] for place, row in enumerate(rows)] == ended

@@ -1,0 +1,254 @@
+"""A language model that is asked questions: what it writes, which of it counts, and how that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lcot.errors import UserError
+from lcot.metrics import accuracy_names
+from lcot.modules.evaluation import Answers, Evaluation, Votes, clock_time
+from lcot.modules.records import records
+from lcot.modules.voting import Voting
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.decode import Draws, Sampling, decode
+from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.repeat import decode_copies
+from lcot.reasoning.think import Thinking
+from lcot.reasoning.tokens import SpecialTokens
+
+
+class AnsweringModule(L.LightningModule):
+    """A language model that answers the questions of :class:`~lcot.reasoning.batch.ThoughtBatch`.
+
+    A method says how it thinks (:meth:`thinkings`); writing, voting and counting are the same for all of them.
+
+    Args:
+        max_new_tokens: Longest text that is generated for an answer.
+        sampling: How tokens are chosen in validation, test and prediction; greedy if not given.
+        voting: How many texts a question gets in test and prediction; one if not given.
+
+    Raises:
+        UserError: If ``max_new_tokens`` is below 1, or greedy texts are to be repeated.
+    """
+
+    model: PreTrainedModel | None
+
+    def __init__(self, max_new_tokens: int, sampling: Sampling | None = None, voting: Voting | None = None) -> None:
+        super().__init__()
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens is {max_new_tokens}", where="model.max_new_tokens", fix="use 1 or more")
+        self.max_new_tokens = max_new_tokens
+        self.sampling = sampling or Sampling()
+        self.voting = voting or Voting()
+        self.voting.check(self.sampling)
+        self.model = None
+        self.tokenizer: PreTrainedTokenizerBase | None = None
+        self.special: SpecialTokens | None = None
+        self.text = TextFormat()
+        self.extractors: tuple[str, ...] = ("string",)
+        self._rows_at_once = 0
+        self.configure_metrics()
+
+    # -- what a method defines ------------------------------------------------------------------------------------
+
+    def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
+        """Think about every row of a batch, so that text can be written.
+
+        Args:
+            batch: B rows.
+            paths: How many thought paths of each row are wanted, the first of :attr:`thought_paths`.
+
+        Yields:
+            Thinkings with their caches, which add up to all paths. One of B · k rows holds k paths of each row, one
+            behind another. Each is decoded before the next is asked for.
+        """
+        raise NotImplementedError
+
+    @property
+    def thought_paths(self) -> int:
+        """Different ways in which the method thinks about one question; each gives votes of its own."""
+        return 1
+
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    def answer(self, batch: ThoughtBatch) -> Answers:
+        """Think and write for every row of a batch: one text each, the first under the first seed."""
+        assert self.model is not None and self.special is not None
+        start = clock_time(self.device)
+        with torch.no_grad():
+            thinking = next(self.thinkings(batch, paths=1))
+            assert len(thinking.thoughts) == len(batch), "thinkings() gives as many paths as it is asked for"
+            tokens = decode(
+                self.model,
+                thinking,
+                max_new_tokens=self.max_new_tokens,
+                eos=self.special.eos,
+                sampling=self.sampling,
+                index=batch.index,
+            )
+        return Answers(tokens, thinking.thoughts + batch.pauses, clock_time(self.device) - start)
+
+    def answers(self, batch: ThoughtBatch) -> Votes:
+        """All votes of all runs (:class:`~lcot.modules.voting.Voting`).
+
+        Each path is thought once for all of its texts. They are written in groups of at most as many rows as an
+        evaluation batch has (or the thinking itself, if those are more), so that memory stays that of one batch and
+        its copy. A text depends on its question, seed, path and number of the sample, and on nothing beside it.
+        """
+        if self.voting.texts * self.thought_paths == 1:
+            return Votes.single(self.answer(batch))
+        assert self.model is not None and self.special is not None
+        start, index, seed = clock_time(self.device), batch.index.tolist(), self.sampling.seed
+        votes: list[list[tuple[list[list[int]], torch.Tensor]]] = [[] for _ in range(self.voting.runs)]
+        wanted = [(run, sample) for run in range(self.voting.runs) for sample in range(self.voting.samples)]
+        first = 0
+        with torch.no_grad():
+            for thinking in self.thinkings(batch, paths=self.thought_paths):
+                paths = len(thinking.thoughts) // len(batch)
+                copies = [
+                    [Draws(seed + run, row, first + path, sample) for row in index for path in range(paths)]
+                    for run, sample in wanted
+                ]
+                texts = decode_copies(
+                    self.model,
+                    thinking,
+                    copies,
+                    rows=max(len(batch), self._rows_at_once),
+                    max_new_tokens=self.max_new_tokens,
+                    eos=self.special.eos,
+                    sampling=self.sampling,
+                )
+                for path in range(paths):
+                    thoughts = thinking.thoughts[path::paths] + batch.pauses
+                    for (run, _), written in zip(wanted, texts, strict=True):
+                        votes[run].append((written[path::paths], thoughts))
+                first += paths
+        assert first == self.thought_paths, "thinkings() gives as many paths as it is asked for"
+        seconds = (clock_time(self.device) - start) / sum(map(len, votes))
+        return Votes(tuple(tuple(Answers(*vote, seconds) for vote in run) for run in votes))
+
+    def decode_texts(self, answers: Answers) -> list[str]:
+        """The written text of each row, without eos."""
+        assert self.tokenizer is not None and self.special is not None
+        eos = self.special.eos
+        return [str(self.tokenizer.decode([token for token in row if token != eos])) for row in answers.tokens]
+
+    def decoding(self, split: str) -> dict[str, Any]:
+        """How answers of ``val`` or ``test`` are written, in plain values, for a report."""
+        if split == "val":
+            return Voting().described(self.sampling)
+        return self.voting.described(self.sampling, self.thought_paths)
+
+    # -- set-up -----------------------------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        special: SpecialTokens,
+        text: TextFormat,
+        extractors: Sequence[str] = ("string",),
+    ) -> None:
+        """Tell the module what its ids mean, and how answers are read from its texts.
+
+        Args:
+            tokenizer: With the thought tokens.
+            special: Their ids.
+            text: How question, steps and answer are joined.
+            extractors: Names of extractors: first that of ``accuracy``, then those of ``accuracy_NAME``.
+
+        Raises:
+            UserError: If there is no such extractor.
+        """
+        self.tokenizer, self.special, self.text = tokenizer, special, text
+        self._read_answers_by(extractors)
+
+    def setup(self, stage: str) -> None:
+        """Read answers as the trainer's data module says, also where the model came from an earlier run."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self._read_answers_by(data.extractors)
+            self._rows_at_once = data.eval_batch_size
+
+    def configure_metrics(self) -> None:
+        """Metrics of validation and test, none counted."""
+        runs = {"val": 1, "test": self.voting.runs}
+        self.evaluations = nn.ModuleDict({split: Evaluation(self.extractors, runs[split]) for split in runs})
+
+    def evaluation(self, split: str) -> Evaluation:
+        """The metrics of ``val`` or ``test``."""
+        found = self.evaluations[split]
+        assert isinstance(found, Evaluation)
+        return found
+
+    def _read_answers_by(self, extractors: Sequence[str]) -> None:
+        if tuple(extractors) != self.extractors:
+            accuracy_names(extractors)
+            self.extractors = tuple(extractors)
+            self.configure_metrics()
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def test_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
+        """Generated answers of a batch."""
+        self._count("test", batch, self.answers(batch))
+
+    def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
+        """One record a question: see :meth:`records`."""
+        return self.records(batch, self.answers(batch))
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a sanity check, or a validation that was broken off, has counted."""
+        self.evaluation("val").reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what a test that was broken off has counted."""
+        self.evaluation("test").reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log validation's means over all ranks."""
+        self._log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log test's means over all ranks."""
+        self._log_means("test")
+
+    def records(self, batch: ThoughtBatch, answers: Answers | Votes) -> list[dict[str, Any]]:
+        """Questions with what was written, as plain values.
+
+        ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
+        batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted. ``steps`` is the
+        number of steps of the gold reasoning, to see how accuracy falls with longer chains. ``answer`` and ``correct``
+        are those of the first extractor; each further one has a ``correct_NAME``.
+
+        Of several texts a question, all this is about the first run and the vote that counts in it; ``samples`` then
+        lists the runs: their seed, all ``outputs`` and ``answers``, and which answer counts and whether it is right.
+        """
+        assert self.special is not None
+        votes = answers if isinstance(answers, Votes) else Votes.single(answers)
+        marker, eos = self.text.before_answer, self.special.eos
+        return records(batch, votes, self._texts(votes), self.extractors, marker, eos, self.sampling.seed)
+
+    def _texts(self, votes: Votes) -> list[list[list[str]]]:
+        return [[self.decode_texts(answers) for answers in run] for run in votes.runs]
+
+    def _count(self, split: str, batch: ThoughtBatch, votes: Votes) -> None:
+        assert self.special is not None
+        golds, marker = [example.answer for example in batch.examples], self.text.before_answer
+        self.evaluation(split).count(self._texts(votes), golds, marker, votes, self.special.eos)
+
+    def _log_means(self, split: str) -> None:
+        evaluation = self.evaluation(split)
+        # A resumed run replays this hook for an epoch without batches; nothing was counted then.
+        if self.trainer.sanity_checking or not evaluation.begun:
+            return
+        for name, value in evaluation.means().items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", rank_zero_only=False)
+        examples = self.trainer.strategy.reduce(evaluation.examples(), reduce_op="sum")
+        self.log(f"{split}/examples", torch.as_tensor(examples).float())
+        evaluation.reset()
