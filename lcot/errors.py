@@ -34,7 +34,10 @@ class UserError(ValueError):
         """A name that is not in a list, with the nearest one that is."""
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        listed = f"known: {', '.join(known)}" if len(known) <= 12 else f"similar: {', '.join(near)}" if near else None
+        if len(known) > 12 and near:
+            listed = f"similar: {', '.join(near)}"
+        else:
+            listed = f"known: {', '.join(known[:12])}" + (f" and {len(known) - 12} more" if len(known) > 12 else "")
         return cls(
             f"unknown {kind} {name!r}",
             where=where,

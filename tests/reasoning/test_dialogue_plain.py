@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lcot.datamodules.graph_hints import CLOSES, OPENS
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import DataError, UserError
 from lcot.reasoning.batch import collate
@@ -288,3 +289,23 @@ class TestCurricula:
         for make in (Fixed, Stepwise):
             with pytest.raises(UserError, match="passes is 'multiple', and the kind of thought is 'soft'"):
                 make(kind="soft", passes="multiple")
+
+
+class TestHintedProsQA:
+    """The language model that reads hints, token by token as it was trained on them."""
+
+    tokenizer = build_word_tokenizer([GRAPH.question, "### ", ". ", "? "])
+    special = add_thought_tokens(tokenizer)
+
+    def test_thoughts_stand_where_hints_have_their_words(self) -> None:
+        build = plain("hinted_prosqa", self.tokenizer)
+        hinted = self.tokenizer(f"{GRAPH.question}{OPENS} terpus fompus{CLOSES}")["input_ids"]
+        row = build.prompt(build.encode([GRAPH])[0], 2)
+        places = slice(row.head, row.head + 2)
+        assert row.ids[places] == [self.special.pause] * 2
+        assert [*row.ids[: row.head], *hinted[places], *row.ids[places.stop :]] == hinted
+
+    def test_words_of_an_assistant_are_such_a_hint(self) -> None:
+        build = plain("hinted_prosqa", self.tokenizer)
+        row = build.hinted(build.encode([GRAPH])[0], "terpus fompus", 2)
+        assert row.ids == self.tokenizer(f"{GRAPH.question}{OPENS} terpus fompus{CLOSES}")["input_ids"]

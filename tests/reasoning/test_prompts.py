@@ -46,7 +46,7 @@ class TestPackaged:
     """The files that come with the package."""
 
     def test_there_is_one_for_every_family_and_task(self) -> None:
-        plain = {"plain/choice", "plain/math", "plain/prosqa", "plain/yes_no"}
+        plain = {"plain/choice", "plain/hinted_prosqa", "plain/math", "plain/prosqa", "plain/yes_no"}
         assert set(known_prompts()) == plain | {f"{family}/{task}" for family in FAMILIES for task in TASKS}
 
     @pytest.mark.parametrize("name", known_prompts())
