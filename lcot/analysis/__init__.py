@@ -1,0 +1,42 @@
+"""What thoughts hold, as numbers: probabilities of concepts, search trees, lenses, geometry, attention to facts.
+
+Every measurement takes a :class:`Thinker`, which ``Thinker.of(lcot.load(run))`` makes, and any number of examples. It
+reads them as many at a time as the thinker allows, and gives plain records: ``dataclasses.asdict`` makes them JSON.
+"""
+
+from lcot.analysis.attention import FactAttention, GroupRow, fact_attention, group_table
+from lcot.analysis.concepts import Candidate, ConceptValues, concept_values
+from lcot.analysis.geometry import Collapse, ThoughtGeometry, collapse, thought_geometry
+from lcot.analysis.lens import ThoughtLens, intermediate_results, thought_lenses
+from lcot.analysis.outcomes import Outcome, outcomes
+from lcot.analysis.parallelism import Parallelism, parallelism
+from lcot.analysis.thinker import Thinker
+from lcot.analysis.tree import HeightRow, SearchTree, TreeNode, frontiers, height_table, search_tree
+
+__all__ = [
+    "Candidate",
+    "Collapse",
+    "ConceptValues",
+    "FactAttention",
+    "GroupRow",
+    "HeightRow",
+    "Outcome",
+    "Parallelism",
+    "SearchTree",
+    "Thinker",
+    "ThoughtGeometry",
+    "ThoughtLens",
+    "TreeNode",
+    "collapse",
+    "concept_values",
+    "fact_attention",
+    "frontiers",
+    "group_table",
+    "height_table",
+    "intermediate_results",
+    "outcomes",
+    "parallelism",
+    "search_tree",
+    "thought_geometry",
+    "thought_lenses",
+]

@@ -1,0 +1,57 @@
+"""Thoughts beside words: the rows of the embedding table that stand for words, and which of them are near.
+
+Letters in shapes: M vectors, D hidden width, V rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lcot.analysis.thinker import Thinker
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The input embeddings of the words of a tokenizer.
+
+    Left out are rows that stand for no word: those of the thought tokens and of padding, and those beyond the
+    tokenizer, with which tables are filled up.
+
+    Attributes:
+        ids: ``(V,)`` token ids of the rows.
+        rows: ``(V, D)`` the embeddings, in float32.
+        tokens: The text of each row's token.
+    """
+
+    ids: Tensor
+    rows: Tensor
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def of(cls, thinker: Thinker) -> Vocabulary:
+        """The words that a model was given."""
+        table = thinker.model.get_input_embeddings().weight
+        assert isinstance(table, Tensor)
+        tokenizer, special = thinker.builder.tokenizer, thinker.builder.special
+        no_words = {special.bot, special.eot, special.latent, special.pause, special.pad}
+        kept = [number for number in range(min(len(tokenizer), len(table))) if number not in no_words]
+        ids = torch.tensor(kept, device=table.device)
+        return cls(ids, table.detach()[ids].float(), tuple(str(tokenizer.decode([number])) for number in kept))
+
+    def cosines(self, vectors: Tensor) -> Tensor:
+        """Cosines ``(M, V)`` between vectors ``(M, D)`` and the rows."""
+        return F.normalize(vectors.float(), dim=-1) @ F.normalize(self.rows, dim=-1).T
+
+    def distances(self, vectors: Tensor) -> Tensor:
+        """Euclidean distances ``(M, V)`` between vectors ``(M, D)`` and the rows."""
+        # Differences, not inner products: a thought that equals a row is at distance 0.
+        return torch.cdist(vectors.float(), self.rows, compute_mode="donot_use_mm_for_euclid_dist")
+
+    @property
+    def mean_norm(self) -> float:
+        """Mean L2 norm of the rows."""
+        return float(self.rows.norm(dim=-1).mean())
