@@ -86,21 +86,30 @@ class Solver:
             self.tokenizer, self.special, kind, module.text, markers=markers, stepwise_passes=stepwise_passes
         )
 
-    def solve(self, questions: Sequence[str], batch_size: int = 32) -> list[Solution]:
+    def solve(self, questions: Sequence[str], batch_size: int = 32, thoughts: int | None = None) -> list[Solution]:
         """Answer questions.
 
         Args:
             questions: Texts in the form of the training data.
             batch_size: Questions that are answered at once; it changes speed, not answers.
+            thoughts: Number of thoughts (or pauses) before the text; the run's own if not given. A model that was not
+                trained with this number answers at once or writes nonsense; stages that are mixed see several.
 
         Returns:
             One solution a question, in their order.
 
         Raises:
-            UserError: If a question is no text, blank, or too long for the model.
+            UserError: If a question is no text, blank, or too long for the model, or the number of thoughts cannot be.
         """
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}", fix="use 1 or more")
+        count = self.thoughts if thoughts is None else thoughts
+        if count < 0 or (count and self.kind == "none") or (thoughts is not None and self.module.halt is not None):
+            raise UserError(
+                f"thoughts is {thoughts}, and this run's thoughts are of kind {self.kind!r}",
+                why="a classifier ends its thoughts" if self.module.halt is not None else None,
+                fix="leave it out, or use 0 or more with a run that has thoughts",
+            )
         if isinstance(questions, str):
             raise UserError("solve() got one string", fix="give a list of questions: solve([question])")
         for place, question in enumerate(questions):
@@ -111,7 +120,7 @@ class Solver:
         order = sorted(range(len(questions)), key=lambda place: len(questions[place]))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            for place, solution in zip(places, self._solve([questions[p] for p in places], places), strict=True):
+            for place, solution in zip(places, self._solve([questions[p] for p in places], places, count), strict=True):
                 solutions[place] = solution
         return [solutions[place] for place in range(len(questions))]
 
@@ -153,9 +162,9 @@ class Solver:
         (folder / "lcot.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         return folder
 
-    def _solve(self, questions: Sequence[str], places: Sequence[int]) -> list[Solution]:
+    def _solve(self, questions: Sequence[str], places: Sequence[int], thoughts: int) -> list[Solution]:
         examples = [ReasoningExample(text, (), "", str(place)) for text, place in zip(questions, places, strict=True)]
-        layouts = [self.builder.prompt(pieces, self.thoughts) for pieces in self.builder.encode(examples)]
+        layouts = [self.builder.prompt(pieces, thoughts) for pieces in self.builder.encode(examples)]
         self._check_lengths(questions, layouts)
         batch = collate(layouts, self.special.pad).to(self.module.device)
         answers = self.module.answer(batch)

@@ -8,6 +8,8 @@ import re
 import typing
 from typing import Any
 
+import torch
+
 from lcot.callbacks.checkpoints import METRICS
 from lcot.errors import UserError
 from lcot.settings import Settings
@@ -114,7 +116,12 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
         ),
         *_moot_model(model),
         *_moot_data(str(config.data.class_path).rpartition(".")[2], data, settings.command),
-        (wordless and settings.command in ("test", "predict"), "curriculum", ("eval_stage",), "there are no thoughts"),
+        (
+            wordless and settings.command in ("test", "predict"),
+            "curriculum",
+            ("eval_stage", "eval_thoughts"),
+            "there are no thoughts",
+        ),
         (
             schedule.get("kind") == "none",
             "curriculum.schedule",
@@ -127,7 +134,12 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
             ("mix_support", "mix_weights"),
             "mix_probability is 0",
         ),
-        (settings.command == "fit", "curriculum", ("eval_stage",), "fit validates in the stage that it trains"),
+        (
+            settings.command == "fit",
+            "curriculum",
+            ("eval_stage", "eval_thoughts"),
+            "fit validates in the stage that it trains",
+        ),
         (settings.command == "validate", "model.voting", ("samples", "runs"), "validation takes one text a question"),
         (settings.command != "fit", "trainer", ("logger",), f"{settings.command} adds nothing to a run's curves"),
     ]
@@ -152,7 +164,19 @@ def _moot_model(model: Any) -> list[_Moot]:
     fresh = model.backbone.get("config") is not None
     sampling = model.get("sampling")
     greedy = sampling is None or sampling.temperature == 0
+    thoughts = model.get("thoughts", "projected")  # SoftCoT's
+    known = model.get("assistant") is None or model.assistant.get("lora") is None
+    reads = "the assistant reads the questions in every step"
     return [
+        (
+            thoughts in ("placeholders", "zeros"),
+            "model",
+            ("assistant", "assistant.path", "states"),
+            f"no assistant makes {thoughts}",
+        ),
+        (thoughts == "words", "model", ("states",), "the assistant writes words, and no states are kept"),
+        (model.get("paths") is not None, "model", ("states",), f"with paths, {reads}"),
+        (not known, "model", ("states",), f"with LoRA on the assistant, {reads}"),
         (greedy, "model.sampling", ("top_k", "top_p", "seed"), "decoding is greedy (temperature 0)"),
         (fresh, "model.backbone", ("new_tokens",), "all rows of a model from scratch are new"),
         (
@@ -199,6 +223,30 @@ def trainer_error(err: Exception, settings: Settings) -> UserError:
         if key.rpartition(".")[2] in text or (setting.value and setting.value in text)
     ]
     return UserError("the trainer cannot be used as it is set", where="; ".join(named) or "trainer", why=text)
+
+
+def memory_error(err: Exception, command: str | None) -> UserError | None:
+    """What to do where memory was not enough; ``None`` if that is not what an exception is about.
+
+    Args:
+        err: What was raised, wherever it was: in a step, its backward pass, or before.
+        command: What was to be done.
+    """
+    text = str(err).strip()
+    # The allocator of a CPU has no exception of its own.
+    if not (isinstance(err, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text):
+        return None
+    first = ". ".join(text.splitlines()[0].split(". ")[:2]) if text else "an allocation failed"
+    fix = "lower data.eval_batch_size, model.max_new_tokens or model.voting.samples; give frozen models dtype bfloat16"
+    if command == "fit":
+        fix = (
+            "lower data.batch_size (trainer.accumulate_grad_batches keeps the rows of a step), data.eval_batch_size or"
+            " the number of thoughts; set trainer.precision to bf16-mixed; give frozen models dtype bfloat16, and set"
+            " SoftCoT's model.activation_checkpointing to true"
+        )
+    return UserError(
+        "there is not enough memory", why=f"{first.rstrip('.')}; what was saved before is untouched", fix=fix
+    )
 
 
 def refusal_in(err: BaseException) -> UserError | None:

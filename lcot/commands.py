@@ -20,7 +20,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
-from lcot.checks import check_monitor, check_trainer, ignored_settings, refusal_in, refuse_null, trainer_error
+from lcot.checks import (
+    check_monitor,
+    check_trainer,
+    ignored_settings,
+    memory_error,
+    refusal_in,
+    refuse_null,
+    trainer_error,
+)
 from lcot.console import quiet_the_console
 from lcot.errors import IgnoredSettingWarning, UserError
 from lcot.explain import explain
@@ -80,6 +88,11 @@ def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] 
         return False
     except MisconfigurationException as err:
         raise trainer_error(err, settings) from err
+    except RuntimeError as err:
+        short = memory_error(err, settings.command)
+        if short is None:
+            raise
+        raise short from err
     return True
 
 
@@ -292,7 +305,8 @@ class ReasoningCLI(LightningCLI):
         saved, schedule = self._checkpoint, clock.schedule
         stage = min(saved["stage"], schedule.last_stage)
         # With a stage of its own, or a number for inference, another number of thoughts is what was asked for.
-        chosen = isinstance(clock, callbacks.CurriculumCallback) and clock.eval_stage is not None
+        told = (clock.eval_stage, clock.eval_thoughts) if isinstance(clock, callbacks.CurriculumCallback) else ()
+        chosen = any(number is not None for number in told)
         chosen = chosen or getattr(schedule, "inference_thoughts", None) is not None
         counts = (None, None) if chosen else (saved["thoughts"], schedule.thoughts_at_inference(stage))
         stepwise = saved.get("stepwise_passes", saved["kind"] == "continuous")

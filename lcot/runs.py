@@ -51,6 +51,7 @@ _HARMLESS = (
     "test_path",
     "test_size",
     "eval_stage",
+    "eval_thoughts",
     "max_new_tokens",
     "sampling",
     "voting",

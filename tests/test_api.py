@@ -63,6 +63,14 @@ def test_a_checkpoint_can_be_named_by_its_file(trained: Path) -> None:
     assert package.load(trained, checkpoint="last.ckpt").thoughts == 1
 
 
+def test_another_number_of_thoughts_can_be_asked_for(solver: Solver, rows: list[dict[str, object]]) -> None:
+    question = str(rows[0]["question"])
+    assert [solver.solve([question], thoughts=k)[0].thoughts for k in (0, 1, 3)] == [0, 1, 3]
+    assert solver.solve([question], thoughts=solver.thoughts) == solver.solve([question])
+    with pytest.raises(UserError, match="thoughts is -1"):
+        solver.solve([question], thoughts=-1)
+
+
 def test_an_exported_model_answers_the_same(solver: Solver, tmp_path: Path, rows: list[dict[str, object]]) -> None:
     folder = solver.save_pretrained(tmp_path / "model")
     questions = [str(row["question"]) for row in rows]

@@ -271,6 +271,16 @@ def test_evaluation_of_another_checkpoint_and_stage(run: Path) -> None:
     assert Path(report["checkpoint"]).name == "last.ckpt" and report["metrics"]["test/thoughts"] == 0
 
 
+def test_evaluation_with_another_number_of_thoughts(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert lcot("test", "-c", "tiny.yaml", "--curriculum.eval_thoughts=3").code == 0
+    report = json.loads((run / "test.json").read_text())
+    assert report["metrics"]["test/thoughts"] == 3 and report["curriculum"]["eval_thoughts"] == 3
+    assert "3 thoughts are new to this model: training ended with 1" in caplog.text
+    caplog.clear()
+    assert lcot("test", "-c", "tiny.yaml", "--curriculum.eval_thoughts=1").code == 0
+    assert "new to this model" not in caplog.text
+
+
 def test_predictions_hold_questions_and_what_was_written(run: Path) -> None:
     before = contents(run)
     assert lcot("predict", "-c", "tiny.yaml").code == 0

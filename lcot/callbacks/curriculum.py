@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lcot.errors import UserError
 from lcot.modules.base import ReasoningModule
 from lcot.reasoning.curriculum import Curriculum, StageClock
+from lcot.reasoning.forced import Forced
 
 _log = logging.getLogger("lcot")
 
@@ -31,9 +32,12 @@ class CurriculumCallback(Callback, StageClock):
             or ``none``. The learning-rate schedule goes on.
         eval_stage: Stage for validate, test and predict; ``None`` for the stage of the loaded checkpoint, or the last
             one without a checkpoint. No effect in fit, which validates in the stage it trains.
+        eval_thoughts: Number of thoughts for validate, test and predict, whatever the stage; ``None`` for the stage's
+            own. A model that was not trained with this number (stages that are mixed see several,
+            configs/methods/coconut_mixed.yaml) answers at once or writes nonsense; one line says so. No effect in fit.
 
     Raises:
-        UserError: If ``reset_optimizer`` is unknown or ``eval_stage`` does not exist.
+        UserError: If ``reset_optimizer`` is unknown, ``eval_stage`` does not exist, or ``eval_thoughts`` is impossible.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class CurriculumCallback(Callback, StageClock):
         schedule: Curriculum,
         reset_optimizer: Literal["none", "stage", "epoch"] = "stage",
         eval_stage: int | None = None,
+        eval_thoughts: int | None = None,
     ) -> None:
         if reset_optimizer not in ("none", "stage", "epoch"):
             raise UserError.unknown("reset_optimizer", str(reset_optimizer), ["none", "stage", "epoch"])
@@ -51,6 +56,8 @@ class CurriculumCallback(Callback, StageClock):
                 why=f"the schedule has stages 0 to {schedule.last_stage}",
             )
         self.schedule = schedule
+        self._forced = Forced(schedule, eval_thoughts) if eval_thoughts is not None else None
+        self.eval_thoughts = eval_thoughts
         self.reset_optimizer = reset_optimizer
         self.eval_stage = eval_stage
         self._trainer: L.Trainer | None = None
@@ -98,6 +105,15 @@ class CurriculumCallback(Callback, StageClock):
             UserError: If it would, or if a classifier was asked for where there are no continuous thoughts.
         """
         self._trainer = trainer
+        if stage != "fit" and self._forced is not None and self.schedule is not self._forced:
+            if getattr(pl_module, "halting", None) is not None:
+                raise UserError(
+                    f"eval_thoughts is {self.eval_thoughts}, and model.halting is set",
+                    where="curriculum.eval_thoughts, model.halting",
+                    why="the classifier decides how many thoughts there are",
+                    fix="leave eval_thoughts out",
+                )
+            self.schedule = self._forced
         plain = self.schedule.kind == "continuous" and self.schedule.markers == "always"
         plain = plain and self.schedule.stepwise_passes
         if getattr(pl_module, "halting", None) is not None and not plain:
@@ -110,6 +126,18 @@ class CurriculumCallback(Callback, StageClock):
             )
         if stage == "fit" and trainer.max_epochs and trainer.max_epochs > 0 and not getattr(trainer, "fast_dev_run", 0):
             self.schedule.check_reach(trainer.max_epochs)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Warn of a number of thoughts that the model has never seen."""
+        self._warn_of_new_numbers(trainer)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Likewise."""
+        self._warn_of_new_numbers(trainer)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Likewise."""
+        self._warn_of_new_numbers(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Reset the optimizer where asked for, and say which stage begins.
@@ -171,6 +199,18 @@ class CurriculumCallback(Callback, StageClock):
                 where="trainer.devices and trainer.num_nodes",
                 why="other rows would share a step, and within an epoch some would be left out or come twice",
                 fix=f"go on with {world}, or start another run with --name",
+            )
+
+    def _warn_of_new_numbers(self, trainer: L.Trainer) -> None:
+        if trainer.state.fn == TrainerFn.FITTING or not isinstance(self.schedule, Forced):
+            return
+        known = self.schedule.numbers_trained(self.stage())
+        if self.schedule.thoughts not in known and trainer.is_global_zero:
+            _log.warning(
+                "%d thoughts are new to this model: training ended with %s; see configs/methods/coconut_mixed.yaml for"
+                " one that knows several",
+                self.schedule.thoughts,
+                " or ".join(map(str, sorted(known))),
             )
 
     def _batches_of_epoch(self) -> int:

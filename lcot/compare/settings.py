@@ -25,7 +25,7 @@ _TRAINER = (
 )
 _BEST = ("monitor", "mode")
 
-ANSWERING = ("model.max_new_tokens", "model.compiled_decoding", "curriculum.eval_stage")
+ANSWERING = ("model.max_new_tokens", "model.compiled_decoding", "curriculum.eval_stage", "curriculum.eval_thoughts")
 """How answers are written: of these the last evaluation's own settings count, and not those of training."""
 
 # What else an evaluation depends on, or its figures of time.

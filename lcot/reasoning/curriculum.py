@@ -119,6 +119,10 @@ class Curriculum(ABC):
         """The stage for validation: training's text, inference's number of thoughts, nothing random."""
         return replace(self.resolve(stage, num_steps), thoughts=self.thoughts_at_inference(stage))
 
+    def numbers_trained(self, stage: int) -> set[int]:
+        """The numbers of thoughts that rows of a stage are trained with; all others are new to a model after it."""
+        return {self.thoughts_at_inference(stage)}
+
     def describe(self, stage: int) -> str:
         """A stage in a few words, for the console."""
         thoughts = self.thoughts_at_inference(stage)
@@ -213,6 +217,10 @@ class Fixed(Curriculum):
     def resolve(self, stage: int, num_steps: int) -> Stage:
         """The one stage, with ``hidden`` filled in for the example."""
         return Stage(num_steps if self.hidden == "all" else 0, self.thoughts)
+
+    def numbers_trained(self, stage: int) -> set[int]:
+        """The fixed number."""
+        return {self.thoughts}
 
     def thoughts_at_inference(self, stage: int) -> int:
         """The fixed number, or the one for inference."""

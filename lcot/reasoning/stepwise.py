@@ -141,6 +141,17 @@ class Stepwise(Curriculum):
         """c·min(s, M)."""
         return min(stage, self.max_stage) * self.thoughts_per_step
 
+    def numbers_trained(self, stage: int) -> set[int]:
+        """That of the stage; with ``mix_probability`` those of the stages that may be drawn as well.
+
+        With ``mix_support: all`` these are as many as a chain has steps, here those up to ``max_stage``.
+        """
+        own = {self.thoughts_at_inference(stage)}
+        if not self.mix_probability[min(stage, len(self.mix_probability) - 1)]:
+            return own
+        last = self.max_stage if self.mix_support == "all" else stage
+        return own | {self.thoughts_at_inference(drawn) for drawn in range(last + 1)}
+
     def check_reach(self, max_epochs: int) -> None:
         """Make sure that training gets to ``max_stage``.
 

@@ -172,6 +172,18 @@ def test_stage_of_evaluation_is_that_of_the_checkpoint(tmp_path: Path) -> None:
         assert metrics["test/thoughts"] == thoughts
 
 
+def test_a_number_of_thoughts_may_be_forced_in_evaluation_only(tmp_path: Path) -> None:
+    clock = CurriculumCallback(stages(), eval_thoughts=4)
+    tiny_trainer(tmp_path, clock).fit(tiny_module(), datamodule=tiny_data())
+    assert clock.schedule.thoughts_at_inference(2) == 1
+    (metrics,) = tiny_trainer(tmp_path, clock).test(tiny_module(), datamodule=tiny_data(), verbose=False)
+    assert metrics["test/thoughts"] == 4
+    with pytest.raises(UserError, match=r"eval_thoughts is 1, and model\.halting is set"):
+        tiny_trainer(tmp_path, CurriculumCallback(stages(), eval_thoughts=1)).test(
+            tiny_module(halting=Halting()), datamodule=tiny_data()
+        )
+
+
 def test_checkpoint_says_what_inference_does(tmp_path: Path) -> None:
     tiny_trainer(tmp_path, stages(), LastCheckpoint(str(tmp_path))).fit(tiny_module(), datamodule=tiny_data())
     entry = torch.load(tmp_path / "last.ckpt", weights_only=True)["lcot"]
