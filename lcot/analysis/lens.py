@@ -201,7 +201,7 @@ def _spoken(
         shown = []
         for result, begun, whole in asked:
             chance = row[begun].max()
-            rank = int((row > chance).sum())
+            rank = int((row >= chance).sum())
             shown.append(ShownResult(result.kind, result.step, result.text, whole, float(chance), rank))
         found.append((tokens, tuple(shown)))
     return found

@@ -131,8 +131,8 @@ def test_every_value_is_that_of_the_definition(
                 name = one.name if not found.lead else f" {one.name}"
                 chances = naive_chances(model, builder, example, k, found.lead, name)
                 assert one.tokens == len(chances)
-                assert one.first == pytest.approx(chances[0], rel=1e-4)
-                assert one.value == pytest.approx(naive_value(chances), rel=1e-3)
+                assert one.first == pytest.approx(chances[0], rel=1e-4, abs=0)
+                assert one.value == pytest.approx(naive_value(chances), rel=1e-3, abs=0)
                 lengths.add(one.tokens)
     assert {1, 8} <= lengths or {1, 7} <= lengths  # words, and names that are spelled
 
@@ -168,8 +168,8 @@ class TestBatches:
                 assert (one.id, one.lead, one.depth) == (other.id, other.lead, other.depth)
                 for mine, theirs in zip(one.candidates, other.candidates, strict=True):
                     assert mine.node == theirs.node
-                    assert mine.value == pytest.approx(theirs.value, rel=1e-4)
-                    assert mine.first == pytest.approx(theirs.first, rel=1e-4)
+                    assert mine.value == pytest.approx(theirs.value, rel=1e-4, abs=0)
+                    assert mine.first == pytest.approx(theirs.first, rel=1e-4, abs=0)
 
     @pytest.mark.parametrize("max_rows", [1, 3, 5])
     def test_no_pass_has_more_rows_than_allowed(self, max_rows: int) -> None:
@@ -260,4 +260,4 @@ def test_a_proof_is_scored_with_its_article() -> None:
     assert len(checked) == 4
     for one in checked:
         chances = naive_chances(model, builder, PROOF, 1, "Max is", put[one.name])
-        assert one.value == pytest.approx(naive_value(chances), rel=1e-3)
+        assert one.value == pytest.approx(naive_value(chances), rel=1e-3, abs=0)
