@@ -6,7 +6,6 @@ import logging
 import shlex
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -32,6 +31,7 @@ from lcot.checks import (
 from lcot.console import quiet_the_console
 from lcot.errors import IgnoredSettingWarning, UserError
 from lcot.explain import explain
+from lcot.method import check_method
 from lcot.modules.base import ReasoningModule
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.curriculum import find_clock
@@ -225,8 +225,10 @@ class ReasoningCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         dry = bool(self.config[subcommand].trainer.fast_dev_run) or getattr(rank_zero_only, "rank", 0) != 0
-        if subcommand != "fit":
-            self._check_method()
+        if subcommand != "fit" and self._checkpoint is not None:
+            clock = find_clock(getattr(self.trainer, "callbacks", []))
+            assert clock is not None
+            check_method(self._checkpoint, clock, self.datamodule, Path(self.settings["ckpt_path"]))
         with self.folder.claimed(write=not dry, alone=subcommand == "fit"):
             super()._run_subcommand(subcommand)
             if subcommand != "fit":
@@ -291,52 +293,6 @@ class ReasoningCLI(LightningCLI):
         if settings.predictions.path is None:
             settings.predictions.path = str(self.folder.path / "predictions.jsonl")
 
-    def _check_method(self) -> None:
-        """A checkpoint of another method would think or read in a way that it never learned, without a word.
-
-        Raises:
-            UserError: If the config's curriculum does not do at the checkpoint's stage what training did, or joins
-                texts in another way.
-        """
-        clock = find_clock(getattr(self.trainer, "callbacks", []))
-        assert clock is not None
-        if self._checkpoint is None:
-            return
-        saved, schedule = self._checkpoint, clock.schedule
-        stage = min(saved["stage"], schedule.last_stage)
-        # With a stage of its own, or a number for inference, another number of thoughts is what was asked for.
-        told = (clock.eval_stage, clock.eval_thoughts) if isinstance(clock, callbacks.CurriculumCallback) else ()
-        chosen = any(number is not None for number in told)
-        chosen = chosen or getattr(schedule, "inference_thoughts", None) is not None
-        counts = (None, None) if chosen else (saved["thoughts"], schedule.thoughts_at_inference(stage))
-        stepwise = saved.get("stepwise_passes", saved["kind"] == "continuous")
-        trained = _thoughts(counts[0], saved["kind"], saved.get("markers", "always"), stepwise)
-        planned = _thoughts(counts[1], schedule.kind, schedule.markers, schedule.stepwise_passes)
-        own = f"use the run's own config: -c {Path(self.settings['ckpt_path']).parent.parent / 'config.yaml'}"
-        if trained != planned:
-            raise UserError(
-                f"the checkpoint was trained with {trained}, and the config's curriculum gives {planned}",
-                where="curriculum.schedule",
-                why="the model would think in a way that it never learned",
-                fix=own,
-            )
-        dialogue = self.datamodule.dialogue
-        for where, before, now in (
-            ("data.text", saved["text"], asdict(self.datamodule.text)),
-            ("data.dialogue", saved.get("dialogue") or {}, asdict(dialogue) if dialogue is not None else {}),
-        ):
-            # The assistant's tokenizer may have moved; that it is another one shows in its model.
-            names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != "assistant"]
-            if not names:
-                continue
-            changed = [f"{name} {before.get(name)!r} then, {now.get(name)!r} now" for name in names]
-            raise UserError(
-                f"the checkpoint was trained on texts that were joined otherwise: {'; '.join(changed)}",
-                where=where,
-                why="the model would read and write what it never learned, and no answer would be found",
-                fix=own,
-            )
-
 
 def yaml_safe(settings: Any) -> Any:
     """Parsed settings as plain values, as they are written to config.yaml."""
@@ -360,18 +316,6 @@ def _described(command: str) -> dict[str, Any]:
         "description": f"{COMMANDS[command].capitalize()}. Settings of classes: --model.help=Coconut,"
         " --data.help=ProsQA, --curriculum.schedule.help=Stepwise.",
     }
-
-
-def _thoughts(count: int | None, kind: str, markers: str, stepwise: bool) -> str:
-    """What inference does before it writes, in words; without its number of thoughts if that is ``None``."""
-    if kind == "none":
-        return "no thoughts"
-    # Pauses are the same in one pass as in many.
-    passes = " in a single pass" if kind == "continuous" and not stepwise else ""
-    if count is None:
-        return f"{kind} thoughts{passes}, markers {markers!r}"
-    marked = markers == "always" or (markers == "with_thoughts" and count > 0)
-    return f"{count} {kind} thought{'s' * (count != 1)}{passes} {'between' if marked else 'without'} markers"
 
 
 def _name_from(configs: Any) -> str:

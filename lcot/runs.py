@@ -106,9 +106,17 @@ class RunFolder:
             checkpoint has nothing to continue, so its settings do not matter.
 
         Raises:
-            UserError: If the folder holds a run and ``resume`` is off, or if that run had other decisive settings.
+            UserError: If the folder holds a run and ``resume`` is off, if that run had other decisive settings, or if
+                there are results of models as they are.
         """
         saved = sorted(self.checkpoints.glob("*.ckpt"))
+        if not saved and self._holds_untrained():
+            raise UserError(
+                f"{str(self.path)!r} holds results of models as they are (ckpt_path {UNTRAINED!r})",
+                where="--name",
+                why="they would pass for those of the run that is trained there",
+                fix="give another --name, or delete the folder",
+            )
         if not resume and (self.config.exists() or saved):
             raise UserError(
                 f"{str(self.path)!r} already holds a run",
@@ -228,6 +236,12 @@ class RunFolder:
         shutil.rmtree(self.tokenizer, ignore_errors=True)
         os.replace(part, self.tokenizer)
 
+    def _holds_untrained(self) -> bool:
+        with suppress(OSError, yaml.YAMLError):
+            started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            return isinstance(started, dict) and started.get("ckpt_path") == UNTRAINED
+        return False
+
     def _check_same(self, settings: Mapping[str, Any]) -> None:
         started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         changes = [change for key in _DECISIVE for change in _changes(key, _at(started, key), _at(settings, key))]
@@ -243,6 +257,8 @@ class RunFolder:
 
 class RunFiles(CostRecorder):
     """Writes config and tokenizer when training starts, its cost, and the metrics of validate and test when they end.
+
+    Where a method trains nothing, config and tokenizer are written when its evaluation ends.
 
     Args:
         folder: The run's folder.
@@ -273,12 +289,20 @@ class RunFiles(CostRecorder):
         """Save the metrics of ``test``."""
         self._save_metrics(trainer, pl_module, "test")
 
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what predictions need to be understood, where no training has written it."""
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            self._save_untrained(trainer)
+
+    def _save_untrained(self, trainer: L.Trainer) -> None:
+        if self.settings.get("ckpt_path") == UNTRAINED:
+            self.folder.save_config(self.settings)
+            self.folder.save_tokenizer(trainer.datamodule.tokenizer)  # type: ignore[attr-defined]
+
     def _save_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule, function: str) -> None:
         if trainer.state.fn != function or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
-        if self.settings.get("ckpt_path") == UNTRAINED:  # no training has written them
-            self.folder.save_config(self.settings)
-            self.folder.save_tokenizer(trainer.datamodule.tokenizer)  # type: ignore[attr-defined]
+        self._save_untrained(trainer)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         split = {"validate": "val", "test": "test"}[function]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -293,7 +317,13 @@ class RunFiles(CostRecorder):
                 "of": len(source),
                 "data_hash": data_hash(source),
             },
-            "protocol": protocol(data.text.before_answer, self.command, data.extractors, module.decoding(split)),
+            "protocol": protocol(
+                data.text.before_answer,
+                self.command,
+                data.extractors,
+                module.decoding(split),
+                paths=any(name.startswith(f"{split}/path_") for name in metrics),
+            ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
             "trained_steps": self._trained_steps(),

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lcot.datamodules import ClosedProsQA
 from lcot.datamodules.tokenizers import build_word_tokenizer
+from lcot.reasoning.prompts import load_prompt
+from lcot.reasoning.tokens import add_thought_tokens
 from tests.models import tiny_model
 from tests.tiny import RECORD, write_records
 
@@ -106,6 +109,21 @@ def pretrained(folder: Path, texts: Iterable[str], architecture: str = "llama", 
     tokenizer.save_pretrained(folder)
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     tiny_model(architecture, vocab_size=len(tokenizer), **{**ids, **changes}).save_pretrained(folder)
+    return folder
+
+
+def softcot_models(folder: Path) -> Path:
+    """Write ``runs`` with models in the place of the two that configs/softcot_prosqa.yaml is about; gives the folder.
+
+    Args:
+        folder: Where to; commands on that config start there.
+    """
+    words = [*ClosedProsQA().vocabulary(), *load_prompt("plain/hinted_prosqa").texts()]
+    for run, width in (("softcot-llm", 32), ("softcot-assistant", 16)):
+        tokenizer = build_word_tokenizer(words)
+        add_thought_tokens(tokenizer)
+        tokenizer.save_pretrained(folder / "runs" / run / "tokenizer")
+        tiny_model("qwen3", vocab_size=len(tokenizer), hidden_size=width).save_pretrained(folder / "runs" / run)
     return folder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.stand_ins import data_options, pretrained
+from tests.stand_ins import data_options, pretrained, softcot_models
 from tests.tiny import contents, lcot, write_config
 from tests.training import tiny_data
 
@@ -20,10 +20,15 @@ WHOLE = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
 FROZEN = ("lora", "coconut_lora")
 """Methods that want a pretrained model."""
+UNTRAINED = ("zero_shot_cot", "cot_unk", "assist_cot", "softcot_zeros", "softcot_random")
+"""Methods of SoftCoT's models that train nothing."""
+SOFTCOT = ("softcot", "softcot_shuffled", "softcot_pp", "softcot_lora", "softcot_coconut", *UNTRAINED)
+"""Methods of SoftCoT's models."""
+OTHERS = [path for path in METHODS if path.stem not in SOFTCOT]
 PAPER = sorted(CONFIGS.glob("paper/*.yaml"))
 TRANSFER = {"date_understanding": "aqua"}
 """Data to test on alone, and the config of the run that is tested."""
-PROSQA = CONFIGS / "prosqa.yaml"
+PROSQA, SOFT = CONFIGS / "prosqa.yaml", CONFIGS / "softcot_prosqa.yaml"
 
 
 def name(path: Path) -> str:
@@ -64,12 +69,12 @@ def test_there_is_a_config_for_every_method_of_the_coconut_paper() -> None:
 @pytest.mark.parametrize("path", [*WHOLE, *METHODS, *PAPER], ids=name)
 def test_the_head_of_a_config_is_its_command(path: Path) -> None:
     head = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-    does = "test" if path.stem in TRANSFER else "fit"
-    command = re.search(rf"^# (python -m lcot {does} .*?)(?:  .*)?$", head, flags=re.MULTILINE)
-    assert command is not None
-    named = re.findall(r"-c (\S+)", command[1])
-    assert named[-1] == name(path)
-    assert all((ROOT / other).is_file() for other in named)
+    does = "test" if path.stem in (*TRANSFER, *UNTRAINED) else "fit"
+    commands = re.findall(r"^# python -m lcot (\w+) (.*?)(?:  .*)?$", head, flags=re.MULTILINE)
+    named = [re.findall(r"-c (\S+)", words) for _, words in commands]
+    # Those of the models that it takes may stand before its own.
+    assert commands[-1][0] == does and named[-1][-1] == name(path)
+    assert all((ROOT / other).is_file() for words in named for other in words)
 
 
 @pytest.mark.parametrize("path", [*WHOLE, *PAPER], ids=name)
@@ -77,9 +82,12 @@ def test_a_config_parses_on_its_own(path: Path) -> None:
     assert printed(path)["trainer"]["max_epochs"] >= 1
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("method", OTHERS, ids=lambda path: path.stem)
 def test_a_method_changes_the_curriculum_only(method: Path) -> None:
     before, after = printed(PROSQA), printed(PROSQA, method)
+    if method.stem == "hints":
+        hints = {"share": 0.5, "words": 4, "right": 0.5, "drop_facts": True}
+        assert after["data"]["init_args"].pop("hints") == hints and before["data"]["init_args"].pop("hints") is None
     if method.stem in FROZEN:
         published = {"rank": 16, "alpha": 32, "targets": ["q_proj", "v_proj"], "dropout": 0.1}
         assert after["model"]["init_args"]["backbone"].pop("lora") == published
@@ -92,7 +100,8 @@ def test_a_method_changes_the_curriculum_only(method: Path) -> None:
     assert after["curriculum"] == {**before["curriculum"], "schedule": new, "reset_optimizer": reset}
     if new["class_path"] == old["class_path"]:
         changed = {key for key, value in new["init_args"].items() if old["init_args"][key] != value}
-        mixing = {"mix_probability", "mix_weights"} if method.stem == "improved_coconut" else set()
+        mixed = method.stem in ("improved_coconut", "coconut_mixed")
+        mixing = {"mix_probability", "mix_support", "mix_weights"} if mixed else set()
         assert changed <= {"kind", "thoughts_per_step"} | mixing
     else:
         assert new["class_path"].endswith((".Fixed", ".Tokenwise"))
@@ -112,7 +121,7 @@ def test_of_two_methods_the_second_counts(order: tuple[str, str]) -> None:
     assert first["class_path"] == second["class_path"] and first["init_args"]["kind"] == second["init_args"]["kind"]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("method", OTHERS, ids=lambda path: path.stem)
 def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
@@ -129,7 +138,7 @@ def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("method", [None, "cot"])
-@pytest.mark.parametrize("path", [path for path in WHOLE if path.stem not in TRANSFER], ids=name)
+@pytest.mark.parametrize("path", [path for path in WHOLE if path.stem not in TRANSFER and path != SOFT], ids=name)
 def test_a_config_trains(path: Path, method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = data_options(yaml.safe_load(path.read_text(encoding="utf-8")), tmp_path, published=False)
@@ -139,6 +148,39 @@ def test_a_config_trains(path: Path, method: str | None, tmp_path: Path, monkeyp
     outcome = lcot("fit", "-c", path, *over, *small, *quick)
     assert outcome.code == 0, outcome.err
     assert contents(tmp_path) == before
+
+
+@pytest.fixture(scope="module")
+def softcot_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the two models that configs/softcot_prosqa.yaml is about."""
+    return softcot_models(tmp_path_factory.mktemp("softcot"))
+
+
+def test_there_is_a_config_for_every_baseline_and_control_of_softcot() -> None:
+    assert set(SOFTCOT) <= {path.stem for path in METHODS}
+
+
+def test_softcot_is_what_its_config_is_already() -> None:
+    assert printed(SOFT, CONFIGS / "methods" / "softcot.yaml") == printed(SOFT)
+
+
+@pytest.mark.parametrize("method", [None, *SOFTCOT])
+def test_a_method_of_softcot(
+    method: str | None, softcot_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It trains, or is tested if it trains nothing, over its own config alone: others have no assistant."""
+    monkeypatch.chdir(softcot_runs)
+    small = [f"--data.{split}_size=4" for split in ("train", "val", "test")]
+    over = ["-c", CONFIGS / "methods" / f"{method}.yaml"] if method is not None else []
+    quick = ("--data.batch_size=2", "--trainer.accelerator=cpu", "--trainer.fast_dev_run=true")
+    before = contents(softcot_runs)
+    words = ("-c", SOFT, *over, *small, *quick, f"--runs_dir={tmp_path / 'runs'}")
+    outcome = lcot("test" if method in UNTRAINED else "fit", *words)
+    assert outcome.code == 0, outcome.err
+    if method in UNTRAINED:
+        refused = lcot("fit", *words)
+        assert refused.code == 2 and "this method trains nothing" in refused.block
+    assert contents(softcot_runs) == before and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(("config", "trained"), TRANSFER.items())

@@ -8,6 +8,7 @@ from lcot.compare.origins import origins
 from lcot.compare.results import ONE_ANSWER
 from lcot.compare.rows import Row, brief, plain
 from lcot.compare.runs import COMMAND, Run
+from lcot.settings import UNTRAINED
 
 FROM_EVENTS = "*"
 """Behind seconds that are the times of TensorBoard's events."""
@@ -31,7 +32,7 @@ def _definitions(rows: Sequence[Row]) -> Iterable[str]:
     yield (
         "accuracy: mean over seeds ± sample standard deviation; extractor "
         f"{plain(first.protocol['extractor'])}; decoding {plain(first.protocol['decoding'])}"
-        f"{f'; {voting}' if voting != ONE_ANSWER else ''}; checkpoint {plain(first.protocol['checkpoint'])}"
+        f"{f'; {voting}' if voting != ONE_ANSWER else ''}; checkpoint {_grouped(_by(rows, _checkpoint))}"
     )
     further = {name: text for row in rows for result in row.results for name, text in result.further.items()}
     yield from (f"{name}: extractor {plain(text)}" for name, text in further.items())
@@ -136,8 +137,16 @@ def _code(rows: Sequence[Row]) -> Iterable[str]:
     yield text
 
 
+def _checkpoint(run: Run) -> str:
+    if run.untrained:
+        return f"{UNTRAINED} (models as they are)"
+    return plain(run.result.protocol["checkpoint"] if run.result else None)
+
+
 def _commits(run: Run) -> str:
     tested = _short(run.result.commit if run.result else None)
+    if run.untrained:
+        return tested
     trained = " then ".join(map(_short, run.cost.commits))
     return tested if trained == tested else f"{tested} (trained at {trained or 'an unrecorded one'})"
 

@@ -134,12 +134,14 @@ def what_to_do(task: Task, split: Split, asked: Mapping[str, Any] | None) -> Tod
         return Todo(task, not trains_nothing(task), COMMAND[split])
     run = read_run(task.folder, split)
     changed = changes(run, asked)
-    stale = run.result is None or run.outdated
+    untrained = trains_nothing(task)
+    # A folder that holds a run of the other kind is one that the command refuses.
+    stale = run.result is None or run.outdated or untrained != run.untrained
     if run.result is not None and not stale:
         sides = (evaluation_settings(sections, split) for sections in (run.result.settings, asked))
         stale = bool(differences(*sides))
     # Fit continues a run that is to go on for longer, and says what is wrong with other changes.
-    return Todo(task, bool(changed) and not trains_nothing(task), COMMAND[split] if stale or changed else None)
+    return Todo(task, bool(changed) and not untrained, COMMAND[split] if stale or changed else None)
 
 
 def is_trained(task: Task) -> bool:

@@ -88,6 +88,11 @@ class Run:
         tested, now = self.result.trained_steps if self.result else None, self.cost.steps
         return tested is not None and now is not None and tested < now
 
+    @property
+    def untrained(self) -> bool:
+        """Whether its models are evaluated as they are, because its method trains nothing."""
+        return bool(self.config.get("ckpt_path") == UNTRAINED)
+
     def command(self, word: str) -> str:
         """A command line that works on this run, from the current folder."""
         words = ["lcot", word, "-c", str(self.path / "config.yaml")]
@@ -98,7 +103,7 @@ class Run:
 
     def next_command(self, split: Split) -> str:
         """What to do to get the result that is missing: train to the end, or evaluate."""
-        if self.config.get("ckpt_path") == UNTRAINED:
+        if self.untrained:
             return self.command(COMMAND[split])
         if self.cost.finished is False or not list((self.path / "checkpoints").glob("*.ckpt")):
             return self.command("fit") + " --resume=true"
@@ -162,7 +167,12 @@ def read_run(path: Path, split: Split = "test") -> Run:
         name=path.resolve().name,
         seed=seed if type(seed) is int else None,
         config=config,
-        settings={**method_settings(config, report), "trainer.processes": cost.world},
+        settings={
+            **method_settings(config, report),
+            "trainer.processes": cost.world,
+            # A model as it is, and the same one trained, are two methods.
+            "ckpt_path": UNTRAINED if config.get("ckpt_path") == UNTRAINED else None,
+        },
         result=None if report is None else read_result(report, config, split),
         cost=cost,
     )

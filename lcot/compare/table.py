@@ -11,6 +11,7 @@ from lcot.compare.results import Result, Split
 from lcot.compare.rows import Row, brief, plain
 from lcot.compare.runs import Run
 from lcot.compare.settings import data_settings, differences, shown
+from lcot.settings import UNTRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +133,20 @@ def _protocol_conflicts(left: Sequence[Result], right: Sequence[Result]) -> list
     for one in left:
         for other in right:
             pairs = [("split", _split(one), _split(other))]
-            pairs += [(name, one.protocol[name], other.protocol[name]) for name in one.protocol]
+            # What trains nothing has no checkpoint, and stands beside what does.
+            names = [name for name in one.protocol if name != "checkpoint" or not _untrained(one, other)]
+            pairs += [(name, one.protocol[name], other.protocol[name]) for name in names]
             common = [name for name in one.further if name in other.further]
             pairs += [(f"extractor of {name}", one.further[name], other.further[name]) for name in common]
             found = [f"{name}: {plain(here)}, not {plain(there)}" for name, there, here in pairs if there != here]
             if found:
                 return found
     return []
+
+
+def _untrained(*results: Result) -> bool:
+    """Whether one of some results is that of a model as it is."""
+    return any(result.protocol["checkpoint"] == UNTRAINED for result in results)
 
 
 def _data_conflict(left: Sequence[Run], right: Sequence[Run]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,4 +113,22 @@ def write_run(
     tested = changed({**REPORT, **copy.deepcopy(sections), "seed": seed}, {"split.data_hash": f"{seed}" * 32})
     (path / "test.json").write_text(json.dumps(changed(tested, report or {})), encoding="utf-8")
     (path / "fit.json").write_text(json.dumps(changed(COST, cost or {})), encoding="utf-8")
+    return path
+
+
+def write_untrained(
+    folder: Path, name: str, config: Mapping[str, Any] | None = None, report: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the evaluation of a model as it is, with seed 0.
+
+    Args:
+        folder: Where runs are.
+        name: Of the run.
+        config: Changes to its settings.
+        report: Changes to ``test.json``.
+    """
+    none = {"checkpoint": "none", "trained_steps": None, **(report or {})}
+    path = write_run(folder, name, config={"ckpt_path": "none", **(config or {})}, report=none)
+    shutil.rmtree(path / "checkpoints")
+    (path / "fit.json").unlink()
     return path

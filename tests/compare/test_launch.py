@@ -17,6 +17,7 @@ from lcot.compare import launch
 from lcot.compare.launch import Launcher
 from lcot.compare.plan import Task
 from tests.compare.folders import CONFIG, changed, write_run
+from tests.stand_ins import softcot_models
 from tests.tiny import contents, lcot, write_config
 
 METHODS = Path(__file__).parents[2] / "configs" / "methods"
@@ -222,6 +223,43 @@ def test_methods_are_trained_tested_and_compared(
     assert "lcot: failed: cot-3: fit ended with exit code 2" in failed.err
     assert "data.batch_size (--data.batch_size=4): 6 then, 4 now" in failed.err
     assert "no_cot" not in failed.out, "a run that is not what was asked for is not in the table"
+
+
+def test_methods_that_train_nothing_are_tested_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(softcot_models(tmp_path))
+    (tmp_path / "configs").symlink_to(METHODS.parent)
+    command = ["compare", "-c", "configs/softcot_prosqa.yaml", "--methods", "zero_shot_cot", "softcot", "--seeds", "0"]
+    command += [f"--data.{split}_size=4" for split in ("train", "val", "test")]
+    command += ["--data.batch_size=2", "--trainer.max_epochs=1", "--model.lr_scheduler.warmup_steps=1"]
+
+    def compared(*more: str) -> list[str]:
+        from lcot.cli import main
+
+        within.clear()
+        main([*command, *more])
+        return list(within)
+
+    assert compared() == ["test zero_shot_cot-0", "fit softcot-0", "test softcot-0"]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "seeds: 0 in every row" in shown and "Table" not in shown, "both are in one table"
+    assert "checkpoint none (models as they are): zero_shot_cot-0; best: softcot-0" in shown
+    assert sorted(path.name for path in Path("runs/zero_shot_cot-0").iterdir()) == [
+        "config.yaml",
+        "test.json",
+        "tokenizer",
+    ]
+    files = contents(Path("runs"))
+    assert compared() == [] and contents(Path("runs")) == files
+    assert compared("--data.test_size=6") == ["test zero_shot_cot-0", "test softcot-0"]
+    # Where another run took its place, it is not taken for what was asked for.
+    Path("runs/zero_shot_cot-0/checkpoints").mkdir()
+    (Path("runs/zero_shot_cot-0") / "test.json").unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        compared()
+    assert stop.value.code == 1 and "lcot: failed: zero_shot_cot-0: test ended" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from lcot.compare.plan import Task, make_tasks, what_to_do
+from lcot.compare.plan import Task, is_trained, make_tasks, trains_nothing, what_to_do
 from lcot.compare.slurm import array_script
 from lcot.errors import UserError
-from tests.compare.folders import CONFIG, changed, write_run
+from tests.compare.folders import CONFIG, changed, write_run, write_untrained
 
 
 @pytest.fixture
@@ -119,6 +119,48 @@ def test_a_run_without_a_result_or_with_an_old_one(configs: Path) -> None:
 )
 def test_what_another_setting_asks_for(configs: Path, key: str, value: Any, commands: list[str]) -> None:
     assert todo(changed(CONFIG, {key: value})) == commands
+
+
+# -- what trains nothing ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def untrained(configs: Path) -> Path:
+    """The same folder, in which ``cot`` is a method that trains nothing."""
+    Path("configs/methods/cot.yaml").write_text("ckpt_path: none\n")
+    return configs
+
+
+def test_it_is_only_evaluated(untrained: Path) -> None:
+    (task,) = tasks("cot")
+    assert trains_nothing(task) and not trains_nothing(tasks("no_cot")[0])
+    assert not is_trained(task)
+    assert what_to_do(task, "test", None).commands == ["test"]
+    assert what_to_do(task, "val", None).commands == ["validate"]
+    write_untrained(Path("runs"), "cot-0")
+    assert is_trained(task)
+    asked = changed(CONFIG, {"ckpt_path": "none"})
+    assert what_to_do(task, "test", asked).commands == []
+    assert what_to_do(task, "val", asked).commands == ["validate"]
+    for key, value in (("trainer.max_epochs", 8), ("model.init_args.max_new_tokens", 4), ("data.init_args.hops", [1])):
+        assert what_to_do(task, "test", changed(asked, {key: value})).commands == ["test"], key
+
+
+def test_of_two_configs_the_second_counts(untrained: Path) -> None:
+    Path("configs/a.yaml").write_text("ckpt_path: none\n")
+    assert trains_nothing(tasks("no_cot")[0])
+    Path("configs/methods/no_cot.yaml").write_text("ckpt_path: null\n")
+    assert not trains_nothing(tasks("no_cot")[0])
+    Path("configs/methods/no_cot.yaml").write_text("- broken: [\n")
+    assert trains_nothing(tasks("no_cot")[0]), "the command says what is wrong with the other one"
+
+
+def test_the_folder_of_a_run_of_the_other_kind_is_left_to_the_command_to_refuse(untrained: Path) -> None:
+    write_run(Path("runs"), "cot-0")
+    assert what_to_do(tasks("cot")[0], "test", CONFIG).commands == ["test"]
+    write_untrained(Path("runs"), "no_cot-0")
+    (task,) = tasks("no_cot")
+    assert not is_trained(task) and what_to_do(task, "test", None).commands == ["fit", "test"]
 
 
 # -- a cluster --------------------------------------------------------------------------------------------------------

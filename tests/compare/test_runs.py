@@ -18,7 +18,7 @@ from lcot.compare.results import _WITHOUT_EFFECT
 from lcot.compare.runs import find_runs, read_run
 from lcot.errors import DataError, UserError
 from lcot.reasoning.decode import Sampling
-from tests.compare.folders import write_run
+from tests.compare.folders import write_run, write_untrained
 from tests.tiny import lcot
 
 
@@ -123,6 +123,15 @@ def test_the_next_command_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert moved.next_command("test") == f"lcot test -c {tmp_path}/moved/config.yaml --runs_dir={tmp_path} --name=moved"
     (tmp_path / "moved" / "checkpoints" / "last.ckpt").unlink()
     assert moved.next_command("test").startswith("lcot fit ") and moved.next_command("test").endswith(" --resume=true")
+
+
+def test_the_next_command_of_what_trains_nothing(tmp_path: Path) -> None:
+    path = write_untrained(tmp_path, "asked-0")
+    run = read_run(path)
+    assert run.untrained and not run.outdated and run.cost.steps is None
+    (path / "test.json").unlink()
+    assert read_run(path).next_command("test") == f"lcot test -c {path}/config.yaml"
+    assert not read_run(write_run(tmp_path, "coconut-0")).untrained
 
 
 @pytest.mark.parametrize("moved", [False, True])

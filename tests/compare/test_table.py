@@ -11,7 +11,7 @@ import pytest
 from lcot.compare.rows import Spread
 from lcot.compare.runs import read_run
 from lcot.compare.table import Comparison, compare
-from tests.compare.folders import COT, write_run
+from tests.compare.folders import COT, write_run, write_untrained
 
 
 def compared(folder: Path) -> Comparison:
@@ -248,6 +248,28 @@ def test_a_hash_that_was_not_recorded_is_told(tmp_path: Path) -> None:
     assert note(comparison, "data").endswith(
         "data hash 000000000000; no data hash was recorded for cot-0, whose data settings are equal"
     )
+
+
+# -- models as they are -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_as_it_is_stands_beside_trained_ones(tmp_path: Path) -> None:
+    write_untrained(tmp_path, "asked-0", config=COT)
+    write_run(tmp_path, "coconut-0")
+    comparison = compared(tmp_path)
+    assert labels(comparison) == [["asked", "coconut"]]
+    said = note(comparison, "accuracy")
+    assert said.endswith("; checkpoint none (models as they are): asked-0; best: coconut-0")
+    assert note(comparison, "commit") == "commit aaaaaaa", "nobody trained it at an unrecorded one"
+    # What they stand beside has to fit all the same.
+    write_run(tmp_path, "last-0", config=COT, report={"checkpoint": "runs/x/checkpoints/last.ckpt"})
+    assert labels(compared(tmp_path)) == [["asked", "coconut"], ["last"]]
+
+
+def test_the_same_model_trained_is_another_method(tmp_path: Path) -> None:
+    write_untrained(tmp_path, "cot-0", config=COT)
+    write_run(tmp_path, "cot-1", 1, config=COT)
+    assert labels(compared(tmp_path)) == [["cot (ckpt_path=none)", "cot (ckpt_path=null)"]]
 
 
 # -- runs of sampling -------------------------------------------------------------------------------------------------
