@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,21 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
+from lcot.loading import FIRST_EXTRACTORS, load_coconut, load_softcot
 from lcot.metrics import extractor
-from lcot.modules.backbone import Backbone, context_length, described_backbone, rebuild
-from lcot.modules.coconut import Coconut, Halting
+from lcot.modules.backbone import Backbone, context_length
+from lcot.modules.coconut import Coconut
 from lcot.modules.description import FORMAT, check_format
 from lcot.modules.lora import merged
+from lcot.modules.softcot import SoftCoT
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.modules.voting import ballots
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
-
-_FIRST_EXTRACTORS = ("string",)  # what checkpoints mean that were written before an extractor could be chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,17 @@ class Solver:
         markers: Where the markers stand.
         thoughts: How many of them it thinks.
         stepwise_passes: Whether each has a pass of its own; ``None`` if continuous ones have and pauses have not.
+        builder: Lays out questions; ``None`` for one that joins them by the module's own text format.
     """
 
     def __init__(
         self,
-        module: Coconut,
+        module: Coconut | SoftCoT,
         kind: ThoughtKind,
         thoughts: int,
         markers: Markers = "always",
         stepwise_passes: bool | None = None,
+        builder: LayoutBuilder | None = None,
     ) -> None:
         assert module.model is not None and module.tokenizer is not None and module.special is not None
         self.module = module.eval()
@@ -82,11 +85,17 @@ class Solver:
         self.kind = kind
         self.markers = markers
         self.thoughts = thoughts
-        self.builder = LayoutBuilder(
+        self.builder = builder or LayoutBuilder(
             self.tokenizer, self.special, kind, module.text, markers=markers, stepwise_passes=stepwise_passes
         )
 
-    def solve(self, questions: Sequence[str], batch_size: int = 32, thoughts: int | None = None) -> list[Solution]:
+    def solve(
+        self,
+        questions: Sequence[str],
+        batch_size: int = 32,
+        thoughts: int | None = None,
+        task: str | None = None,
+    ) -> list[Solution]:
         """Answer questions.
 
         Args:
@@ -94,22 +103,27 @@ class Solver:
             batch_size: Questions that are answered at once; it changes speed, not answers.
             thoughts: Number of thoughts (or pauses) before the text; the run's own if not given. A model that was not
                 trained with this number answers at once or writes nonsense; stages that are mixed see several.
+            task: Which of its tasks the questions are of, for a run of SoftCoT with a projection for each.
 
         Returns:
             One solution a question, in their order.
 
         Raises:
-            UserError: If a question is no text, blank, or too long for the model, or the number of thoughts cannot be.
+            UserError: If a question is no text, blank, or too long for the model, the number of thoughts cannot be, or
+                the run has no such task.
         """
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}", fix="use 1 or more")
-        count = self.thoughts if thoughts is None else thoughts
-        if count < 0 or (count and self.kind == "none") or (thoughts is not None and self.module.halt is not None):
+        count, halts = self.thoughts if thoughts is None else thoughts, getattr(self.module, "halt", None) is not None
+        if count < 0 or (count and self.kind == "none") or (thoughts is not None and halts):
             raise UserError(
                 f"thoughts is {thoughts}, and this run's thoughts are of kind {self.kind!r}",
-                why="a classifier ends its thoughts" if self.module.halt is not None else None,
+                why="a classifier ends its thoughts" if halts else None,
                 fix="leave it out, or use 0 or more with a run that has thoughts",
             )
+        tasks = self.module.projection.tasks if isinstance(self.module, SoftCoT) and self.module.projection else ()
+        if task not in (tasks or (None,)):
+            raise UserError(f"task is {task!r}", fix=f"give one of {', '.join(tasks)}" if tasks else "leave it out")
         if isinstance(questions, str):
             raise UserError("solve() got one string", fix="give a list of questions: solve([question])")
         for place, question in enumerate(questions):
@@ -120,8 +134,8 @@ class Solver:
         order = sorted(range(len(questions)), key=lambda place: len(questions[place]))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            for place, solution in zip(places, self._solve([questions[p] for p in places], places, count), strict=True):
-                solutions[place] = solution
+            asked = [(questions[place], place) for place in places]
+            solutions |= dict(zip(places, self._solve(asked, count, task), strict=True))
         return [solutions[place] for place in range(len(questions))]
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -133,8 +147,15 @@ class Solver:
         such as that of the data's words beside a Qwen 2 model.
 
         Raises:
-            UserError: If the module has a classifier, or ``AutoTokenizer`` would read texts in another way.
+            UserError: If the module has a classifier or a projection, or ``AutoTokenizer`` would read texts in another
+                way.
         """
+        if isinstance(self.module, SoftCoT):
+            raise UserError(
+                "this run is of SoftCoT, whose language model is as it was",
+                why="a Hugging Face folder has no place for the assistant and the projection",
+                fix="keep the checkpoint, which is small",
+            )
         if self.module.halt is not None:
             raise UserError(
                 "this run ends its thoughts with a classifier",
@@ -162,39 +183,51 @@ class Solver:
         (folder / "lcot.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         return folder
 
-    def _solve(self, questions: Sequence[str], places: Sequence[int], thoughts: int) -> list[Solution]:
-        examples = [ReasoningExample(text, (), "", str(place)) for text, place in zip(questions, places, strict=True)]
+    def _solve(self, asked: Sequence[tuple[str, int]], thoughts: int, task: str | None) -> list[Solution]:
+        facts = {"task": task} if task is not None else {}
+        questions = [question for question, _ in asked]
+        examples = [ReasoningExample(question, (), "", str(place), facts) for question, place in asked]
         layouts = [self.builder.prompt(pieces, thoughts) for pieces in self.builder.encode(examples)]
         self._check_lengths(questions, layouts)
-        batch = collate(layouts, self.special.pad).to(self.module.device)
-        answers = self.module.answer(batch)
-        texts = self.module.decode_texts(answers)
-        reader = extractor(self.module.extractors[0])
-        return [
-            Solution(
-                question,
-                reader.extract(text, self.module.text.before_answer),
-                text,
-                int(answers.thoughts[place]),
-                len([token for token in answers.tokens[place] if token != self.special.eos]),
-            )
-            for place, (question, text) in enumerate(zip(questions, texts, strict=True))
-        ]
+        pads = self.special.pad, self.builder.assistant_pad
+        batch = collate(layouts, pads[0], examples=examples, assistant_pad=pads[1]).to(self.module.device)
+        (votes,) = self.module.answers(batch).runs
+        texts = [self.module.decode_texts(answers) for answers in votes]
+        reader, marker = extractor(self.module.extractors[0]), self.module.text.before_answer
+        solutions = []
+        for place, (question, ballot) in enumerate(zip(questions, ballots(texts, reader, marker), strict=True)):
+            answers, text = votes[ballot.chosen], texts[ballot.chosen][place]
+            tokens = answers.written(self.special.eos)[place]
+            solutions.append(Solution(question, ballot.answer, text, int(answers.thoughts[place]), tokens))
+        return solutions
 
     def _check_lengths(self, questions: Sequence[str], layouts: Sequence[Layout]) -> None:
         assert self.module.model is not None
         limit = context_length(self.module.model)
+        helper = self.module.assistant_model if isinstance(self.module, SoftCoT) else None
+        small = context_length(helper) if helper is not None else None
         for question, layout in zip(questions, layouts, strict=True):
-            needed = layout.prompt + self.module.free_thoughts + self.module.max_new_tokens
-            if limit is not None and needed > limit:
+            needed, asked = layout.prompt + self.module.free_thoughts + self.module.max_new_tokens, layout.assistant
+            for who, size, most in (
+                ("model", needed, limit),
+                ("assistant", len(asked.ids) if asked is not None else 0, small),
+            ):
+                if most is None or size <= most:
+                    continue
                 raise UserError(
-                    f"a question needs {needed} positions, and the model has {limit}",
+                    f"a question needs {size} positions, and the {who} has {most}",
                     where=question if len(question) <= 60 else f"{question[:57]}…",
                     fix="shorten it",
                 )
 
 
-def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None, backbone: str | None = None) -> Solver:
+def load(
+    path: str | Path,
+    device: str = "cpu",
+    checkpoint: str | None = None,
+    backbone: str | None = None,
+    assistant: str | None = None,
+) -> Solver:
     """Load a run, one of its checkpoints, or a folder that :meth:`Solver.save_pretrained` wrote.
 
     Args:
@@ -202,16 +235,17 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None, b
         device: Where to put the model.
         checkpoint: File name within the run's ``checkpoints`` folder; the best one of the last stage if not given, or
             ``last.ckpt`` where none was marked as best.
-        backbone: Where the frozen weights of a run with LoRA are, if not where they were in training.
+        backbone: Where the frozen weights of a run with LoRA or of SoftCoT are, if not where they were in training.
+        assistant: Where those of SoftCoT's assistant are, likewise, and its tokenizer.
 
     Raises:
-        UserError: If there is no such run, or ``backbone`` is given for one without frozen weights.
+        UserError: If there is no such run, or ``backbone`` or ``assistant`` is given for one without such weights.
         CheckpointError: If the checkpoint is damaged or not of this framework, or its frozen weights are gone or have
             changed.
     """
     path = Path(path)
     if (path / "lcot.json").is_file():
-        _check_needed(backbone, False)
+        _check_needed(backbone, assistant, {})
         return _load_exported(path, device)
     file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
     saved = read_checkpoint(file)
@@ -223,6 +257,12 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None, b
             where=str(run / "tokenizer"),
             fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
         )
+    tokenizer = load_tokenizer(run / "tokenizer")
+    _check_needed(backbone, assistant, entry.get("frozen", {}))
+    shape = entry["kind"], entry["thoughts"], entry["markers"], entry.get("stepwise_passes")
+    if entry["module"] == SoftCoT.__name__:
+        soft = load_softcot(saved, tokenizer, backbone, assistant)
+        return Solver(soft.to(device), *shape, soft.builder)
     if entry.get("dialogue") is not None:
         raise CheckpointError(
             f"the checkpoint {str(file)!r} was trained on the prompt {entry['dialogue']['prompt']!r}",
@@ -231,38 +271,23 @@ def load(path: str | Path, device: str = "cpu", checkpoint: str | None = None, b
         )
     if entry["module"] != Coconut.__name__:
         raise CheckpointError(
-            f"the checkpoint {str(file)!r} holds a {entry['module']}, and load() knows {Coconut.__name__} only",
+            f"the checkpoint {str(file)!r} holds a {entry['module']}, and load() does not know it",
             fix="use the commands with the run's own config.yaml",
         )
-    tokenizer = load_tokenizer(run / "tokenizer")
-    frozen = bool(entry.get("frozen"))
-    _check_needed(backbone, frozen)
-    module = Coconut(
-        described_backbone(entry, backbone),
-        max_new_tokens=entry["max_new_tokens"],
-        sampling=Sampling(**entry.get("sampling", {})),
-        halting=Halting(**entry["halting"]) if entry.get("halting") else None,
-        recycle=entry.get("recycle", "post_norm"),
-    )
-    text, extractors = TextFormat(**entry["text"]), entry.get("extractors", _FIRST_EXTRACTORS)
-    module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
-    if frozen:
-        module.build_model(seed=0)
-    else:
-        module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
-    module.configure_model()
-    module.on_load_checkpoint(saved)
-    module.load_state_dict(saved["state_dict"])
-    return Solver(module.to(device), entry["kind"], entry["thoughts"], entry["markers"], entry.get("stepwise_passes"))
+    return Solver(load_coconut(saved, tokenizer, backbone).to(device), *shape)
 
 
-def _check_needed(backbone: str | None, frozen: bool) -> None:
-    if backbone is not None and not frozen:
-        raise UserError(
-            f"backbone is {backbone!r}",
-            why="the run has no frozen weights: its checkpoints hold all of them, and the setting would be ignored",
-            fix="leave it out",
-        )
+def _check_needed(backbone: str | None, assistant: str | None, frozen: Mapping[str, Any]) -> None:
+    for name, place, part in (("backbone", backbone, "model"), ("assistant", assistant, "assistant_model")):
+        if place is not None and part not in frozen:
+            raise UserError(
+                f"{name} is {place!r}",
+                why="the run has no frozen weights there: its checkpoints hold all of them, and the setting would be"
+                " ignored"
+                if part == "model"
+                else "the run has no assistant, and the setting would be ignored",
+                fix="leave it out",
+            )
 
 
 def _load_exported(folder: Path, device: str) -> Solver:
@@ -276,7 +301,7 @@ def _load_exported(folder: Path, device: str) -> Solver:
         sampling=sampling,
         recycle=described.get("recycle", "post_norm"),
     )
-    text, extractors = TextFormat(**described["text"]), described.get("extractors", _FIRST_EXTRACTORS)
+    text, extractors = TextFormat(**described["text"]), described.get("extractors", FIRST_EXTRACTORS)
     module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
     assert module.special is not None
     module.model = module.backbone.build(tokenizer, module.special, seed=0)

@@ -50,6 +50,10 @@ _GENERATOR = {
 }
 
 
+# What of the dashboard is about training alone.
+_TRAINING_SHOWN = ("questions", "curves", "custom_scalars", "thoughts", "tree", "tree_question")
+
+
 def check_trainer(trainer: Any) -> None:
     """Refuse what would break a run, leave nothing to train, or have no effect.
 
@@ -142,6 +146,20 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
         ),
         (settings.command == "validate", "model.voting", ("samples", "runs"), "validation takes one text a question"),
         (settings.command != "fit", "trainer", ("logger",), f"{settings.command} adds nothing to a run's curves"),
+        (settings.command != "fit", "dashboard", _TRAINING_SHOWN, f"{settings.command} adds nothing to a run's curves"),
+        (
+            settings.command in ("validate", "predict"),
+            "dashboard",
+            ("hparams",),
+            f"{settings.command} writes no curves",
+        ),
+        (settings.command == "fit" and wordless, "dashboard", ("thoughts",), "there are no thoughts"),
+        (
+            settings.command == "fit" and (kind != "Stepwise" or wordless),
+            "dashboard",
+            ("tree", "tree_question"),
+            "a search tree needs thoughts that stand for steps (curriculum.schedule Stepwise)",
+        ),
     ]
     given = {setting.key: setting.place for setting in settings.found if setting.place.startswith("--")}
     lines = [

@@ -1,4 +1,4 @@
-"""The command line: ``python -m lcot {fit,validate,test,predict,show,compare} -c config.yaml [--any.setting=value]``.
+"""The command line: ``python -m lcot COMMAND -c config.yaml [--any.setting=value]``, and what takes run folders.
 
 This module imports nothing heavy: help, a wrong word and a missing file are answered at once.
 """
@@ -33,6 +33,7 @@ examples:
   lcot fit -c configs/prosqa.yaml --resume=true                    continue where it stopped
   lcot test -c runs/prosqa/config.yaml                             evaluate the best checkpoint of a run
   lcot show -c configs/prosqa.yaml                                 an example's rows, as the model reads them
+  lcot analyze runs/prosqa                                         what its thoughts hold, with a report to look through
   lcot compare runs/*                                              all runs in one table
 
 more:
@@ -69,6 +70,11 @@ def main(args: Sequence[str] | None = None) -> None:
             from lcot.show import run_show
 
             run_show(words[1:])
+            return
+        if words[:1] == ["analyze"]:
+            from lcot.analyze import run_analyze
+
+            run_analyze(words[1:])
             return
         if not words or words[0] not in COMMANDS:
             raise _no_command(words[0] if words else None)

@@ -264,7 +264,9 @@ def _below(base: type) -> Iterator[type]:
         yield from _below(child)
 
 
-_BASES = {"ReasoningModule", "ReasoningDataModule", "Callback", "Optimizer", "LRScheduler", "Checkpoint", "StageClock"}
+# Bases, and what other settings make (curriculum.eval_thoughts).
+_BASES = {"ReasoningModule", "ReasoningDataModule", "Callback", "Optimizer", "LRScheduler", "Checkpoint", "StageClock",
+          "Forced"}  # fmt: skip
 
 _Case = Callable[["re.Match[str]", str, Any, Settings], UserError | None]
 _CASES: list[tuple[str, _Case]] = [

@@ -13,6 +13,10 @@ from lcot import __version__
 from lcot.metrics import accuracy_names, extractor
 
 _PACKAGE = Path(__file__).parent
+_PATHS = (
+    "way through the problem's graph (arXiv 2412.06769, section 5) of the text that counts; behind hidden steps it is"
+    " the rest of a way that begins with as many unseen edges, or with any number where the curriculum fixes none"
+)
 
 
 def protocol(
@@ -20,6 +24,7 @@ def protocol(
     command: str | None,
     extractors: Sequence[str] = ("string",),
     decoding: Mapping[str, Any] | None = None,
+    paths: bool = False,
 ) -> dict[str, object]:
     """How answers were counted, and by which code.
 
@@ -29,6 +34,7 @@ def protocol(
         extractors: Names of the extractors: first that of ``accuracy``, then those of ``accuracy_NAME``.
         decoding: How answers were written and chosen (:meth:`lcot.modules.voting.Voting.described`); greedily, one to a
             question, if not given.
+        paths: Whether categories of paths were counted as well.
 
     Returns:
         Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
@@ -45,6 +51,7 @@ def protocol(
         "tokens": "generated tokens without eos; thoughts apart",
         "decoding": decoding,
         "averages": averages(decoding["votes"], decoding["runs"]),
+        **({"paths": _PATHS} if paths else {}),
         "command": command,
         "commit": commit(),
         "versions": {

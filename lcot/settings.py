@@ -26,6 +26,7 @@ COMMANDS = {
     "test": "answer the test questions and write the metrics to test.json",
     "predict": "answer the test questions and write them to predictions.jsonl",
     "show": "print an example's rows as the models read them, with thoughts and supervised text marked",
+    "analyze": "measure what a run's thoughts hold: ways, probabilities of concepts, lens; write figures and a report",
     "compare": "put runs beside one another in a table; make those that are missing first",
 }
 

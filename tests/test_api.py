@@ -235,7 +235,7 @@ def rewritten(trained: Path, folder: Path, **changes: object) -> Path:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"format": 2}, "written by a newer lcot"), ({"module": "SoftCoT"}, "holds a SoftCoT, and load")],
+    [({"format": 2}, "written by a newer lcot"), ({"module": "Other"}, "holds a Other, and load")],
 )
 def test_what_this_version_cannot_load(trained: Path, tmp_path: Path, change: dict[str, object], says: str) -> None:
     run = rewritten(trained, tmp_path, **change)

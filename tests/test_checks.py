@@ -29,6 +29,10 @@ ROOT = Path(__file__).parents[1]
          "all examples are read from files"),
         (["--model.lr_scheduler=WarmupStableDecay", "--model.lr_scheduler.floor=0.1"], "decay 0"),
         (["--curriculum.schedule.epochs_per_stage=[1, 2]"], "trainer.max_epochs, 2, and the sum is 3"),
+        (["--curriculum.schedule=Fixed", "--curriculum.schedule.hidden=none", "--dashboard.tree=validation"],
+         "thoughts that stand for steps"),
+        (["--curriculum.schedule=Fixed", "--curriculum.schedule.hidden=none", "--dashboard.thoughts=true"],
+         "there are no thoughts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -43,6 +47,16 @@ def test_a_setting_without_effect_is_told_in_one_line(
     (line,) = [line for line in outcome.err.splitlines() if "has no effect" in line]
     assert line.startswith("lcot: warning: ") and why in line
     assert given[-1] in line or given[0] in line
+
+
+@pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
+@pytest.mark.parametrize(("command", "moot"), [("validate", "hparams"), ("test", "questions"), ("predict", "tree")])
+def test_evaluations_have_no_curves(trained: Path, command: str, moot: str) -> None:
+    value = {"hparams": "false", "questions": "3", "tree": "never"}[moot]
+    words = ["-c", trained / "config.yaml", f"--runs_dir={trained.parent}", *TRIAL, f"--dashboard.{moot}={value}"]
+    outcome = lcot(command, *words)
+    assert outcome.code == 0, outcome.err
+    assert f"--dashboard.{moot}={value} has no effect: {command}" in outcome.err
 
 
 @pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")

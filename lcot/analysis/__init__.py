@@ -10,6 +10,7 @@ from lcot.analysis.geometry import Collapse, ThoughtGeometry, collapse, thought_
 from lcot.analysis.lens import ThoughtLens, intermediate_results, thought_lenses
 from lcot.analysis.outcomes import Outcome, outcomes
 from lcot.analysis.parallelism import Parallelism, parallelism
+from lcot.analysis.probes import NodeProducts, ProbeRow, node_products, probe_table
 from lcot.analysis.thinker import Thinker
 from lcot.analysis.tree import HeightRow, SearchTree, TreeNode, frontiers, height_table, search_tree
 
@@ -20,8 +21,10 @@ __all__ = [
     "FactAttention",
     "GroupRow",
     "HeightRow",
+    "NodeProducts",
     "Outcome",
     "Parallelism",
+    "ProbeRow",
     "SearchTree",
     "Thinker",
     "ThoughtGeometry",
@@ -34,8 +37,10 @@ __all__ = [
     "group_table",
     "height_table",
     "intermediate_results",
+    "node_products",
     "outcomes",
     "parallelism",
+    "probe_table",
     "search_tree",
     "thought_geometry",
     "thought_lenses",

@@ -115,6 +115,7 @@ def concept_values(
     scored: Scored = "frontier",
     by: Frontier = "walk",
     thoughts_per_step: int = 1,
+    hidden: int | None = None,
     surface: Surface | None = None,
 ) -> Iterator[ConceptValues]:
     """The values of concepts after k thoughts.
@@ -126,6 +127,7 @@ def concept_values(
         scored: Which nodes get a value.
         by: How depth is counted.
         thoughts_per_step: Number of thoughts that stand for one step in training; k thoughts stand for k // this.
+        hidden: Number of steps that they stand for, where it is another one.
         surface: How the problems are put into words; recognised from each question if not given.
 
     Yields:
@@ -139,12 +141,12 @@ def concept_values(
     for what, value, known in (("scored", scored, Scored), ("by", by, Frontier)):
         if value not in get_args(known):
             raise UserError.unknown(what, str(value), get_args(known))
-    hidden = hidden_steps(k, thoughts_per_step)
+    behind = hidden_steps(k, thoughts_per_step) if hidden is None else hidden
     for chunk, encoded in encoded_chunks(thinker, examples):
         forms, problems = [], []
         for example in chunk:
             graph, own = graph_and_surface(example, surface)
-            forms.append(readout(graph, own, hidden, thinker.builder.text.after_step))
+            forms.append(readout(graph, own, behind, thinker.builder.text.after_step))
             problems.append((example, graph))
         questions = []
         for (example, graph), form, ids in zip(problems, forms, readout_ids(thinker.builder, forms), strict=True):
@@ -158,7 +160,7 @@ def concept_values(
             names = [[question.ids.names[node] for node in question.scored] for question in questions]
             found = name_chances(thinker, thinking, names)
         for question, chances in zip(questions, found, strict=True):
-            yield _record(question, k, hidden, chances)
+            yield _record(question, k, behind, chances)
 
 
 def hidden_steps(k: int, thoughts_per_step: int) -> int:

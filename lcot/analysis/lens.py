@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lcot.analysis.thinker import Thinker, encoded_chunks, measuring
-from lcot.analysis.vocabulary import Vocabulary
+from lcot.analysis.vocabulary import Vocabulary, token_text
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import token_ids
@@ -194,10 +194,10 @@ def _spoken(
     """The best tokens of states ``(M, D)``, and the wanted results of each."""
     chances = output_head(thinker.model)(states).float().softmax(dim=-1)
     best = chances.topk(min(top, chances.shape[-1]), dim=-1)
-    decode = thinker.builder.tokenizer.decode
+    tokenizer = thinker.builder.tokenizer
     found = []
     for row, asked, values, ids in zip(chances, wanted, best.values.tolist(), best.indices.tolist(), strict=True):
-        tokens = tuple(LensToken(str(decode([i])), i, value) for i, value in zip(ids, values, strict=True))
+        tokens = tuple(LensToken(token_text(tokenizer, i), i, value) for i, value in zip(ids, values, strict=True))
         shown = []
         for result, begun, whole in asked:
             chance = row[begun].max()

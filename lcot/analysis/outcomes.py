@@ -50,6 +50,7 @@ def outcomes(
     reader: str = "string",
     prefix: Prefix = "exact",
     thoughts_per_step: int = 1,
+    hidden: int | None = None,
     surface: Surface | None = None,
 ) -> Iterator[Outcome]:
     """Let a model answer after k thoughts, greedily.
@@ -62,6 +63,7 @@ def outcomes(
         reader: Name of the extractor that reads answers.
         prefix: As in :func:`lcot.metrics.paths.judge`.
         thoughts_per_step: Number of thoughts that stand for one step: a path is judged as the rest behind k // this.
+        hidden: Number of steps that a path is judged as the rest behind, where it is another one.
         surface: How the problems are put into words; recognised from each question if not given.
 
     Yields:
@@ -72,7 +74,8 @@ def outcomes(
     """
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens is {max_new_tokens}", fix="use 1 or more")
-    hidden, builder, found = hidden_steps(k, thoughts_per_step), thinker.builder, extractor(reader)
+    behind = hidden_steps(k, thoughts_per_step) if hidden is None else hidden
+    builder, found = thinker.builder, extractor(reader)
     marker, eos = builder.text.before_answer, builder.special.eos
     for chunk, encoded in encoded_chunks(thinker, examples):
         rows = thinker.rows(encoded, k, room=max_new_tokens)
@@ -84,7 +87,7 @@ def outcomes(
             text = str(builder.tokenizer.decode(tokens))
             answer = found.extract(text, marker)
             category = (
-                judge(text, example, hidden, marker=marker, surface=surface, prefix=prefix)
+                judge(text, example, behind, marker=marker, surface=surface, prefix=prefix)
                 if has_graph(example)
                 else None
             )

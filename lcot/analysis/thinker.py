@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.modules.backbone import context_length
+from lcot.modules.softcot import SoftCoT
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder
@@ -80,9 +81,25 @@ class Thinker:
         Args:
             solver: What :func:`lcot.load` returns.
             max_rows: As in the class.
+
+        Raises:
+            UserError: If the model reads words in the place of thoughts, which are written anew for each question.
         """
         module = solver.module
-        return cls(module.model, solver.builder, recycle=module.recycle, max_rows=max_rows)
+        assert module.model is not None
+        if not isinstance(module, SoftCoT):
+            return cls(module.model, solver.builder, recycle=module.recycle, max_rows=max_rows)
+        if module.thoughts == "words":
+            raise UserError(
+                "this run's assistant writes words, and no thoughts",
+                why="what the language model reads is then text like any other, and nothing here measures it",
+                fix="use a run with continuous or soft thoughts, pauses, or none",
+            )
+
+        def soft(batch: ThoughtBatch) -> Tensor:
+            return module.soft_thoughts(batch, 1)
+
+        return cls(module.model, solver.builder, soft=soft, max_rows=max_rows)
 
     @property
     def device(self) -> torch.device:

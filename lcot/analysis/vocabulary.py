@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
 
 from lcot.analysis.thinker import Thinker
 
@@ -40,7 +41,7 @@ class Vocabulary:
         no_words = {special.bot, special.eot, special.latent, special.pause, special.pad}
         kept = [number for number in range(min(len(tokenizer), len(table))) if number not in no_words]
         ids = torch.tensor(kept, device=table.device)
-        return cls(ids, table.detach()[ids].float(), tuple(str(tokenizer.decode([number])) for number in kept))
+        return cls(ids, table.detach()[ids].float(), tuple(token_text(tokenizer, number) for number in kept))
 
     def cosines(self, vectors: Tensor) -> Tensor:
         """Cosines ``(M, V)`` between vectors ``(M, D)`` and the rows."""
@@ -55,3 +56,9 @@ class Vocabulary:
     def mean_norm(self) -> float:
         """Mean L2 norm of the rows."""
         return float(self.rows.norm(dim=-1).mean())
+
+
+def token_text(tokenizer: PreTrainedTokenizerBase, number: int) -> str:
+    """A token's text; for a part of a character, which has none, the name that the tokenizer gives it."""
+    text = str(tokenizer.decode([number]))
+    return str(tokenizer.convert_ids_to_tokens(number)) if "\N{REPLACEMENT CHARACTER}" in text else text

@@ -18,8 +18,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lcot.errors import UserError
-from lcot.metrics import EXTRACTORS, accuracy_names
+from lcot.metrics import CATEGORIES, EXTRACTORS, Category, accuracy_names
+from lcot.metrics.problem_graph import has_graph
+from lcot.modules.judging import SHARES
 from lcot.reasoning.curriculum import find_clock
+
+_GOOD: tuple[Category, ...] = ("correct_path", "correct_label")
 
 METRICS: dict[str, Literal["min", "max"]] = {
     "val/accuracy": "max",
@@ -29,9 +33,10 @@ METRICS: dict[str, Literal["min", "max"]] = {
     "val/thoughts": "min",
     "val/seconds": "min",
     "val/answered": "max",
+    **{f"val/{SHARES[category]}": "max" if category in _GOOD else "min" for category in CATEGORIES},
 }
 """What validation can report, and whether small or large values are good. ``accuracy_NAME`` is there if
-``data.extractors`` names it behind the first."""
+``data.extractors`` names it behind the first, ``path_NAME`` if problems have graphs."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -255,13 +260,23 @@ class BestCheckpoint(ModelCheckpoint):
         self._former: list[str] = []  # best ones of former stages, to be removed
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make sure that an accuracy by a certain extractor is one that the data set reports.
+        """Make sure that an accuracy by a certain extractor, or a category of paths, is one that the data set reports.
 
         Raises:
             UserError: If it does not: no checkpoint would ever be the best.
         """
         super().setup(trainer, pl_module, stage)
-        extractors = getattr(getattr(trainer, "datamodule", None), "extractors", None)
+        data: Any = getattr(trainer, "datamodule", None)
+        if stage == "fit" and data is not None and str(self.monitor).startswith("val/path_"):
+            examples = data.source("val")
+            if not any(has_graph(examples.example(index, 0)) for index in range(len(examples))):
+                raise UserError(
+                    f"{self.monitor} is not reported",
+                    where="best_checkpoint.monitor",
+                    why="the validation examples carry no graph that a path could be judged by",
+                    fix="monitor val/accuracy",
+                )
+        extractors = getattr(data, "extractors", None)
         if stage != "fit" or extractors is None or not str(self.monitor).startswith("val/accuracy"):
             return
         reported = [f"val/{name}" for name in accuracy_names(extractors)]

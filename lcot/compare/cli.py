@@ -64,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--plot", type=Path, metavar="FILE", help="accuracy against tokens + thoughts, as .png, .svg or .pdf"
     )
+    files.add_argument(
+        "--paths",
+        type=Path,
+        metavar="FILE",
+        help="which ways answers took through the graphs of their problems: shares as stacked bars, as .png, .svg or"
+        " .pdf",
+    )
     launch = made.add_argument_group("runs to make first")
     launch.add_argument(
         "-c", "--config", type=Path, action="append", metavar="CONFIG", help="config of a data set, as for fit"
@@ -91,10 +98,11 @@ def run_compare(words: Sequence[str]) -> int:
         UserError: If it cannot be done as it was asked for.
     """
     chosen, settings = _parse(words)
-    if chosen.plot is not None:
-        from lcot.compare.plot import check_plot
+    for option in ("plot", "paths"):
+        if getattr(chosen, option) is not None:
+            from lcot.compare.plot import check_plot
 
-        check_plot(chosen.plot)
+            check_plot(getattr(chosen, option), f"--{option}")
     given = [read_run(path, chosen.split) for path in find_runs(chosen.runs)]  # before hours of training
     code, folders = 0, [run.path for run in given]
     if chosen.config:
@@ -147,6 +155,16 @@ def _show(comparison: Comparison, chosen: argparse.Namespace) -> None:
             drawn = to_plot(comparison, chosen.plot)
         if not drawn:
             sys.stderr.write(f"lcot: {chosen.plot} was not written: there is no result to draw\n")
+    if chosen.paths is not None:
+        from lcot.compare.paths import to_paths
+
+        with _writing("paths", chosen.paths):
+            drawn = to_paths(comparison, chosen.paths)
+        if not drawn:
+            sys.stderr.write(
+                f"lcot: {chosen.paths} was not written: no result has categories of paths, which problems with a graph"
+                " have\n"
+            )
 
 
 @contextmanager
@@ -195,7 +213,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     elif not chosen.methods:
         raise UserError("-c without --methods", why="there is nothing to run", fix="add --methods coconut cot no_cot")
     elif chosen.slurm is not None:
-        idle = [f"--{name}" for name in ("markdown", "csv", "plot") if getattr(chosen, name) is not None]
+        idle = [f"--{name}" for name in ("markdown", "csv", "plot", "paths") if getattr(chosen, name) is not None]
         idle += ["run folders"] if chosen.runs else []
         if idle:
             raise UserError(

@@ -18,15 +18,19 @@ FORMATS = (".png", ".svg", ".pdf")
 """Kinds of files."""
 
 
-def check_plot(target: Path) -> None:
+def check_plot(target: Path, option: str = "--plot") -> None:
     """Refuse a file that cannot be drawn, before anything else is done.
+
+    Args:
+        target: The file.
+        option: Where it was given.
 
     Raises:
         UserError: If its kind is unknown.
     """
     if target.suffix.lower() not in FORMATS:
         raise UserError(
-            f"--plot is {str(target)!r}", where="--plot", fix=f"give a file that ends in {', '.join(FORMATS)}"
+            f"{option} is {str(target)!r}", where=option, fix=f"give a file that ends in {', '.join(FORMATS)}"
         )
 
 
@@ -62,15 +66,25 @@ def to_plot(comparison: Comparison, target: Path) -> bool:
         figure.draw_without_rendering()  # from now on it is known where on the paper a point is
         for (axes, rows), artists in zip(panes, drawn, strict=True):
             _name(figure, axes, rows, _side_by_side(figure, axes, rows, artists))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".part-{target.name}")
-        quiet = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix.lower())
-        try:
-            figure.savefig(part, format=target.suffix[1:].lower(), metadata=quiet)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        save_figure(figure, target)
     return True
+
+
+def save_figure(figure: Any, target: Path) -> None:
+    """Write a figure in one move; the same figure gives the same file.
+
+    Args:
+        figure: What was drawn.
+        target: The file; its ending is its kind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".part-{target.name}")
+    quiet = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix.lower())
+    try:
+        figure.savefig(part, format=target.suffix[1:].lower(), metadata=quiet)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _looks(panels: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from lcot.compare.notes import ESTIMATED, FROM_EVENTS, OVER_RUNS, described
+from lcot.compare.paths import path_metrics
 from lcot.compare.rows import Row, Spread
 from lcot.compare.runs import Run
 from lcot.compare.table import Comparison, Table
@@ -101,10 +102,11 @@ def to_markdown(comparison: Comparison) -> str:
 def to_csv(comparison: Comparison) -> str:
     """One line a row, with everything that is known; numbers as they are (seconds, shares, counts)."""
     names = list(dict.fromkeys(name for table in comparison.tables for name in table.accuracies))
+    paths = path_metrics([row for table in comparison.tables for row in table.rows])
     lines = []
     for number, table in enumerate(comparison.tables, start=1):
         for row in table.rows:
-            lines.append({"table": str(number), **_values(row, names)})
+            lines.append({"table": str(number), **_values(row, names, paths)})
     head = lines[0] if lines else {"table": "", "method": ""}
     out = io.StringIO()
     writer = csv.DictWriter(out, head.keys(), lineterminator="\n")
@@ -113,11 +115,11 @@ def to_csv(comparison: Comparison) -> str:
     return out.getvalue()
 
 
-def _values(row: Row, accuracies: Sequence[str]) -> dict[str, str]:
+def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
     first, run = row.results[0], row.runs[0]
     values = {"method": row.label, "description": described(run), "n": str(len(row.runs)), "seeds": _joined(row.seeds)}
     spreads = {name: row.metric(name) for name in accuracies}
-    spreads |= {name: row.metric(name) for name in ("tokens", "thoughts", "answered")}
+    spreads |= {name: row.metric(name) for name in ("tokens", "thoughts", "answered", *paths)}
     spreads |= {"tokens_and_thoughts": row.total_tokens, "seconds_per_question": row.seconds}
     for name, spread in spreads.items():
         values[f"{name}_mean"] = _exact(spread.mean if spread else None)

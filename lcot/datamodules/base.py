@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -19,6 +19,7 @@ from lcot.errors import UserError
 from lcot.metrics import accuracy_names, resolved
 from lcot.reasoning.curriculum import StageClock, find_clock
 from lcot.reasoning.dialogue import Dialogue
+from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import run_seed
 from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
@@ -113,6 +114,18 @@ class ReasoningDataModule(L.LightningDataModule):
         Raises:
             DataError: If they cannot be had.
         """
+
+    def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
+        """What reads the examples of a split, as epoch 0 sees them, from the first one on each time that it is called.
+
+        It is for those who need each of them once, and none at the same time as another: files of records are streamed.
+        Rows are not measured, and none is dropped.
+
+        Raises:
+            DataError: If they cannot be had, now or when they are reached.
+        """
+        source = self.make_source(split)
+        return lambda: (source.example(index, 0) for index in range(len(source)))
 
     @abstractmethod
     def vocabulary(self) -> Iterable[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.files import FileReasoning
 from lcot.datamodules.hub import PREFIX
 from lcot.errors import DataError, UserError
@@ -43,6 +44,15 @@ class CutReasoning(FileReasoning):
     @abstractmethod
     def cut(self, examples: list[ReasoningExample]) -> Mapping[str, list[ReasoningExample]]:
         """The examples of ``train``, ``val`` and ``test``, out of all of them in the file's order."""
+
+    def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
+        """What goes through the split's examples, which are kept: where a file is cut depends on all of it.
+
+        Raises:
+            UserError: If no path was given.
+            DataError: If it cannot be read.
+        """
+        return ReasoningDataModule.examples(self, split)
 
     def _examples(self, split: str) -> list[ReasoningExample]:
         if self.path is None:

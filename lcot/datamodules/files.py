@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lcot.datamodules.base import ReasoningDataModule, Split
@@ -65,6 +65,17 @@ class FileReasoning(ReasoningDataModule):
         """
         return ListSource(self._examples("test" if split == "predict" else split))
 
+    def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
+        """What reads the split's path; nothing is kept.
+
+        Raises:
+            UserError: If none was given.
+            DataError: If it cannot be read, now or when a faulty record is reached.
+        """
+        name = "test" if split == "predict" else split
+        path = self._path(name)
+        return lambda: iter(self.read(path, _SPLITS[name]))
+
     def vocabulary(self) -> Iterable[str]:
         """The words of the training data."""
         yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
@@ -74,6 +85,12 @@ class FileReasoning(ReasoningDataModule):
             yield self.text.before_answer + example.answer
 
     def _examples(self, split: str) -> list[ReasoningExample]:
+        path = self._path(split)
+        if split not in self._read:
+            self._read[split] = list(self.read(path, _SPLITS[split]))
+        return self._read[split]
+
+    def _path(self, split: str) -> str:
         path = self.paths[split]
         if path is None:
             raise UserError(
@@ -82,9 +99,7 @@ class FileReasoning(ReasoningDataModule):
                 why=f"{type(self).__name__} makes no data of its own, and fetches none that was not asked for",
                 fix=f"give a file (--data.{split}_path=FILE) or a data set of the Hub ({PREFIX}NAME:CONFIG:SPLIT)",
             )
-        if split not in self._read:
-            self._read[split] = list(self.read(path, _SPLITS[split]))
-        return self._read[split]
+        return path
 
 
 def records_of(path: str, split: str) -> Iterator[Record]:

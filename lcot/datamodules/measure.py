@@ -113,7 +113,8 @@ def measure(
             longest.row, longest.prompt = max(longest.row, row), max(longest.prompt, prompt)
             longest.assistant = max(longest.assistant, read)
             kept.append(start + place)
-            lengths.append(builder.prompt(pieces, curriculum.resolve(0, steps).thoughts).head)
+            first = curriculum.resolve(0, steps) if split == "train" else curriculum.evaluate(0, steps)
+            lengths.append(builder.prompt(pieces, first.thoughts).head)
     if not kept:
         raise DataError(f"no example of the {split} split is left", where="data.max_length and data.too_long")
     if len(kept) == len(source):

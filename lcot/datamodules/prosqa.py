@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -73,10 +73,18 @@ class GraphSource:
 
     def example(self, index: int, epoch: int) -> ReasoningExample:
         """The problem as text, as it is seen in an epoch."""
-        problem = self.problems[index]
-        if self.names is not None:
-            names = self.names[index]
-        else:
+        return self.write(self.problems[index], self.names[index] if self.names is not None else None, index, epoch)
+
+    def write(self, problem: Problem, names: tuple[str, ...] | None, index: int, epoch: int) -> ReasoningExample:
+        """A problem as text.
+
+        Args:
+            problem: The graph.
+            names: The names of its nodes; ``None`` to draw them.
+            index: Its number, which keys the draws.
+            epoch: Likewise.
+        """
+        if names is None:
             naming = epoch if self.redraw == "all" else 0
             names = draw_names(self.spec, problem, keyed_random("names", self.seed, self.prefix, naming, index))
         order = epoch if self.redraw != "none" else 0
@@ -196,6 +204,26 @@ class ProsQA(ReasoningDataModule):
             frontier,
             hints,
         )
+
+    def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
+        """What reads the split's file, of which nothing is kept, or goes through its generated graphs.
+
+        Raises:
+            DataError: If the file cannot be used, now or when a faulty record is reached.
+        """
+        path = self.paths[split]
+        if path is None or split == "train":
+            return super().examples(split)
+        return lambda: self._read(path, split)
+
+    def _read(self, path: str, split: Split) -> Iterator[ReasoningExample]:
+        """The records of a file in the words of the style, as :meth:`make_source` gives them outside of training."""
+        if self.style == "prose":
+            yield from read_examples(Path(path))
+            return
+        source = GraphSource([], None, self.spec, self.style, "none", self.keyed_by(), split)
+        for index, example in enumerate(read_examples(Path(path))):
+            yield source.write(*_published(example, f"{path}, record {index + 1}"), index, 0)
 
     def vocabulary(self) -> Iterable[str]:
         """All 55 published names, whatever ``symbols`` is, with the words of the styles; and the words of files.

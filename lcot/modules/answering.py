@@ -13,9 +13,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lcot.errors import UserError
 from lcot.metrics import accuracy_names
 from lcot.modules.evaluation import Answers, Evaluation, Votes, clock_time
+from lcot.modules.judging import PathJudge
 from lcot.modules.records import records
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.curriculum import find_clock
 from lcot.reasoning.decode import Draws, Sampling, decode
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.repeat import decode_copies
@@ -224,15 +226,25 @@ class AnsweringModule(L.LightningModule):
         ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
         batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted. ``steps`` is the
         number of steps of the gold reasoning, to see how accuracy falls with longer chains. ``answer`` and ``correct``
-        are those of the first extractor; each further one has a ``correct_NAME``.
+        are those of the first extractor; each further one has a ``correct_NAME``. ``path`` is the category of the way
+        that ``output`` took (:func:`lcot.metrics.paths.judge`), where the problem has a graph.
 
         Of several texts a question, all this is about the first run and the vote that counts in it; ``samples`` then
-        lists the runs: their seed, all ``outputs`` and ``answers``, and which answer counts and whether it is right.
+        lists the runs: their seed, all ``outputs`` and ``answers`` (and ``paths``), and which answer counts and whether
+        it is right.
         """
         assert self.special is not None
         votes = answers if isinstance(answers, Votes) else Votes.single(answers)
         marker, eos = self.text.before_answer, self.special.eos
-        return records(batch, votes, self._texts(votes), self.extractors, marker, eos, self.sampling.seed)
+        seed, judge = self.sampling.seed, self._judge(batch)
+        return records(batch, votes, self._texts(votes), self.extractors, marker, eos, seed, judge)
+
+    def _judge(self, batch: ThoughtBatch) -> PathJudge:
+        clock = find_clock(getattr(self._trainer, "callbacks", ()))
+        if clock is None:
+            return PathJudge(batch.examples, self.text.before_answer)
+        schedule, stage = clock.schedule, clock.stage()
+        return PathJudge(batch.examples, self.text.before_answer, lambda k: schedule.hidden_behind(stage, k))
 
     def _texts(self, votes: Votes) -> list[list[list[str]]]:
         return [[self.decode_texts(answers) for answers in run] for run in votes.runs]
@@ -240,7 +252,8 @@ class AnsweringModule(L.LightningModule):
     def _count(self, split: str, batch: ThoughtBatch, votes: Votes) -> None:
         assert self.special is not None
         golds, marker = [example.answer for example in batch.examples], self.text.before_answer
-        self.evaluation(split).count(self._texts(votes), golds, marker, votes, self.special.eos)
+        texts, judge = self._texts(votes), self._judge(batch)
+        self.evaluation(split).count(texts, golds, marker, votes, self.special.eos, judge)
 
     def _log_means(self, split: str) -> None:
         evaluation = self.evaluation(split)

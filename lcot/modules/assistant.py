@@ -149,13 +149,18 @@ def assistants_settings() -> Iterator[None]:
     try:
         yield
     except UserError as err:
-        rows = [
-            text.replace("model.backbone", "model.assistant").replace("data.tokenizer", "data.dialogue.assistant")
-            if text is not None
-            else None
-            for text in (err.what, err.where, err.why, err.fix)
-        ]
-        raise type(err)(str(rows[0]), where=rows[1], why=rows[2], fix=rows[3]) from err
+        what, where, why, fix = (_renamed(text) for text in (err.what, err.where, err.why, err.fix))
+        raise type(err)(str(what), where=where, why=why, fix=fix) from err
+
+
+def _renamed(text: str | None) -> str | None:
+    for name, own in (
+        ("model.backbone", "model.assistant"),
+        ("data.tokenizer", "data.dialogue.assistant"),
+        ("backbone=", "assistant="),
+    ):
+        text = text.replace(name, own) if text is not None else None
+    return text
 
 
 def _keys(batch: ThoughtBatch) -> list[str]:

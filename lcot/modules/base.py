@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, get_args
 
@@ -15,7 +16,7 @@ from lcot.errors import UserError
 from lcot.modules.answering import AnsweringModule
 from lcot.modules.backbone import Backbone, context_length
 from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
-from lcot.modules.evaluation import Votes
+from lcot.modules.evaluation import Answers, Votes
 from lcot.modules.frozen import PartlyTrained
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.voting import Voting
@@ -68,6 +69,9 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         self.lr_scheduler = lr_scheduler
         self.trained_stage: int | None = None
         """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
+        self.watch: Callable[[Tensor, Tensor], None] | None = None
+        """Looks on while a training loss is computed: gets a batch's thoughts ``(B, N, D)``, without a graph, and which of
+        these places hold one, ``(B, N)`` bool. Nobody if not set."""
         self._first_tokens = self._tokens = 0.0
 
     @property
@@ -197,11 +201,17 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
 
-    def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
-        """Teacher-forced loss and generated answers of a batch."""
+    def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> dict[str, Answers]:
+        """Teacher-forced loss and generated answers of a batch.
+
+        Returns:
+            The answers, under ``answers``: callbacks that show some of them need not have them written once more.
+        """
         summed, tokens, _ = self.loss(batch)
         self.evaluation("val").average("loss").update(summed, tokens)
-        self._count("val", batch, Votes.single(self.answer(batch)))
+        answers = self.answer(batch)
+        self._count("val", batch, Votes.single(answers))
+        return {"answers": answers}
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -238,6 +248,11 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         self.trained_stage = saved.get("stage")
 
     # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _show_thoughts(self, thoughts: Tensor, there: Tensor) -> None:
+        """Show the thoughts of a batch to :attr:`watch`, while there is training."""
+        if self.watch is not None and self.training:
+            self.watch(thoughts.detach(), there)
 
     def _check_kind(self, kind: ThoughtKind) -> None:
         if kind not in self.kinds:

@@ -135,6 +135,7 @@ class Coconut(ReasoningModule):
             fed = thinking.states[:, : batch.max_thoughts if batch.stepped else 1]
             norms = fed.detach().float().norm(dim=-1).expand(-1, batch.max_thoughts)
             extras["thought_norm"] = (norms * slots).sum() / slots.sum()
+            self._show_thoughts(fed.expand(-1, batch.max_thoughts, -1), slots)
         if self.halt is not None:
             halting, right = self._halting_loss(batch, thinking)
             extras["halt_accuracy"] = right

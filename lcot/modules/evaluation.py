@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from lcot.metrics import AnswerAccuracy, Average, accuracy_names
-from lcot.modules.voting import ballots
+from lcot.metrics import AnswerAccuracy, Average, Category, accuracy_names
+from lcot.modules.judging import SHARES
+from lcot.modules.voting import Ballot, ballots
 
 _AVERAGES = ("loss", "tokens", "thoughts", "seconds", "answered")
+
+Judge = Callable[[int, str, int], Category | None]
+"""A text's category, by the place of its problem, the text, and its number of thoughts; ``None`` without a graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,9 @@ class Evaluation(MetricCollection):
             for metric, name in accuracy_names(extractors).items()
             for run in range(runs)
         }
+        averages = {name: Average() for name in (*_AVERAGES, *SHARES.values())}
         # Of the same class, but never of the same state.
-        super().__init__({**accuracies, **{name: Average() for name in _AVERAGES}}, compute_groups=False)
+        super().__init__({**accuracies, **averages}, compute_groups=False)
         self.names = tuple(accuracy_names(extractors))
         self.runs = runs
 
@@ -88,13 +93,19 @@ class Evaluation(MetricCollection):
         return [metric for metric in found if isinstance(metric, AnswerAccuracy)]
 
     def average(self, name: str) -> Average:
-        """One of ``loss``, ``tokens``, ``thoughts``, ``seconds`` and ``answered``."""
+        """``loss``, ``tokens``, ``thoughts``, ``seconds``, ``answered``, or the share of a category of paths."""
         metric = self[name]
         assert isinstance(metric, Average)
         return metric
 
     def count(
-        self, texts: Sequence[Sequence[Sequence[str]]], golds: Sequence[str], marker: str, votes: Votes, eos: int
+        self,
+        texts: Sequence[Sequence[Sequence[str]]],
+        golds: Sequence[str],
+        marker: str,
+        votes: Votes,
+        eos: int,
+        judge: Judge = lambda place, text, thoughts: None,
     ) -> None:
         """Count a batch.
 
@@ -104,14 +115,16 @@ class Evaluation(MetricCollection):
             marker: What stands before an answer.
             votes: What it took to write.
             eos: Not counted as a token.
+            judge: Gives texts their categories. Of several votes only the one that counts is judged, in each run.
         """
         for name in self.names:
-            for accuracy, written in zip(self.accuracies(name), texts, strict=True):
+            for accuracy, written, run in zip(self.accuracies(name), texts, votes.runs, strict=True):
                 cast = ballots(written, accuracy.extractor, marker)
                 accuracy.update([ballot.answer for ballot in cast], golds)
                 if name == "accuracy":
                     found = sum(answer is not None for ballot in cast for answer in ballot.answers)
                     self.average("answered").update(found, len(written) * len(golds))
+                    self._count_paths(written, run, cast, judge)
         for answers in votes.every:
             self.average("tokens").update(sum(answers.written(eos)), len(golds))
             self.average("thoughts").update(answers.thoughts.sum(), len(golds))
@@ -122,9 +135,10 @@ class Evaluation(MetricCollection):
         return self.accuracies()[0].total.clone()
 
     def means(self) -> dict[str, Tensor]:
-        """The means over all ranks, of what was counted; the loss only where there was one.
+        """The means over all ranks, of what was counted.
 
-        An accuracy is the mean over runs; where there are several, ``NAME_std`` is their sample standard deviation.
+        The loss is among them only where there was one, and the shares of categories where problems have graphs. An
+        accuracy is the mean over runs; where there are several, ``NAME_std`` is their sample standard deviation.
         """
         values: dict[str, Tensor] = {}
         for name in self.names:
@@ -132,14 +146,27 @@ class Evaluation(MetricCollection):
             values[name] = found.mean()
             if self.runs > 1:
                 values[f"{name}_std"] = found.std(correction=1)
-        averages = {name: self.average(name) for name in _AVERAGES}
+        averages = {name: self.average(name) for name in (*_AVERAGES, *SHARES.values())}
         values |= {name: metric.compute() for name, metric in averages.items() if metric.update_called}
-        return {name: value.float() for name, value in values.items()}
+        shares = set(SHARES.values())
+        return {name: v.float() for name, v in values.items() if name not in shares or not v.isnan()}
 
     @property
     def begun(self) -> bool:
         """Whether anything was counted since the last reset."""
         return self.accuracies()[0].update_called
+
+    def _count_paths(
+        self, written: Sequence[Sequence[str]], run: Sequence[Answers], cast: Sequence[Ballot], judge: Judge
+    ) -> None:
+        thoughts = [answers.thoughts.tolist() for answers in run]
+        judged = [
+            judge(place, written[ballot.chosen][place], thoughts[ballot.chosen][place])
+            for place, ballot in enumerate(cast)
+        ]
+        total = sum(category is not None for category in judged)
+        for category, name in SHARES.items():  # also where there is none: all ranks report the same metrics
+            self.average(name).update(judged.count(category), total)
 
     @staticmethod
     def _key(name: str, run: int) -> str:

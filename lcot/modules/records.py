@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lcot.metrics import extractor
-from lcot.modules.evaluation import Votes
+from lcot.metrics import Category, extractor
+from lcot.modules.evaluation import Answers, Judge, Votes
 from lcot.modules.voting import ballots
 from lcot.reasoning.batch import ThoughtBatch
 
@@ -19,6 +19,7 @@ def records(
     marker: str,
     eos: int,
     seed: int,
+    judge: Judge = lambda place, text, thoughts: None,
 ) -> list[dict[str, Any]]:
     """Questions with what was written; :meth:`~lcot.modules.answering.AnsweringModule.records` says what is in them.
 
@@ -30,6 +31,7 @@ def records(
         marker: What stands before an answer.
         eos: Not counted as a token.
         seed: Of the first run.
+        judge: Gives texts their categories.
     """
     readers = {f"correct_{name}" if place else "correct": extractor(name) for place, name in enumerate(extractors)}
     read = [{key: ballots(run, reader, marker) for key, reader in readers.items()} for run in texts]
@@ -55,6 +57,9 @@ def records(
             "tokens": written[vote][place],
             "seconds": round(seconds, 6),
         }
+        path = judge(place, row["output"], row["thoughts"])
+        if path is not None:
+            row["path"] = path
         if len(votes.every) > 1:
             row["samples"] = [
                 {
@@ -63,8 +68,15 @@ def records(
                     **judged[run],
                     "outputs": [vote[place] for vote in texts[run]],
                     "answers": list(ballot.answers),
+                    **({"paths": _paths(judge, place, texts[run], votes.runs[run])} if path is not None else {}),
                 }
                 for run, ballot in enumerate(cast)
             ]
         rows.append(row)
     return rows
+
+
+def _paths(judge: Judge, place: int, texts: Sequence[Sequence[str]], run: Sequence[Answers]) -> list[Category | None]:
+    """The categories of one question's votes in a run."""
+    pairs = zip(texts, run, strict=True)
+    return [judge(place, written[place], int(answers.thoughts[place])) for written, answers in pairs]

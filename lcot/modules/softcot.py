@@ -289,6 +289,7 @@ class SoftCoT(ReasoningModule):
             return summed + self._idle(), read // paths, {}
         slots = torch.arange(batch.max_thoughts, device=thoughts.device) < wide.thoughts[:, None]
         extras = {"thought_norm": thoughts.detach().float().norm(dim=-1)[slots].mean()}
+        self._show_thoughts(thoughts, slots)
         if self.paths is not None:
             dropout = self.paths.dropout if self.training else 0.0
             apart = contrast(thoughts.view(len(batch), paths, *thoughts.shape[1:]), self.paths.scale, dropout)

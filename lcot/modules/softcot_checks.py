@@ -114,17 +114,15 @@ def check_saved(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
         CheckpointError: If it differs.
     """
     for what, where, then, now in (
-        ("thoughts", "model.thoughts", saved["soft_thoughts"], mine["soft_thoughts"]),
-        ("number of paths", "model.paths", _paths(saved), _paths(mine)),
-        ("tasks", "data.dialogue.tasks", _listed(saved["tasks"]), _listed(mine["tasks"])),
-        ("width of the assistant's states", "model.assistant", saved["states"], mine["states"]),
-        ("assistant", "model.assistant.lora", _lora(saved), _lora(mine)),
+        ("other thoughts", "model.thoughts", saved["soft_thoughts"], mine["soft_thoughts"]),
+        ("another number of paths", "model.paths", _paths(saved), _paths(mine)),
+        ("other tasks", "data.dialogue.tasks", _listed(saved["tasks"]), _listed(mine["tasks"])),
+        ("another width of the assistant's states", "model.assistant", saved["states"], mine["states"]),
+        ("another assistant", "model.assistant.lora", _lora(saved), _lora(mine)),
     ):
         if then != now:
             raise CheckpointError(
-                f"the checkpoint was trained for another {what}"
-                if what != "thoughts"
-                else "the checkpoint was trained for other thoughts",
+                f"the checkpoint was trained for {what}",
                 where=where,
                 why=f"{then} then, {now} now",
                 fix="use the config.yaml of the checkpoint's run",

@@ -123,6 +123,18 @@ class Curriculum(ABC):
         """The numbers of thoughts that rows of a stage are trained with; all others are new to a model after it."""
         return {self.thoughts_at_inference(stage)}
 
+    def hidden_behind(self, stage: int, thoughts: int) -> int | None:
+        """How many leading steps the written text of a question goes on behind, at inference.
+
+        Args:
+            stage: The stage.
+            thoughts: Number of thoughts that the question was given.
+
+        Returns:
+            The number of steps; ``None`` where it is not fixed, and the text may go on behind any of them.
+        """
+        return None
+
     def describe(self, stage: int) -> str:
         """A stage in a few words, for the console."""
         thoughts = self.thoughts_at_inference(stage)
@@ -225,6 +237,10 @@ class Fixed(Curriculum):
     def thoughts_at_inference(self, stage: int) -> int:
         """The fixed number, or the one for inference."""
         return self.thoughts if self.inference_thoughts is None else self.inference_thoughts
+
+    def hidden_behind(self, stage: int, thoughts: int) -> int | None:
+        """None of the steps, or those of the example, whose number inference does not know."""
+        return 0 if self.hidden == "none" else None
 
 
 def check_count(name: str, count: int, kind: ThoughtKind) -> None:

@@ -61,3 +61,7 @@ class Forced(Curriculum):
     def thoughts_at_inference(self, stage: int) -> int:
         """k, at every stage."""
         return self.thoughts
+
+    def hidden_behind(self, stage: int, thoughts: int) -> int | None:
+        """That of the schedule."""
+        return self.schedule.hidden_behind(stage, thoughts)

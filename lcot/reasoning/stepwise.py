@@ -141,6 +141,10 @@ class Stepwise(Curriculum):
         """c·min(s, M)."""
         return min(stage, self.max_stage) * self.thoughts_per_step
 
+    def hidden_behind(self, stage: int, thoughts: int) -> int | None:
+        """One step for c thoughts; without thoughts, the steps of the stage."""
+        return thoughts // self.thoughts_per_step if self.thoughts_per_step else min(stage, self.max_stage)
+
     def numbers_trained(self, stage: int) -> set[int]:
         """That of the stage; with ``mix_probability`` those of the stages that may be drawn as well.
 

@@ -90,6 +90,10 @@ class Tokenwise(Curriculum):
         """None: the chain is not replaced."""
         return 0
 
+    def hidden_behind(self, stage: int, thoughts: int) -> int | None:
+        """No whole number of steps, unless the chain's beginning is left."""
+        return 0 if stage == 0 or self.side == "right" else None
+
     def describe(self, stage: int) -> str:
         """The number of tokens, for the console."""
         rest = "all" if stage >= self.last_stage else str(stage)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from benchmarks import decode, softcot_step, train_step
+from benchmarks import dashboard, decode, softcot_step, train_step
 from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
 from lcot.reasoning.batch import ThoughtBatch, collate
 from tests.reasoning.support import assert_same_gradients, loss_and_gradients
@@ -71,6 +71,22 @@ def test_decode_compares_compiled_texts(capsys: pytest.CaptureFixture[str], monk
     assert decode.main([*TINY, "--tokens=3", "--repeats=1", "--compile", "--dtype=bfloat16"]) == 0
     printed = capsys.readouterr().out
     assert "batched / compiled" in printed and "texts the same, compiled and not" not in printed
+
+
+def test_dashboard_prints_its_ratio(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dashboard.Clocked] = []
+    inner = dashboard.Clocked.__init__
+
+    def init(self: dashboard.Clocked, *args: Any) -> None:
+        made.append(self)
+        inner(self, *args)
+
+    monkeypatch.setattr(dashboard.Clocked, "__init__", init)
+    sizes = ["--steps=20", "--epochs=1", "--width=16", "--heads=2", "--layers=1", "--batch=2", "--validated=3"]
+    assert dashboard.main([*sizes, "--repeats=1"]) == 0
+    printed = capsys.readouterr().out
+    assert "40 steps in 2 epochs and 2 stages" in printed and "with / without, seconds" in printed
+    assert len(made) == 2 and all(0 < board.spent < 60 for board in made)
 
 
 class TestCommon:

@@ -14,9 +14,11 @@ import torch
 
 from lcot.callbacks import BestCheckpoint, LastCheckpoint
 from lcot.callbacks.checkpoints import METRICS, WholeFiles
+from lcot.datamodules import JSONReasoning
 from lcot.errors import UserError
 from lcot.modules.stored import pick_checkpoint
 from lcot.reasoning.tokenwise import Tokenwise
+from tests.tiny import RECORD, write_records
 from tests.training import sgd, stages, tiny_data, tiny_module, tiny_trainer
 
 
@@ -222,3 +224,15 @@ def test_a_users_own_way_of_writing_is_kept(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, stages(), LastCheckpoint(str(tmp_path)), plugins=[own])
     trainer.fit(tiny_module(), datamodule=tiny_data())
     assert trainer.strategy.checkpoint_io is own
+
+
+def test_shares_of_paths_need_graphs(tmp_path: Path) -> None:
+    best = BestCheckpoint(str(tmp_path / "graphs"), monitor="val/path_correct")
+    tiny_trainer(tmp_path, stages(), best, max_epochs=2).fit(tiny_module(), datamodule=tiny_data())
+    assert best.best_model_path
+    path = str(write_records(tmp_path / "data.json", RECORD))
+    data = JSONReasoning(train_path=path, val_path=path, test_path=path, batch_size=1)
+    best = BestCheckpoint(str(tmp_path / "none"), monitor="val/path_correct")
+    with pytest.raises(UserError, match="val/path_correct is not reported") as caught:
+        tiny_trainer(tmp_path, stages(), best, max_epochs=2).fit(tiny_module(), datamodule=data)
+    assert "carry no graph" in str(caught.value)

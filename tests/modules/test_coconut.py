@@ -156,6 +156,23 @@ def test_words_that_look_like_marks_are_words() -> None:
     assert not batch.marked and module.eval().answer(batch).thoughts.tolist() == [0]
 
 
+@pytest.mark.parametrize("stepped", [True, False], ids=["multiple passes", "a single pass"])
+def test_thoughts_are_shown_while_there_is_training(stepped: bool) -> None:
+    module, builder = build()
+    builder.stepwise_passes = stepped
+    batch, seen = rows(builder, (2, 1)), []
+    module.watch = lambda thoughts, there: seen.append((thoughts, there))
+    _, _, extras = module.train().loss(batch)
+    ((thoughts, there),) = seen
+    assert thoughts.shape == (2, 2, TINY["hidden_size"]) and not thoughts.requires_grad
+    assert there.tolist() == [[True, True], [True, False]]
+    assert thoughts.norm(dim=-1)[there].mean() == pytest.approx(float(extras["thought_norm"]))
+    assert torch.equal(thoughts[:, 0], thoughts[:, 1]) != stepped
+    module.eval().loss(batch)
+    module.train().loss(rows(builder, (0, 0)))
+    assert len(seen) == 1, "neither in validation nor without thoughts"
+
+
 def test_records_say_what_was_asked_and_written() -> None:
     module, builder = build()
     batch = rows(builder, (1, 1), prompt=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lcot.errors import UserError
@@ -78,6 +79,15 @@ class TestStore:
         assert "abc" in str(refusal.value) and "other" in str(refusal.value)
         assert sorted(tmp_path.iterdir()) == before
 
+    def test_a_place_that_holds_something_else_is_refused(self, tmp_path: Path) -> None:
+        save_file({"weight": torch.ones(1)}, tmp_path / "model.safetensors")
+        (tmp_path / "notes.txt").write_text("mine")
+        for place in (tmp_path, tmp_path / "notes.txt"):
+            with pytest.raises(UserError, match="holds something else"):
+                StateStore(place, MINE)
+        (tmp_path / "model.safetensors").unlink()
+        StateStore(tmp_path, MINE)
+
     def test_a_damaged_file_is_named(self, tmp_path: Path) -> None:
         StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
         (file,) = tmp_path.glob("*.safetensors")
@@ -135,12 +145,51 @@ class TestAssistant:
         assert made.passes == 2
 
     def test_rows_with_fewer_placeholders_have_zeros_behind_them(self) -> None:
-        made = assistant()
         short, long = rows(1, thoughts=2)[0], rows(1, thoughts=4)[0]
-        made.prepare([short], 8, CPU)
-        states = made.states(collate([short, long], SPECIAL.pad))
-        assert states.shape[1] == 4 and not states[0, 2:].any()
-        assert torch.allclose(states[0, :2], plain(made, short), atol=1e-5)
+        for known in ([short], [short, long]):
+            made = assistant()
+            made.prepare(known, 8, CPU)
+            states = made.states(collate([short, long], SPECIAL.pad))
+            assert states.shape[1] == 4 and not states[0, 2:].any()
+            assert torch.allclose(states[0, :2], plain(made, short), atol=1e-5)
+            assert torch.allclose(states[1], plain(made, long), atol=1e-5)
+
+    def test_rows_without_placeholders_ask_nobody(self) -> None:
+        made = assistant()
+        nothing = Layout([SPECIAL.pad], [IGNORE], head=1, thoughts=0, prompt=1)
+        made.prepare(rows(2), 8, CPU)
+        states = made.states(collate([nothing, *rows(2)], SPECIAL.pad))
+        assert made.passes == 1 and not states[0].any()
+        for row, own in zip(rows(2), states[1:], strict=True):
+            assert torch.allclose(own, plain(made, row), atol=1e-5)
+
+    def test_mixed_precision_around_it_changes_no_bit(self) -> None:
+        made, batch = assistant(), collate(rows(3), SPECIAL.pad)
+        with torch.autocast("cpu", torch.bfloat16):
+            within, texts = made.read(batch), made.write(batch, SPECIAL.eos)
+        assert torch.equal(within, made.read(batch)) and within.dtype == torch.float32
+        assert texts == assistant().write(batch, SPECIAL.eos)
+
+    def test_what_it_writes_is_that_of_each_row_alone_and_once(self) -> None:
+        made = assistant()
+        asked = [*rows(4, thoughts=5), *rows(1, thoughts=2, seed=3)]
+        nothing = Layout([SPECIAL.pad], [IGNORE], head=1, thoughts=0, prompt=1)
+        texts = made.write(collate([*asked, nothing], SPECIAL.pad), SPECIAL.eos)
+        for row, text in zip(asked, texts, strict=False):
+            prompt = torch.tensor([row.ids[: row.head]])
+            expected = made.model.generate(  # type: ignore[operator]
+                input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=row.thoughts, do_sample=False
+            )
+            assert text == [token for token in expected[0, row.head :].tolist() if token != SPECIAL.eos]
+        assert texts[5] == [] and made.passes == 1
+        assert made.write(collate(asked[1:3], SPECIAL.pad), SPECIAL.eos) == texts[1:3] and made.passes == 1
+
+    def test_texts_do_not_fill_the_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lcot.modules.assistant.WRITTEN", 3)
+        made = assistant()
+        for seed in range(4):
+            made.write(collate(rows(2, seed=seed), SPECIAL.pad), SPECIAL.eos)
+        assert len(made._written) == 2
 
     def test_processes_share_the_work_by_way_of_the_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

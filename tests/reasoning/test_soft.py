@@ -322,6 +322,12 @@ class TestContrast:
         assert contrast(same, dropout=0.0).tolist() == pytest.approx([math.log(3)] * 2)
         assert contrast(same[:, :1], dropout=0.0).tolist() == [0.0, 0.0]
 
+    def test_mixed_precision_does_not_round_what_is_scaled_up(self) -> None:
+        thoughts = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", torch.bfloat16):
+            found = contrast(thoughts, scale=1.0, dropout=0.0)
+        assert torch.equal(found, contrast(thoughts, scale=1.0, dropout=0.0))
+
     def test_it_reaches_what_it_is_to_train(self) -> None:
         thoughts = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
         torch.manual_seed(0)

@@ -1,0 +1,236 @@
+"""What many questions say together: accuracy and ways by number of thoughts, and what the lens shows first."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from lcot.analysis.lens import ThoughtLens
+from lcot.metrics.paths import CATEGORIES
+from lcot.metrics.problem_graph import problem_graph
+from lcot.reasoning.example import ReasoningExample
+
+Shown = Literal["optimal", "frontier", "concept", "other"]
+"""What the most probable token under the lens is: a node on a shortest way to the target, at the depth of the step that
+the thought stands for; another node at this depth; another node of the graph; or no node."""
+
+SHOWN: tuple[Shown, ...] = get_args(Shown)
+"""All of these, in the order in which they are plotted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRow:
+    """Answers after one number of thoughts.
+
+    Attributes:
+        thoughts: k.
+        steps: Number of written steps of the questions; ``None`` for all questions.
+        questions: How many there are.
+        correct: How many of them were answered correctly.
+        accuracy: Their share.
+        low: Lower end of its 95 % interval (Wilson).
+        high: Upper end.
+        tokens: Mean number of written tokens.
+    """
+
+    thoughts: int
+    steps: int | None
+    questions: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathRow:
+    """The ways of the texts after one number of thoughts.
+
+    Attributes:
+        thoughts: k.
+        questions: How many there are.
+        shares: The share of each category.
+    """
+
+    thoughts: int
+    questions: int
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LensRow:
+    """What the lens shows first of one thought.
+
+    Attributes:
+        thoughts: k.
+        thought: Which of them this is, from 1.
+        questions: How many there are.
+        shares: The share of each of :data:`SHOWN`.
+    """
+
+    thoughts: int
+    thought: int
+    questions: int
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One intermediate result of arithmetic under the lens, over all questions.
+
+    Attributes:
+        thoughts: k.
+        thought: Which of them is looked at, from 1.
+        kind: What it is the result of.
+        step: Number of the step that computes it, from 1.
+        results: How many there are.
+        first: Share of those whose token is the most probable one.
+        ten: Share of those whose token is among the ten most probable ones.
+        probability: Mean probability of their tokens.
+    """
+
+    thoughts: int
+    thought: int
+    kind: str
+    step: int
+    results: int
+    first: float
+    ten: float
+    probability: float
+
+
+def accuracy_table(rows: Iterable[Mapping[str, Any]]) -> list[AccuracyRow]:
+    """Accuracy by number of thoughts, and by number of steps within it.
+
+    Args:
+        rows: Of the table ``outcomes``.
+
+    Returns:
+        For each k the row of all questions, then one for each number of steps.
+    """
+    sums: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for row in rows:
+        for steps in (-1, row["steps"]):
+            count, correct, tokens = sums.get((row["thoughts"], steps), (0, 0, 0))
+            sums[row["thoughts"], steps] = count + 1, correct + row["correct"], tokens + row["tokens"]
+    return [
+        AccuracyRow(
+            k, steps if steps >= 0 else None, count, correct, correct / count, *wilson(correct, count), tokens / count
+        )
+        for (k, steps), (count, correct, tokens) in sorted(sums.items())
+    ]
+
+
+def path_table(rows: Iterable[Mapping[str, Any]]) -> list[PathRow]:
+    """Shares of the categories by number of thoughts; questions without a graph are left out.
+
+    Args:
+        rows: Of the table ``outcomes``.
+    """
+    counts: dict[int, Counter[str]] = {}
+    for row in rows:
+        if row["category"] is not None:
+            counts.setdefault(row["thoughts"], Counter())[row["category"]] += 1
+    return [
+        PathRow(k, found.total(), {category: found[category] / found.total() for category in CATEGORIES})
+        for k, found in sorted(counts.items())
+    ]
+
+
+class LensTable:
+    """Counts what the lens shows first, thought by thought, of problems with a graph.
+
+    Args:
+        thoughts_per_step: Number of thoughts that stand for one step.
+    """
+
+    def __init__(self, thoughts_per_step: int = 1) -> None:
+        self._per_step = thoughts_per_step
+        self._counts: dict[tuple[int, int], Counter[Shown]] = {}
+
+    def add(self, example: ReasoningExample, lens: ThoughtLens) -> None:
+        """Count a thought.
+
+        Raises:
+            DataError: If the example carries no graph.
+        """
+        depth = (lens.thought - 1) // self._per_step + 1
+        found = self._counts.setdefault((lens.thoughts, lens.thought), Counter())
+        found[shown_first(example, lens, depth)] += 1
+
+    def rows(self) -> list[LensRow]:
+        """The shares so far."""
+        return [
+            LensRow(k, thought, found.total(), {what: found[what] / found.total() for what in SHOWN})
+            for (k, thought), found in sorted(self._counts.items())
+        ]
+
+
+def shown_first(example: ReasoningExample, lens: ThoughtLens, depth: int) -> Shown:
+    """What the most probable token of a thought is.
+
+    A token stands for each node whose name begins with it, if it has two letters or is the whole name.
+
+    Args:
+        example: The problem.
+        lens: The thought.
+        depth: Number of edges from the root that the step has come which the thought stands for.
+
+    Raises:
+        DataError: If the example carries no graph.
+    """
+    graph = problem_graph(example)
+    token = lens.top[0].token.strip() if lens.top else ""
+    nodes = [
+        node for node, name in enumerate(graph.names) if name == token or (len(token) > 1 and name.startswith(token))
+    ]
+    frontier = set(graph.frontier(depth)).intersection(nodes)
+    if any(graph.depths[node] == depth and graph.to_target[node] == graph.steps - depth for node in frontier):
+        return "optimal"
+    return "frontier" if frontier else "concept" if nodes else "other"
+
+
+class ResultTable:
+    """Counts how well intermediate results are seen under the lens."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[int, int, str, int], tuple[int, int, int, float]] = {}
+
+    def add(self, lens: ThoughtLens) -> None:
+        """Count the results of a thought."""
+        for one in lens.results:
+            key = lens.thoughts, lens.thought, one.kind, one.step
+            count, first, ten, chance = self._sums.get(key, (0, 0, 0, 0.0))
+            self._sums[key] = count + 1, first + (one.rank <= 1), ten + (one.rank <= 10), chance + one.probability
+
+    def rows(self) -> list[ResultRow]:
+        """The means so far, by thought, kind and step."""
+        return [
+            ResultRow(*key, count, first / count, ten / count, chance / count)
+            for key, (count, first, ten, chance) in sorted(self._sums.items())
+        ]
+
+
+def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson's), which stays within 0 and 1."""
+    share, spread = correct / count, z * z / count
+    middle = share + spread / 2
+    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    # Rounding could put the ends of 0 % and 100 % on the wrong side of these.
+    return min(share, max(0.0, (middle - half) / (1 + spread))), max(share, min(1.0, (middle + half) / (1 + spread)))
+
+
+def as_text(name: str) -> str:
+    """A category, or another name of the code, as it is written for people."""
+    return name.replace("_", " ")
+
+
+def spread_evenly(items: Sequence[int], count: int) -> list[int]:
+    """At most so many of some items, at even distances, the first one first."""
+    if len(items) <= count:
+        return list(items)
+    return [items[place * len(items) // count] for place in range(count)]

@@ -1,0 +1,140 @@
+"""Figures: what is drawn is what was measured, with its number of questions, for readers who see no colours too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lcot.analysis import Thinker, measure, plots
+from lcot.analysis.charts import Chart, charts, save_chart
+from lcot.analysis.summaries import SHOWN, AccuracyRow, LensRow, PathRow, ResultRow
+from lcot.metrics.paths import CATEGORIES
+from tests.analysis.machine import builder_of
+from tests.analysis.support import problems, random_setting
+
+ACCURACY = [
+    asdict(AccuracyRow(k, steps, 40, 20 + 10 * k, 0.5 + 0.2 * k, 0.4 + 0.2 * k, 0.6 + 0.2 * k, 3.0))
+    for k in (0, 1)
+    for steps in (None, 2, 3)
+]
+SHARES: dict[str, float] = {category: (0.5 if number < 2 else 0.0) for number, category in enumerate(CATEGORIES)}
+PATHS = [asdict(PathRow(k, 40, SHARES)) for k in (0, 1)]
+LENS = [asdict(LensRow(2, thought, 40, dict.fromkeys(SHOWN, 0.25))) for thought in (1, 2)]
+RESULTS = [
+    asdict(ResultRow(2, thought, "equation", step, 9, 0.1, 0.3 * thought, 0.1)) for thought in (1, 2) for step in (1, 2)
+]
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    model, tokenizer = random_setting("compact")
+    thinker, examples = Thinker(model, builder_of(tokenizer)), problems("compact", 6)
+    asked = measure.Subject(thinker, lambda: iter(examples), (0, 1, 2), lambda k: k, max_new_tokens=2)
+    return measure.measure(asked, tmp_path_factory.mktemp("measured")).summary
+
+
+def test_each_summary_has_a_figure_with_its_count(summary: dict[str, list[dict[str, Any]]]) -> None:
+    found = {chart.name: chart for chart in charts(summary, frozenset({1, 2}), "questions of a test")}
+    assert list(found) == ["accuracy", "paths", "heights", "parallelism", "collapse", "lens", "attention", "nodes"]
+    for chart in found.values():
+        assert "n = " in chart.caption and "{" not in chart.caption
+    assert "n = 6 questions of a test" in found["accuracy"].caption
+    assert "never saw k = 0" in found["accuracy"].caption
+    rows = [row for row in summary["parallelism"] if row["thoughts"] == 1]
+    assert f"n = {rows[0]['questions']} for k = 1" in found["parallelism"].caption
+
+
+def test_figures_of_arithmetic() -> None:
+    found = [chart.name for chart in charts({"accuracy": ACCURACY, "results": RESULTS}, None, "sums")]
+    assert found == ["accuracy", "results"]
+
+
+def test_files(summary: dict[str, list[dict[str, Any]]], tmp_path: Path) -> None:
+    for chart in charts(summary, None, "questions"):
+        bare = save_chart(chart, tmp_path)
+        svg = (tmp_path / f"{chart.name}.svg").read_text(encoding="utf-8")
+        assert (tmp_path / f"{chart.name}.png").read_bytes().startswith(b"\x89PNG")
+        # Words are words in an SVG. The caption is in the file, and beside the figure in a page.
+        assert chart.caption.split(" ")[0] in svg and "n = " in svg
+        assert chart.caption[:40] not in bare
+
+
+def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
+    chart = Chart("paths", "t", "A caption.", lambda: plots.draw_paths(PATHS, []))
+    files = []
+    for _ in range(2):
+        save_chart(chart, tmp_path)
+        files.append((tmp_path / "paths.svg").read_bytes())
+    assert files[0] == files[1]
+
+
+class TestDrawings:
+    """What stands in the axes."""
+
+    def test_accuracy(self) -> None:
+        axes: Any = plots.draw_accuracy(ACCURACY, [0]).axes[0]
+        lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+        assert list(lines["all questions"]) == [50.0, 70.0]
+        assert list(lines["2 steps (n = 40)"]) == [50.0, 70.0]
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0*", "1"]
+        assert "50.0" in {text.get_text() for text in axes.texts}
+
+    def test_ways(self) -> None:
+        axes: Any = plots.draw_paths(PATHS, []).axes[0]
+        assert [bar.get_height() for bar in axes.patches] == [50.0] * 4
+        assert [bar.get_y() for bar in axes.patches] == [0.0, 0.0, 50.0, 50.0]
+
+    def test_parallelism(self, summary: dict[str, list[dict[str, Any]]]) -> None:
+        row = next(row for row in summary["parallelism"] if row["thoughts"] == 1)
+        axes: Any = plots.draw_parallelism([row]).axes[0]
+        assert [list(line.get_ydata()) for line in axes.lines] == [list(row[name]) for name in ("top1", "top2", "top3")]
+
+    def test_heights(self, summary: dict[str, list[dict[str, Any]]]) -> None:
+        figure: Any = plots.draw_heights(summary["heights"])
+        counts = sorted({row["thoughts"] for row in summary["heights"]})
+        assert [axes.get_title() for axes in figure.axes] == [f"k = {k}" for k in counts]
+        drawn = {
+            (k, leads): list(bars.lines[0].get_ydata())
+            for k, axes in zip(counts, figure.axes, strict=True)
+            for leads, bars in zip((True, False), axes.containers, strict=True)
+        }
+        for (k, leads), means in drawn.items():
+            own = [row["mean"] for row in summary["heights"] if (row["thoughts"], row["leads"]) == (k, leads)]
+            assert means == own
+
+    @pytest.mark.parametrize(("draw", "name"), [(plots.draw_attention, "attention"), (plots.draw_nodes, "nodes")])
+    def test_groups(self, draw: Callable[[Any], Any], name: str, summary: dict[str, list[dict[str, Any]]]) -> None:
+        axes: Any = draw(summary[name]).axes[0]
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        looks = {(line.get_marker(), line.get_linestyle(), line.get_color()) for line in lines}
+        assert len(looks) == len(lines) == 4
+        assert len({line.get_marker() for line in lines}) == 4  # told apart without colours
+
+    def test_bars_are_told_apart_without_colours(self) -> None:
+        for looks in (plots.CATEGORY_LOOKS, plots.SHOWN_LOOKS):
+            colours = [colour for colour, _ in looks.values()]
+            assert len(set(colours)) == len(colours)
+            hatched = [bool(hatch) for _, hatch in looks.values()]
+            assert any(hatched)
+            plain = [_lightness(colour) for colour, hatch in looks.values() if not hatch]
+            assert all(abs(one - other) > 0.02 for one, other in pairwise(plain))
+
+    def test_lens_and_results(self) -> None:
+        assert len(plots.draw_lens(LENS).axes[0].patches) == 8
+        axes: Any = plots.draw_results(RESULTS).axes[0]
+        assert [list(line.get_ydata()) for line in axes.lines] == [[30.0, 60.0], [30.0, 60.0]]
+
+    def test_a_single_thought_has_none_before_it(self) -> None:
+        row = {"thought": 1, "norm": 2.0, "word_norm": 1.0, "previous": None, "across": 0.5, "vocabulary_cosine": 0.1}
+        _, right = plots.draw_collapse([row]).axes
+        assert [line.get_label() for line in right.lines] == ["other questions", "nearest word"]
+
+
+def _lightness(colour: str) -> float:
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return float(0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2)

@@ -1,0 +1,65 @@
+"""A folder takes another one's place when it is complete, and only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lcot.analysis.folder import MARK, replaced
+from lcot.errors import UserError
+from tests.tiny import contents
+
+
+def write(target: Path, text: str, fail: bool = False) -> None:
+    with replaced(target) as folder:
+        (folder / MARK).write_text(text, encoding="utf-8")
+        if fail:
+            raise RuntimeError("in the middle")
+
+
+def test_a_new_folder_with_its_parents(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "b", "one")
+    assert list(contents(tmp_path)) == ["a", "a/b", f"a/b/{MARK}"]
+
+
+def test_an_analysis_is_replaced_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a", "one")
+    (tmp_path / "a" / "old.png").touch()
+    with replaced(tmp_path / "a") as folder:
+        (folder / MARK).write_text("two", encoding="utf-8")
+        assert (tmp_path / "a" / MARK).read_text(encoding="utf-8") == "one"  # until the end
+    assert list(contents(tmp_path)) == ["a", f"a/{MARK}"]
+    assert (tmp_path / "a" / MARK).read_text(encoding="utf-8") == "two"
+
+
+def test_a_fault_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    write(tmp_path / "a", "one")
+    before = contents(tmp_path)
+    for target in (tmp_path / "a", tmp_path / "new" / "b"):
+        with pytest.raises(RuntimeError, match="in the middle"):
+            write(target, "two", fail=True)
+    assert contents(tmp_path) == before
+
+
+def test_an_interruption_too(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replaced(tmp_path / "a"):
+        raise KeyboardInterrupt
+    assert not contents(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["full", "file", "file/below"])
+def test_what_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"holds other files|is a file|nothing can be written"):
+        write(tmp_path / name, "two")
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_folder_is_nothing_to_lose(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    write(tmp_path / "a", "one")
+    assert (tmp_path / "a" / MARK).is_file()

@@ -1,0 +1,210 @@
+"""All measurements together: the numbers of the single ones, what does not apply, and bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lcot.analysis import (
+    Thinker,
+    collapse,
+    concept_values,
+    fact_attention,
+    group_table,
+    height_table,
+    node_products,
+    outcomes,
+    parallelism,
+    probe_table,
+    tables,
+    thought_geometry,
+)
+from lcot.analysis.measure import SUMMARIES, Measured, Subject, described, fields_of, measure
+from lcot.compare.record import data_hash
+from lcot.datamodules.rows import ListSource
+from lcot.errors import DataError, UserError
+from lcot.reasoning.curriculum import ThoughtKind
+from lcot.reasoning.example import ReasoningExample
+from tests.analysis.machine import OX, builder_of, machine, tokenizer_of, worked_tokenizer
+from tests.analysis.support import counted_rows, problems, random_setting
+from tests.problems import worked
+
+SUMS = [
+    ReasoningExample("2 and 3?", ("2 + 3 = 5", "5 + 1 = 6"), "6", "one"),
+    ReasoningExample("4 and 4?", ("4 + 4 = 8",), "8", "two"),
+]
+
+
+def subject(thinker: Thinker, examples: Sequence[ReasoningExample], *counts: int, **changes: Any) -> Subject:
+    plain = {"hidden": lambda k: k, "max_new_tokens": 4}
+    return Subject(thinker, lambda: iter(examples), counts, **{**plain, **changes})
+
+
+def random_thinker(kind: ThoughtKind = "continuous", max_rows: int = 64) -> Thinker:
+    model, tokenizer = random_setting("compact")
+    return Thinker(model, builder_of(tokenizer, kind, markers="always"), max_rows=max_rows)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Measured, Path]:
+    folder = tmp_path_factory.mktemp("measured")
+    asked = subject(random_thinker(), problems("compact", 5), 0, 1, 3)
+    return asked, measure(asked, folder), folder
+
+
+class TestNumbers:
+    """They are those of the single measurements."""
+
+    def test_texts(self, found: tuple[Subject, Measured, Path]) -> None:
+        asked, measured, folder = found
+        rows = list(tables.read_rows(folder, "outcomes"))
+        expected = [one for k in asked.counts for one in outcomes(asked.thinker, asked.examples(), k, max_new_tokens=4)]
+        assert [(row["thoughts"], row["id"], row["text"], row["category"]) for row in rows] == [
+            (one.thoughts, one.id, one.text, one.category) for one in expected
+        ]
+        assert [row["gold"] for row in rows] == [example.answer for example in asked.examples()] * 3
+        everything = [row for row in measured.summary["accuracy"] if row["steps"] is None]
+        assert [row["correct"] for row in everything] == [
+            sum(one.correct for one in expected if one.thoughts == k) for k in asked.counts
+        ]
+        assert [row["questions"] for row in measured.summary["paths"]] == [5, 5, 5]
+
+    def test_concepts(self, found: tuple[Subject, Measured, Path]) -> None:
+        asked, measured, _ = found
+        values = [one for k in asked.counts for one in concept_values(asked.thinker, asked.examples(), k, scored="all")]
+        assert measured.summary["heights"] == list(map(asdict, height_table(values)))
+        assert measured.summary["heights_longest"] == list(map(asdict, height_table(values, height="longest")))
+        assert measured.summary["parallelism"] == list(map(asdict, parallelism(values)))
+
+    def test_thoughts_at_the_largest_number(self, found: tuple[Subject, Measured, Path]) -> None:
+        asked, measured, folder = found
+        thinker, examples = asked.thinker, list(asked.examples())
+        assert measured.deepest == 3
+        assert measured.summary["collapse"] == list(map(asdict, collapse(thinker, examples, 3)))
+        assert measured.summary["attention"] == list(map(asdict, group_table(fact_attention(thinker, examples, 3))))
+        assert measured.summary["nodes"] == list(map(asdict, probe_table(node_products(thinker, examples, 3))))
+        norms = [row["norm"] for row in tables.read_rows(folder, "thoughts")]
+        assert norms == [norm for one in thought_geometry(thinker, examples, 3) for norm in one.norms]
+        assert [row["questions"] for row in measured.summary["lens"]] == [5, 5, 5]
+
+    def test_what_is_counted(self, found: tuple[Subject, Measured, Path]) -> None:
+        asked, measured, folder = found
+        assert (measured.questions, measured.data_hash) == (5, data_hash(ListSource(asked.examples())))
+        assert measured.missing.keys() == {"results"}
+        assert {f"{name}.parquet" for name in measured.rows} == {file.name for file in folder.iterdir()}
+        for name, rows in measured.rows.items():
+            assert rows == len(list(tables.read_rows(folder, name)))
+        assert set(measured.seconds) >= {"text after 0 thoughts", "concepts after 3 thoughts", "lens", "attention"}
+
+    def test_every_field_is_described(self, found: tuple[Subject, Measured, Path]) -> None:
+        _, measured, _ = found
+        for name, rows in measured.summary.items():
+            assert list(rows[0]) == list(described()[name])
+        assert all(what for kind in SUMMARIES.values() for what in fields_of(kind).values())
+
+
+@pytest.mark.parametrize("kind", ["continuous", "pause"])
+def test_the_first_thoughts_are_the_same_whatever_follows(kind: ThoughtKind) -> None:
+    thinker, examples = random_thinker(kind), problems("compact", 3)
+    for few, many in zip(thought_geometry(thinker, examples, 2), thought_geometry(thinker, examples, 4), strict=True):
+        assert few.norms == pytest.approx(many.norms[:2], rel=1e-4)
+        assert torch.allclose(torch.tensor(few.cosines), torch.tensor(many.cosines)[:2, :2], atol=1e-4)
+    for small, large in zip(fact_attention(thinker, examples, 1), fact_attention(thinker, examples, 3), strict=True):
+        assert small.attention[0][1] == pytest.approx(large.attention[0][1], abs=1e-5)
+
+
+def test_steps_that_training_does_not_fix(tmp_path: Path) -> None:
+    tokenizer = worked_tokenizer()
+    thinker = Thinker(machine(tokenizer), builder_of(tokenizer, "pause"))
+    asked = subject(thinker, [worked("compact")], 0, 1, hidden=lambda k: None)
+    assert [asked.behind(k) for k in (0, 1)] == [0, 1]
+    assert asked.way(1) == (1, "any") and subject(thinker, [], 1).way(1) == (1, "exact")
+    measure(asked, tmp_path)
+    for k, record in enumerate(tables.read_values(tmp_path)):
+        assert (record[1].thoughts, record[1].hidden) == (k, k)
+
+
+class TestWhatDoesNotApply:
+    """It is left out, and the reason is told."""
+
+    def test_numbers_without_a_graph(self, tmp_path: Path) -> None:
+        tokenizer = tokenizer_of(["2 + 3 = 5", "4 and 4 ?", "6 8 1 ", " ".join(OX), "a Every", "### "])
+        asked = subject(Thinker(machine(tokenizer), builder_of(tokenizer)), SUMS, 0, 2)
+        measured = measure(asked, tmp_path)
+        assert measured.missing == dict.fromkeys(
+            ("paths", "concepts", "attention", "nodes"), "these questions carry no graph"
+        )
+        assert [(row["thought"], row["step"], row["results"]) for row in measured.summary["results"]] == [
+            (1, 1, 2), (1, 2, 1), (2, 1, 2), (2, 2, 1),
+        ]  # fmt: skip
+        assert {row["category"] for row in tables.read_rows(tmp_path, "outcomes")} == {None}
+
+    def test_a_run_without_thoughts(self, tmp_path: Path) -> None:
+        measured = measure(subject(random_thinker("none"), problems("compact", 2), 0), tmp_path)
+        assert measured.missing == dict.fromkeys(("thoughts", "lens", "nodes", "results"), "there are no thoughts")
+        assert measured.summary["heights"] and measured.summary["attention"]
+        assert measured.deepest == 0
+
+    def test_words_that_no_surface_knows(self, tmp_path: Path) -> None:
+        strange = [replace(one, question=f"{one.question} Which?") for one in problems("compact", 2)]
+        measured = measure(subject(random_thinker(), strange, 1), tmp_path)
+        assert "has no surface that is known" in measured.missing["concepts"]
+        assert {"paths", "attention", "nodes"} <= measured.missing.keys()
+        assert measured.summary.keys() == {"accuracy", "collapse"}
+
+    def test_facts_that_are_not_told(self, tmp_path: Path) -> None:
+        silent = [replace(one, question=one.question.partition(". ")[2]) for one in problems("compact", 2)]
+        measured = measure(subject(random_thinker(), silent, 1), tmp_path)
+        assert "states" in measured.missing["attention"]
+        assert measured.summary["heights"] and measured.summary["nodes"]
+
+
+class TestRefusals:
+    """What cannot be measured at all."""
+
+    def test_numbers_of_thoughts(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="this model has none"):
+            measure(subject(random_thinker("none"), problems("compact", 1), 0, 1), tmp_path)
+        with pytest.raises(UserError, match="900 thoughts need"):
+            measure(subject(random_thinker(), problems("compact", 1), 0, 900), tmp_path)
+        assert not list(tmp_path.iterdir())  # refused before anything was done
+
+    def test_no_questions(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="there are no questions"):
+            measure(subject(random_thinker(), [], 0), tmp_path)
+
+    def test_a_later_question_without_a_graph(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="'plain' carries no graph"):
+            mixed = [*problems("compact", 1), ReasoningExample("x? y", ("x",), "x", "plain")]
+            measure(subject(random_thinker(), mixed, 0), tmp_path)
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """No more questions are in memory than are read at once."""
+    alive, most, few = 0, 0, problems("compact", 3)
+
+    class Counted(ReasoningExample):
+        """A question that tells when it is gone."""
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def examples() -> Iterator[ReasoningExample]:
+        nonlocal alive, most
+        for number in range(24):
+            one = few[number % 3]
+            alive += 1
+            most = max(most, alive)
+            yield Counted(one.question, one.steps, one.answer, f"q{number}", one.facts)
+
+    thinker = random_thinker(max_rows=2)
+    with counted_rows(thinker.model) as rows:
+        measure(Subject(thinker, examples, (0, 2), lambda k: k, max_new_tokens=2), tmp_path)
+    assert max(rows) == 2
+    assert most <= 8

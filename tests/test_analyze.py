@@ -1,0 +1,357 @@
+"""``lcot analyze``: what it writes about a run, a report without a network, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import lcot as api
+from lcot.analysis import Thinker, concept_values, height_table, outcomes, tables
+from lcot.analysis.folder import MARK
+from tests.softcot import make_pair
+from tests.tiny import RECORD, Outcome, contents, lcot, write_config, write_records
+from tests.training import tiny_data
+
+# Elements that load what an attribute names, and the attributes.
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "manifest", "formaction"}
+
+
+class Page(HTMLParser):
+    """What a page holds.
+
+    Attributes:
+        loaded: Values of attributes that a browser would fetch.
+        texts: The text of each script and style.
+        data: The JSON of the page.
+        words: All other text.
+        tags: Names of all elements.
+        labelled: Values of ``for`` attributes.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.loaded: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.words = ""
+        self.tags: list[str] = []
+        self.labelled: set[str] = set()
+        self.ids: list[str] = []
+        self._inside = ""
+        self.feed(text)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The page's data."""
+        (found,) = (text for kind, text in self.texts if kind == "application/json")
+        made: dict[str, Any] = json.loads(found)
+        return made
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what is loaded."""
+        named = {name: value or "" for name, value in attrs}
+        self.tags.append(tag)
+        self.loaded += [value for name, value in named.items() if name in LOADING]
+        self.labelled |= {named["for"]} if "for" in named else set()
+        self.ids += [named["id"]] if "id" in named else []
+        self._inside = named.get("type", tag) if tag in ("script", "style") else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave a script or style."""
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        """Keep texts apart."""
+        if self._inside:
+            self.texts.append((self._inside, data))
+        else:
+            self.words += data
+
+
+@pytest.fixture(scope="module")
+def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run, analysed."""
+    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "tiny"))
+    outcome = lcot("analyze", folder, "--questions", 4)
+    assert outcome.code == 0, outcome.err
+    (folder / "said.json").write_text(json.dumps([outcome.out, outcome.err]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "analysis" / MARK).read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> Page:
+    return Page((run / "analysis" / "report.html").read_text(encoding="utf-8"))
+
+
+def test_its_files(run: Path, measured: dict[str, Any]) -> None:
+    names = {file.name for file in (run / "analysis").iterdir()}
+    figures = {"accuracy", "paths", "heights", "parallelism", "collapse", "lens", "attention", "nodes", "tree"}
+    wanted = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
+    assert names == wanted | {MARK, "report.html", *measured["tables"]}
+    assert not list(run.glob(".analysis*"))
+
+
+def test_what_the_terminal_tells(run: Path) -> None:
+    out, err = json.loads((run / "said.json").read_text(encoding="utf-8"))
+    assert re.search(r"^k = 0: accuracy +[\d.]+%, correct path +[\d.]+%; 5 questions in [\d.]+ s$", out, re.MULTILINE)
+    assert out.count("k = ") == 2
+    assert "not measured: intermediate results under the output head: the first question has no steps" in out
+    assert out.rstrip().endswith(f"written: {run / 'analysis' / 'report.html'}")
+    assert "lcot: warning: training's last stage never saw k = 0 (it saw 1)" in err
+
+
+def test_the_numbers_are_those_of_the_measurements(run: Path, measured: dict[str, Any]) -> None:
+    solver, data = api.load(run), tiny_data(nodes=(5, 7), hops=(1, 2))
+    thinker, source = Thinker.of(solver), data.make_source("test")
+    examples = [source.example(number, 0) for number in range(5)]
+    texts = [one for k in (0, 1) for one in outcomes(thinker, examples, k, max_new_tokens=3)]
+    rows = list(tables.read_rows(run / "analysis", "outcomes"))
+    assert [(row["thoughts"], row["id"], row["text"], row["category"]) for row in rows] == [
+        (one.thoughts, one.id, one.text, one.category) for one in texts
+    ]
+    shares = [row["accuracy"] for row in measured["summary"]["accuracy"] if row["steps"] is None]
+    assert shares == [sum(one.correct for one in texts if one.thoughts == k) / 5 for k in (0, 1)]
+    values = [one for k in (0, 1) for one in concept_values(thinker, examples, k, scored="all")]
+    assert [record for _, record in tables.read_values(run / "analysis")] == values
+    assert [row["mean"] for row in measured["summary"]["heights"]] == [row.mean for row in height_table(values)]
+
+
+def test_everything_is_described(run: Path, measured: dict[str, Any]) -> None:
+    for name, rows in measured["tables"].items():
+        found = list(tables.read_rows(run / "analysis", name.removesuffix(".parquet")))
+        assert len(found) == rows
+        assert list(found[0]) == list(measured["columns"][name.removesuffix(".parquet")])
+    for name, rows in measured["summary"].items():
+        assert list(rows[0]) == list(measured["summary_columns"][name])
+    assert measured["thoughts"] == {"measured": [0, 1], "own": 1, "trained": [1]}
+    told = measured["protocol"]
+    assert told["command"].startswith("lcot analyze ") and told["versions"].keys() >= {"lcot", "torch"}
+    assert measured["config"]["data"]["class_path"].endswith("ProsQA")
+    assert measured["questions"]["count"] == 5 and len(measured["questions"]["data_hash"]) == 32
+
+
+class TestReport:
+    """One page."""
+
+    def test_nothing_is_loaded(self, page: Page) -> None:
+        assert [value for value in page.loaded if not value.startswith(("#", "data:"))] == []
+        own = [text for kind, text in page.texts if kind != "application/json" and "plotly.js" not in text[:300]]
+        assert len(own) >= 2  # style and script
+        for text in own:
+            assert not re.search(r"https?://|@import|\bfetch\(|XMLHttpRequest|import\(", text.replace(SVG, ""))
+        assert not {"iframe", "object", "embed", "base"} & set(page.tags)
+
+    def test_its_questions(self, run: Path, page: Page) -> None:
+        data = page.data
+        assert (data["thoughts"], data["trained"], len(data["questions"])) == ([0, 1], [1], 4)
+        rows = {(row["id"], row["thoughts"]): row for row in tables.read_rows(run / "analysis", "outcomes")}
+        values = {record.id: record for _, record in tables.read_values(run / "analysis") if record.thoughts == 1}
+        for question in data["questions"]:
+            assert len(question["places"]) == len(question["nodes"])
+            assert {node["role"] for node in question["nodes"]} == {"root", "target", "neg_target", ""}
+            for moment in question["moments"]:
+                row = rows[question["id"], moment["k"]]
+                assert (moment["text"], moment["category"]) == (row["text"], row["category"])
+                assert moment["correct"] == row["correct"] and question["gold"] == row["gold"]
+            shown = question["moments"][1]
+            for one in values[question["id"]].candidates:
+                assert shown["values"][one.node] == pytest.approx(one.value, abs=1e-5)
+            assert shown["frontier"] == [one.node for one in values[question["id"]].candidates if one.frontier]
+            assert {end for _, end in shown["next"]} == set(shown["frontier"])
+            assert len(question["lens"]) == 1 and len(question["lens"][0]["top"]) == 5
+
+    def test_its_words(self, page: Page, measured: dict[str, Any]) -> None:
+        for said in (
+            "What the thoughts of tiny hold",
+            "training's last stage never saw k = 0",
+            "lcot analyze ",
+            "text after the last ###",
+            "max_stage: 1",
+            measured["questions"]["data_hash"],
+            "intermediate results under the output head",
+            "n = 5 questions of the test split",
+        ):
+            assert said in page.words
+
+    def test_it_can_be_used_without_a_mouse(self, page: Page) -> None:
+        assert {"picker", "slider"} <= page.labelled
+        assert page.tags.count("select") == 1 and page.tags.count("button") == 3
+        assert len(page.ids) == len(set(page.ids))  # figures do not share theirs
+
+
+SVG = "http://www.w3.org/2000/svg"
+
+
+def test_an_analysis_is_replaced(run: Path) -> None:
+    before = contents(run / "analysis")
+    outcome = lcot("analyze", run, "--thoughts", 1, "--limit", 2, "--split=val", "--batch_size=1")
+    assert outcome.code == 0, outcome.err
+    after = json.loads((run / "analysis" / MARK).read_text(encoding="utf-8"))
+    assert after["thoughts"]["measured"] == [1] and after["questions"]["count"] == 2
+    assert "val" in after["questions"]["what"] and not outcome.err.count("warning")
+    assert contents(run / "analysis") != before and not list(run.glob(".analysis*"))
+
+
+def test_a_file_of_questions(run: Path, tmp_path: Path) -> None:
+    source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
+    examples = [source.example(number, 0) for number in range(3)]
+    file = write_records(
+        tmp_path / "three.json",
+        *({"question": e.question, "steps": list(e.steps), "answer": e.answer, **e.facts} for e in examples),
+    )
+    assert lcot("analyze", run, "--data", file, "--out", tmp_path / "out", "--thoughts", 1).code == 0
+    rows = list(tables.read_rows(tmp_path / "out", "outcomes"))
+    assert [row["gold"] for row in rows] == [example.answer for example in examples]
+    assert [row["steps"] for row in rows] == [len(example.steps) for example in examples]
+
+
+def test_a_run_without_graphs_and_without_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = write_records(tmp_path / "records.json", *({**RECORD, "id": str(n)} for n in range(4)))
+    changes = {
+        "data.class_path": "JSONReasoning",
+        "data.init_args": {f"{split}_path": str(records) for split in ("train", "val", "test")},
+        "curriculum.schedule": {"class_path": "Fixed", "init_args": {"hidden": "none"}},
+        "trainer.max_epochs": 1,
+    }
+    assert lcot("fit", "-c", write_config(tmp_path, changes)).code == 0
+    outcome = lcot("analyze", "runs/tiny")
+    assert outcome.code == 0, outcome.err
+    assert "not measured: probabilities of concepts: these questions carry no graph" in outcome.out
+    assert "not measured: output head on thoughts: there are no thoughts" in outcome.out
+    page = Page(Path("runs/tiny/analysis/report.html").read_text(encoding="utf-8"))
+    assert page.data["thoughts"] == [0] and "values" not in page.data["questions"][0]["moments"][0]
+    assert "these questions carry no graph" in page.words
+    assert "Analysis of tiny" in page.words
+    block = lcot("analyze", "runs/tiny", "--thoughts", "0", "1").block
+    assert "the number of thoughts is 1, and this model has none" in block
+
+
+def test_soft_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "soft.yaml"
+    config.write_text(yaml.safe_dump(make_pair(tmp_path).settings()), encoding="utf-8")
+    assert lcot("fit", "-c", config).code == 0
+    outcome = lcot("analyze", "runs/soft", "--limit", 3)
+    assert outcome.code == 0, outcome.err
+    found = json.loads(Path("runs/soft/analysis", MARK).read_text(encoding="utf-8"))
+    assert found["thoughts"]["measured"] == [3]
+    assert {row["thought"] for row in found["summary"]["results"]} == {1, 2, 3}  # sums, and no graph
+    assert len(list(tables.read_rows(Path("runs/soft/analysis"), "lens"))) == 3 * 3 * 5
+    data = Page(Path("runs/soft/analysis/report.html").read_text(encoding="utf-8")).data
+    assert [len(thought["near"]) for thought in data["questions"][0]["lens"]] == [5, 5, 5]
+    assert "this run has 3 soft thoughts" in lcot("analyze", "runs/soft", "--thoughts", 1).block
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished run in ``runs/tiny``; commands start beside it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "runs" / "tiny")
+    return Path("runs/tiny")
+
+
+def refused(*words: object) -> str:
+    """The block of a command that must leave everything as it was."""
+    before = contents(Path.cwd())
+    outcome: Outcome = lcot("analyze", *words)
+    assert outcome.code == 2, outcome.err
+    assert contents(Path.cwd()) == before
+    assert len(outcome.block.splitlines()) <= 5 and "Traceback" not in outcome.err
+    return outcome.block
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "the following arguments are required: RUN"),
+        (("runs/tine",), "there is no run at 'runs/tine'"),
+        (("runs/tiny", "--thought=1"), "did you mean '--thoughts'?"),
+        (("runs/tiny", "--model.max_new_tokens=4"), "only settings of the data are passed on"),
+        (("runs/tiny", "--thoughts", "two"), "a number of thoughts is 'two'"),
+        (("runs/tiny", "--thoughts", "all", "1"), "all beside numbers"),
+        (("runs/tiny", "--thoughts", "500"), "500 thoughts need"),
+        (("runs/tiny", "--limit=0"), "limit is 0"),
+        (("runs/tiny", "--split=val", "--data=none.json"), "both say which questions are asked"),
+        (("runs/tiny", "--data=none.json"), "there is no file 'none.json'"),
+        (("runs/tiny", "--split=train"), "invalid choice: 'train'"),
+        (("runs/tiny", "--checkpoint=bets.ckpt"), "unknown checkpoint 'bets.ckpt'"),
+        (("runs/tiny", "--device=cuda:99"), "the device is 'cuda:99'"),
+        (("runs/tiny", "--data.batch_size=0"), "batch_size is 0"),
+    ],
+)
+def test_what_is_refused(fresh: Path, words: tuple[str, ...], says: str) -> None:
+    assert says in refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the file is empty"),
+        ("[]", "the file holds no record"),
+        ("[{]", "not valid JSON"),
+        (json.dumps([{"question": "x?", "steps": ["y"], "answer": "z"}]), "has no field 'idx_to_symbol'"),
+    ],
+)
+def test_files_that_cannot_be_used(fresh: Path, text: str, says: str) -> None:
+    Path("bad.json").write_text(text, encoding="utf-8")
+    assert says in refused(fresh, "--data", "bad.json")
+
+
+def test_a_checkpoint_of_another_tokenizer(fresh: Path) -> None:
+    file = fresh / "tokenizer" / "tokenizer.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = described["model"]["vocab"]
+    first, second = [token for token in vocabulary if token.startswith("▁")][:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    file.write_text(json.dumps(described), encoding="utf-8")
+    assert "trained with another tokenizer" in refused(fresh)
+
+
+def test_folders_that_cannot_be_written(fresh: Path) -> None:
+    Path("file").touch()
+    assert "nothing can be written to 'file/below'" in refused(fresh, "--out", "file/below")
+    assert "'file' is a file" in refused(fresh, "--out", "file")
+    assert "holds other files" in refused(fresh, "--out", "runs")
+
+
+def test_an_exported_model_knows_no_data(fresh: Path) -> None:
+    api.load(fresh).save_pretrained("exported")
+    assert "it is an exported model" in refused("exported")
+
+
+def test_a_fault_in_the_middle_leaves_nothing(fresh: Path) -> None:
+    source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
+    good = [source.example(number, 0) for number in range(2)]
+    records = [{"question": e.question, "steps": list(e.steps), "answer": e.answer, **e.facts} for e in good]
+    write_records(Path("late.json"), *records, {**records[0], "root": 99})
+    assert "'2' has a field 'root' that is no node" in refused(fresh, "--data", "late.json", "--batch_size=1")
+
+
+def test_its_help() -> None:
+    assert "usage: lcot analyze RUN" in lcot("analyze", "--help").out
+    assert "  analyze   measure what" in lcot("--help").out
+
+
+def test_a_data_set_without_files(fresh: Path) -> None:
+    config = fresh / "config.yaml"
+    made = yaml.safe_load(config.read_text(encoding="utf-8"))
+    made["data"] = {"class_path": "lcot.datamodules.ClosedProsQA", "init_args": {"batch_size": 4}}
+    config.write_text(yaml.safe_dump(made), encoding="utf-8")
+    Path("some.json").write_text("[]", encoding="utf-8")
+    assert "reads no file" in refused(fresh, "--data", "some.json")
