@@ -70,8 +70,8 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         self.trained_stage: int | None = None
         """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
         self.watch: Callable[[Tensor, Tensor], None] | None = None
-        """Looks on while a training loss is computed: gets a batch's thoughts ``(B, N, D)``, without a graph, and which of
-        these places hold one, ``(B, N)`` bool. Nobody if not set."""
+        """Looks on while a training loss is computed: gets a batch's thoughts ``(B, N, D)``, without a graph, and which
+        of these places hold one, ``(B, N)`` bool. Nobody if not set."""
         self._first_tokens = self._tokens = 0.0
 
     @property
