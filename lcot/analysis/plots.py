@@ -67,9 +67,15 @@ def draw_accuracy(rows: Rows, new: Sequence[int]) -> Figure:
         axes.plot(*zip(*hollow, strict=True), "o", color="white", markersize=4.5, zorder=5)
     for k, share in zip(ks, shares, strict=True):
         axes.annotate(
-            f"{share:.1f}", (k, share), xytext=(0, -17 if share > 12 else 9), textcoords="offset points", ha="center", fontsize=9, zorder=6,
+            f"{share:.1f}",
+            (k, share),
+            xytext=(0, -17 if share > 12 else 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            zorder=6,
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
-        )  # fmt: skip
+        )
     axes.set_xticks(ks, [starred(k, new) for k in ks])
     axes.set_xlabel("number of thoughts k")
     axes.set_ylabel("accuracy (%)")
