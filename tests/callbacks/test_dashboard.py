@@ -155,7 +155,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
         ({"tree": "never"}, {"search_tree"}),
         ({"hparams": False}, {"hp/accuracy", "hp/loss", "hp/path_correct", "hp/thoughts", "hp/tokens"}),
     ],
-    ids=str,
+    ids=["words", "custom scalars", "thoughts", "tree", "hparams"],
 )
 def test_each_part_can_be_switched_off(
     tmp_path: Path, whole: EventAccumulator, setting: dict[str, Any], gone: set[str]

@@ -216,7 +216,9 @@
     part("legend").textContent = "Fill and number: probability of the concept as the next one after k thoughts. Orange rim: the nodes that a real path would name next;" +
       " orange arrows lead to them, the wider the more probable. Dark arrows: a shortest way from root (square) to target (hexagon); the other option is a diamond.";
   } else {
-    document.querySelector(".stage").classList.add("alone");
+    const stage = document.querySelector(".stage");
+    stage.classList.add("alone");
+    stage.before(part("asked"));
   }
   slider.value = 0;
   picker.value = data.first;
