@@ -133,7 +133,7 @@ def _stacked(
 def draw_heights(rows: Rows) -> Figure:
     """Mean values by height, a panel for each k."""
     counts = sorted({row["thoughts"] for row in rows})
-    figure, panes = _panes(len(counts), 2.7, share=True)
+    figure, panes = _panes(len(counts), 3.3, share=True, most=2)
     for axes, k in zip(panes, counts, strict=True):
         for leads, colour, marker, line in ((True, RED, "o", "-"), (False, BLUE, "s", "--")):
             own = [row for row in rows if row["thoughts"] == k and row["leads"] == leads]
@@ -150,7 +150,8 @@ def draw_heights(rows: Rows) -> Figure:
         axes.set_xlabel("height")
         axes.set_xticks(sorted({row["height"] for row in rows}))
         axes.margins(x=0.15, y=0.15)
-    panes[0].set_ylabel("mean value")
+    for axes in panes[::2]:
+        axes.set_ylabel("mean value")
     panes[0].set_ylim(bottom=min(0.0, panes[0].get_ylim()[0]))
     _below(figure, panes[0])
     return figure
@@ -266,14 +267,16 @@ def _group_lines(axes: Any, rows: Rows, across: str, up: str) -> None:
     axes.margins(x=0.1)
 
 
-def _panes(count: int, width: float, share: bool = False) -> tuple[Figure, list[Any]]:
-    """A figure with panels side by side, at most four in a row."""
+def _panes(count: int, width: float, share: bool = False, most: int = 4) -> tuple[Figure, list[Any]]:
+    """A figure with panels side by side, with at most so many in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    across = min(count, 4)
+    across = min(count, most)
     rows = -(-count // across)
-    figure = Figure(figsize=(max(width * across, 5.0), 3.6 * rows), dpi=160, layout="constrained")
+    figure = Figure(
+        figsize=(max(width * across, 5.0), (3.6 if rows == 1 else 2.9) * rows), dpi=160, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     panes = list(figure.subplots(rows, across, squeeze=False, sharey=share, sharex=False).flat)
     for axes in panes[count:]:

@@ -253,9 +253,10 @@ class Dashboard(Callback):
         board.log_metrics(reached, step=trainer.global_step)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write what the test gave, beside the run's curves; not that of another number of thoughts than the run's."""
+        """Write what the test gave, beside the run's curves; not that of another stage or number of thoughts."""
         clock = _clock(trainer)
         forced = clock is not None and isinstance(clock.schedule, Forced)
+        forced = forced or getattr(clock, "eval_stage", None) is not None
         if self.hparams and trainer.is_global_zero and not forced and not getattr(trainer, "fast_dev_run", False):
             write_test(Path(trainer.default_root_dir), final_metrics(trainer.callback_metrics, "test"))
 

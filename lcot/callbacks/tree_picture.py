@@ -24,8 +24,9 @@ TensorBoard's cards are about as wide, and shrink what is wider: panels stand be
 
 _LEGEND = (
     "Number and shade: probability as the next concept. Thick frame: what a real path names next. ★ the answer, ✗ the"
-    " wrong option. * a number of thoughts that the model was not trained with."
+    " wrong option."
 )
+_NEW = " * a number of thoughts that the model was not trained with."
 
 
 def draw_tree(tree: SearchTree, title: str, known: Collection[int]) -> Any:
@@ -49,7 +50,8 @@ def draw_tree(tree: SearchTree, title: str, known: Collection[int]) -> Any:
     layer = max(abs(y) for _, y in places.values())
     width = max(_NARROWEST, (depth + 1.1) * _STEP)
     panel = (2 * layer + 1.2) * _ROW + _HEAD
-    notes = textwrap.wrap(_LEGEND, int(width * 16), break_on_hyphens=False)
+    legend = _LEGEND + ("" if set(tree.thoughts) <= set(known) else _NEW)
+    notes = textwrap.wrap(legend, int(width * 16), break_on_hyphens=False)
     height = _HEAD + len(tree.thoughts) * panel + 0.15 * len(notes) + 0.12
     figure = Figure(figsize=(width, height), dpi=120)
     style: Any = {"va": "center", "color": _INK}

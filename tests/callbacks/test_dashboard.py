@@ -215,10 +215,11 @@ def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     assert list(scalars(board, "stage_changes/stage_3")) == [0, 1]
 
 
-def test_a_test_of_another_number_of_thoughts_is_not_that_of_the_run(folder: Path) -> None:
+@pytest.mark.parametrize("other", ["eval_thoughts", "eval_stage"])
+def test_a_test_of_another_stage_or_number_of_thoughts_is_not_that_of_the_run(folder: Path, other: str) -> None:
     config = folder.parent.parent / "run.yaml"
     files = set(folder.glob("events*"))
-    assert run(config, "--name=board", "--curriculum.eval_thoughts=1", command="test") == 0
+    assert run(config, "--name=board", f"--curriculum.{other}=1", command="test") == 0
     assert set(folder.glob("events*")) == files
 
 

@@ -49,6 +49,7 @@ def test_words_and_numbers() -> None:
     assert around[0].startswith("Tom: cpus or epus?")
     assert around[1:5] == ["after 0 thoughts*", "elsewhere 0.23", "after 1 thought", "elsewhere 0.04"]
     assert "* a number of thoughts" in " ".join(around[5:])
+    assert not any("*" in word for word in words(draw_tree(tree(), "", known={0, 1})))
 
 
 def test_frames_of_what_comes_next_are_thick() -> None:

@@ -69,9 +69,9 @@
       edgeTrace(question, rest.filter((edge) => way.has(String(edge))), { column, color: INK, width: 1.6, dash: "solid" }),
     ];
     for (const edge of moment.next) {
-      const value = moment.values[edge[1]] ?? 0;
-      const dash = way.has(String(edge)) ? "solid" : "4px,3px";
-      made.push(edgeTrace(question, [edge], { column, color: NEXT, width: 1.4 + 4 * value, dash }));
+      const width = 1.4 + 4 * (moment.values[edge[1]] ?? 0);
+      const dash = way.has(String(edge)) ? "solid" : `${3 + 2 * width}px,${2 + width}px`;
+      made.push(edgeTrace(question, [edge], { column, color: NEXT, width, dash }));
     }
     const ahead = new Set(moment.frontier), x = question.places.map((place) => place[0]), y = question.places.map((place) => place[1]);
     const values = moment.values;
