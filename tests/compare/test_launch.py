@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def test_a_failing_run_does_not_stop_the_others(program: Path) -> None:
     assert [note for note in notes(program) if note.startswith("end")] == ["end fit b-0", "end test b-0"]
 
 
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Ctrl-C means what it means in a terminal: a shell that starts the tests in its background has it ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("keyboard")
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
 def test_runs_are_told_to_stop_with_their_comparison(
     program: Path, number: signal.Signals, error: type[BaseException]
