@@ -194,27 +194,22 @@ class TestReport:
 SVG = "http://www.w3.org/2000/svg"
 
 
-def test_an_analysis_is_replaced(run: Path) -> None:
-    before = contents(run / "analysis")
-    outcome = lcot("analyze", run, "--thoughts", 1, "--limit", 2, "--split=val", "--batch_size=1")
-    assert outcome.code == 0, outcome.err
-    after = json.loads((run / "analysis" / MARK).read_text(encoding="utf-8"))
-    assert after["thoughts"]["measured"] == [1] and after["questions"]["count"] == 2
-    assert "val" in after["questions"]["what"] and not outcome.err.count("warning")
-    assert contents(run / "analysis") != before and not list(run.glob(".analysis*"))
-
-
-def test_a_file_of_questions(run: Path, tmp_path: Path) -> None:
+def test_an_analysis_is_replaced_by_that_of_a_file(run: Path, tmp_path: Path) -> None:
     source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
     examples = [source.example(number, 0) for number in range(3)]
     file = write_records(
         tmp_path / "three.json",
         *({"question": e.question, "steps": list(e.steps), "answer": e.answer, **e.facts} for e in examples),
     )
-    assert lcot("analyze", run, "--data", file, "--out", tmp_path / "out", "--thoughts", 1).code == 0
-    rows = list(tables.read_rows(tmp_path / "out", "outcomes"))
+    outcome = lcot("analyze", run, "--data", file, "--thoughts", 1, "--batch_size=1")
+    assert outcome.code == 0 and not outcome.err.count("warning"), outcome.err
+    after = json.loads((run / "analysis" / MARK).read_text(encoding="utf-8"))
+    assert after["thoughts"]["measured"] == [1] and after["questions"]["count"] == 3
+    assert after["questions"]["what"] == f"questions of {file}"
+    rows = list(tables.read_rows(run / "analysis", "outcomes"))
     assert [row["gold"] for row in rows] == [example.answer for example in examples]
     assert [row["steps"] for row in rows] == [len(example.steps) for example in examples]
+    assert not list(run.glob(".analysis*"))
 
 
 def test_a_run_without_graphs_and_without_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,11 +222,13 @@ def test_a_run_without_graphs_and_without_thoughts(tmp_path: Path, monkeypatch: 
         "trainer.max_epochs": 1,
     }
     assert lcot("fit", "-c", write_config(tmp_path, changes)).code == 0
-    outcome = lcot("analyze", "runs/tiny")
+    outcome = lcot("analyze", "runs/tiny", "--limit", 3, "--split=val", "--out", "elsewhere")
     assert outcome.code == 0, outcome.err
+    assert "3 questions in" in outcome.out and not Path("runs/tiny/analysis").exists()
     assert "not measured: probabilities of concepts: these questions carry no graph" in outcome.out
     assert "not measured: output head on thoughts: there are no thoughts" in outcome.out
-    page = Page(Path("runs/tiny/analysis/report.html").read_text(encoding="utf-8"))
+    page = Page(Path("elsewhere/report.html").read_text(encoding="utf-8"))
+    assert "3 questions of the val split" in page.words
     assert page.data["thoughts"] == [0] and "values" not in page.data["questions"][0]["moments"][0]
     assert "these questions carry no graph" in page.words
     assert "Analysis of tiny" in page.words

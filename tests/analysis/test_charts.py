@@ -55,7 +55,8 @@ def test_figures_of_arithmetic() -> None:
 
 
 def test_files(summary: dict[str, list[dict[str, Any]]], tmp_path: Path) -> None:
-    for chart in charts(summary, None, "questions"):
+    wanted = ("accuracy", "heights", "parallelism")
+    for chart in (chart for chart in charts(summary, None, "questions") if chart.name in wanted):
         bare = save_chart(chart, tmp_path)
         svg = (tmp_path / f"{chart.name}.svg").read_text(encoding="utf-8")
         assert (tmp_path / f"{chart.name}.png").read_bytes().startswith(b"\x89PNG")

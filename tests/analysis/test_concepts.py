@@ -102,6 +102,12 @@ class TestOnPaper:
         found = [on_paper(k, thoughts_per_step=2) for k in (1, 2, 3)]
         assert [(one.hidden, one.depth) for one in found] == [(0, 1), (1, 2), (1, 2)]
 
+    def test_the_number_of_steps_may_be_told(self) -> None:
+        found, plain = (on_paper(1, hidden=hidden) for hidden in (0, None))
+        assert (found.thoughts, found.hidden, found.depth) == (1, 0, 1)
+        assert values(found) == pytest.approx({"lempus": 0.1, "rompus": 0.0}, abs=1e-5)
+        assert (plain.hidden, plain.depth) == (1, 2)
+
     def test_records_are_plain(self) -> None:
         stored = json.loads(json.dumps(dataclasses.asdict(on_paper(1))))
         assert stored["candidates"][0]["name"] == "lempus"

@@ -55,6 +55,14 @@ def test_a_path_is_judged_by_the_steps_that_thoughts_stand_for() -> None:
     assert found.category == "correct_path"
 
 
+def test_the_number_of_steps_may_be_told() -> None:
+    thinker = Thinker(MACHINE, builder_of(TOKENIZER))
+    (found,) = outcomes(thinker, [EXAMPLE], 2, hidden=1, max_new_tokens=6)
+    assert (found.text, found.category) == ("wumpus", "hallucination")
+    (found,) = outcomes(thinker, [EXAMPLE], 1, hidden=2, max_new_tokens=6)
+    assert (found.text, found.category) == ("impus wumpus", "longer_path")  # impus is met again behind the detour
+
+
 def test_a_right_answer_counts_whatever_the_path() -> None:
     thinker = Thinker(
         machine(TOKENIZER, {S0: {"### ": 1.0}, "### ": {"▁wumpus": 1.0}}, {TOM: S0}), builder_of(TOKENIZER, "pause")

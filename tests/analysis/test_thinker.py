@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from lcot.analysis import Thinker
 from lcot.analysis.thinker import Thoughts, chunks, measuring
 from lcot.errors import UserError
+from lcot.modules import Backbone, SoftCoT
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.layout import LayoutBuilder
@@ -137,6 +139,13 @@ class TestLimits:
             thinker.rows(encoded, -1)
         with pytest.raises(UserError, match="this model has none"):
             thinker.rows(encoded, 1)
+
+    def test_words_in_the_place_of_thoughts(self) -> None:
+        module = SoftCoT(Backbone(path="llm"), Backbone(path="assistant"), thoughts="words", states=None)
+        module.model = machine(TOKENIZER)
+        solver = SimpleNamespace(module=module, builder=builder_of(TOKENIZER, "none"))
+        with pytest.raises(UserError, match="assistant writes words, and no thoughts"):
+            Thinker.of(solver)
 
     def test_no_rows(self) -> None:
         with pytest.raises(UserError, match="max_rows is 0"):

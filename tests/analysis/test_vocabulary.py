@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lcot.analysis import Thinker
-from lcot.analysis.vocabulary import Vocabulary
+from lcot.analysis.vocabulary import Vocabulary, token_text
 from lcot.reasoning.tokens import THOUGHT_TOKENS
 from tests.analysis.machine import builder_of, machine, worked_tokenizer
 
@@ -42,3 +42,10 @@ def test_cosines_and_distances_on_paper() -> None:
     assert distances[1, 3] == pytest.approx(math.sqrt(WIDTH))
     assert VOCABULARY.distances(VOCABULARY.rows[:3]).diagonal().tolist() == [0.0, 0.0, 0.0]
     assert VOCABULARY.mean_norm == pytest.approx(math.sqrt(WIDTH))
+
+
+def test_a_part_of_a_character_has_a_name() -> None:
+    names = TOKENIZER.get_vocab()
+    assert token_text(TOKENIZER, names["<0xC3>"]) == "<0xC3>"
+    assert token_text(TOKENIZER, names["<0x78>"]) == "x"
+    assert token_text(TOKENIZER, names["▁impus"]) == "impus"
