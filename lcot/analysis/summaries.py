@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -227,10 +227,3 @@ def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]
 def as_text(name: str) -> str:
     """A category, or another name of the code, as it is written for people."""
     return name.replace("_", " ")
-
-
-def spread_evenly(items: Sequence[int], count: int) -> list[int]:
-    """At most so many of some items, at even distances, the first one first."""
-    if len(items) <= count:
-        return list(items)
-    return [items[place * len(items) // count] for place in range(count)]

@@ -197,7 +197,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 
     def examples() -> Iterator[ReasoningExample]:
         nonlocal alive, most
-        for number in range(24):
+        for number in range(14):
             one = few[number % 3]
             alive += 1
             most = max(most, alive)
