@@ -6,17 +6,19 @@ Nothing heavy is imported before the options are read, so a wrong one is answere
 from __future__ import annotations
 
 import argparse
-import difflib
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lcot.errors import UserError
+from lcot.options import OptionParser
 from lcot.settings import Settings, read_settings, refuse
+from lcot.signals import leaving_when_told
 
 if TYPE_CHECKING:
     from lcot.analysis.measure import Examples
@@ -37,20 +39,9 @@ Every --data.SETTING=VALUE is passed on to the run's data, as in lcot test.
 _PASSED = ("--data.", "--threads", "--seed_everything")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, where="lcot analyze", fix="see lcot analyze --help")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> OptionParser:
     """The options of ``lcot analyze``."""
-    made = _Parser(
-        prog="lcot analyze",
-        usage="lcot analyze RUN [options] [--data.SETTING=VALUE …]",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = OptionParser("analyze", "RUN [options] [--data.SETTING=VALUE …]", _DESCRIPTION)
     made.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     made.add_argument("--data", type=Path, metavar="FILE", help="a file of questions instead of those of a split")
     made.add_argument("--split", choices=("test", "val"), help="whose questions (default: test)")
@@ -72,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run_analyze(words: Sequence[str]) -> None:
     """Run the command; what cannot be used ends in one block on stderr and exit code 2, and leaves nothing behind.
+
+    SIGTERM, SIGHUP and Ctrl-C leave nothing behind either, and end it with 128 and their number.
 
     Args:
         words: The command line behind ``analyze``.
@@ -103,9 +96,13 @@ def run_analyze(words: Sequence[str]) -> None:
                 self.datamodule.trainer = SimpleNamespace(callbacks=[clock])
                 analyze(self.datamodule, clock.schedule, chosen, words)
 
-        run(line, settings, Analyze)
+        with leaving_when_told():
+            run(line, settings, Analyze)
     except UserError as err:
         refuse(err, settings)
+    except KeyboardInterrupt:
+        sys.stderr.write("lcot: interrupted; nothing was written\n")
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def analyze(
@@ -163,6 +160,8 @@ def analyze(
         measured = write_analysis(subject, about, told, folder, questions=chosen.questions, say=_say)
     for what, why in measured.missing.items():
         _say(f"not measured: {PARTS[what]}: {why}")
+    for what, why in measured.left_out.items():
+        _say(f"{PARTS[what]}: {why}")
     _say(f"written: {target / 'report.html'}")
 
 
@@ -211,12 +210,11 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     for word in passed:
         name, equals, _ = word.partition("=")
         if not equals or not name.startswith(_PASSED):
-            known = [option for action in made._actions for option in action.option_strings]
-            near = difflib.get_close_matches(name, known, n=1)
+            near = made.nearest(name)
             raise UserError(
                 f"lcot analyze has no option {name!r}",
                 why="only settings of the data are passed on, as --data.SETTING=VALUE",
-                fix=f"did you mean {near[0]!r}?" if near else "see lcot analyze --help",
+                fix=f"did you mean {near!r}?" if near else "see lcot analyze --help",
             )
     for option, value, least in (
         ("limit", chosen.limit, 1),
@@ -254,6 +252,12 @@ def _check(chosen: argparse.Namespace) -> None:
             else "a run is a folder with a config.yaml",
             fix="give the folder of a run, such as runs/prosqa",
         )
+    if not any((run / "checkpoints").glob("*.ckpt")):
+        raise UserError(
+            f"the run {str(run)!r} has no checkpoint",
+            why="it was stopped before its first one, or has never been trained, as baselines that train nothing are",
+            fix="give a run that was trained",
+        )
     if chosen.data is not None and not chosen.data.is_file():
         raise UserError(
             f"there is no file {str(chosen.data)!r}", where="--data", fix="give a file in the format of the run's data"
@@ -266,8 +270,9 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as err:
+        # Probabilities are added up in float64, which Apple's GPUs do not have.
+        torch.empty(0, device=name, dtype=torch.float64)
+    except (RuntimeError, AssertionError, TypeError) as err:
         raise UserError(
             f"the device is {name!r}", where="--device", why=str(err).splitlines()[0], fix="use cpu, or leave it out"
         ) from err

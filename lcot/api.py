@@ -9,32 +9,31 @@ solver.save_pretrained("my-model")
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
-from lcot.loading import FIRST_EXTRACTORS, load_coconut, load_softcot
+from lcot.exports import DESCRIPTION, read_description, read_softcot, write_coconut, write_softcot
+from lcot.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
 from lcot.metrics import extractor
-from lcot.modules.backbone import Backbone, context_length
+from lcot.modules.backbone import context_length
 from lcot.modules.coconut import Coconut
-from lcot.modules.description import FORMAT, check_format
-from lcot.modules.lora import merged
+from lcot.modules.own import own_class
 from lcot.modules.softcot import SoftCoT
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.modules.voting import ballots
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
-from lcot.reasoning.decode import Sampling
+from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
-from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
+from lcot.reasoning.layout import Layout, LayoutBuilder
+from lcot.reasoning.tokens import SpecialTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Solver:
 
     def solve(
         self,
-        questions: Sequence[str],
+        questions: Iterable[str],
         batch_size: int = 32,
         thoughts: int | None = None,
         task: str | None = None,
@@ -99,19 +98,22 @@ class Solver:
         """Answer questions.
 
         Args:
-            questions: Texts in the form of the training data.
+            questions: Texts in the form of the training data, read as they are: a space at the end is a part of one.
             batch_size: Questions that are answered at once; it changes speed, not answers.
             thoughts: Number of thoughts (or pauses) before the text; the run's own if not given. A model that was not
                 trained with this number answers at once or writes nonsense; stages that are mixed see several.
-            task: Which of its tasks the questions are of, for a run of SoftCoT with a projection for each.
+            task: Which of its tasks the questions are of, for a run whose ``dialogue`` has some.
 
         Returns:
             One solution a question, in their order.
 
         Raises:
-            UserError: If a question is no text, blank, or too long for the model, the number of thoughts cannot be, or
-                the run has no such task.
+            UserError: If a question is no text, blank, or too long for the model, a number cannot be, or the run has no
+                such task.
         """
+        for name, number in (("batch_size", batch_size), ("thoughts", 0 if thoughts is None else thoughts)):
+            if type(number) is not int:
+                raise UserError(f"{name} is {number!r}", fix="give a whole number")
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}", fix="use 1 or more")
         count, halts = self.thoughts if thoughts is None else thoughts, getattr(self.module, "halt", None) is not None
@@ -121,11 +123,15 @@ class Solver:
                 why="a classifier ends its thoughts" if halts else None,
                 fix="leave it out, or use 0 or more with a run that has thoughts",
             )
-        tasks = self.module.projection.tasks if isinstance(self.module, SoftCoT) and self.module.projection else ()
+        tasks = self.builder.dialogue.tasks if isinstance(self.builder, DialogueBuilder) else ()
         if task not in (tasks or (None,)):
             raise UserError(f"task is {task!r}", fix=f"give one of {', '.join(tasks)}" if tasks else "leave it out")
         if isinstance(questions, str):
             raise UserError("solve() got one string", fix="give a list of questions: solve([question])")
+        try:
+            questions = list(questions)
+        except TypeError as err:
+            raise UserError(f"solve() got {questions!r}", fix="give a list of questions: solve([question])") from err
         for place, question in enumerate(questions):
             if not isinstance(question, str) or not question.strip():
                 raise UserError(f"question {place} is {question!r}", fix="give a text")
@@ -139,48 +145,40 @@ class Solver:
         return [solutions[place] for place in range(len(questions))]
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a Hugging Face folder: weights as safetensors, config, tokenizer, and ``lcot.json`` with the thoughts.
+        """Write a folder that :func:`load` reads.
 
-        ``AutoModelForCausalLM`` and ``AutoTokenizer`` load it, :func:`load` does too, and it can be the ``path`` of a
-        backbone. What LoRA trained is added into the weights, so the folder needs no others. A halting classifier is
-        not part of a language model and is refused; so is a tokenizer that ``AutoTokenizer`` would not load as it is,
-        such as that of the data's words beside a Qwen 2 model.
+        For most methods it is a Hugging Face folder: weights as safetensors, config, tokenizer, and ``lcot.json`` with
+        the thoughts. ``AutoModelForCausalLM`` and ``AutoTokenizer`` load it, and it can be the ``path`` of a backbone.
+        What LoRA trained is added into the weights, so the folder needs no others. A halting classifier is not part of
+        a language model and is refused; so is a tokenizer that ``AutoTokenizer`` would not load as it is, such as that
+        of the data's words beside a Qwen 2 model.
+
+        For SoftCoT, whose models are as they were, it holds what was trained beside them (:mod:`lcot.exports` lists the
+        files): LoRA adapters are in peft's own format, prompts and tokenizers are there, frozen weights are named.
 
         Raises:
-            UserError: If the module has a classifier or a projection, or ``AutoTokenizer`` would read texts in another
-                way.
+            UserError: If the module has a classifier or is of a class of one's own, ``AutoTokenizer`` would read texts
+                in another way, or the folder is a file.
         """
-        if isinstance(self.module, SoftCoT):
+        folder, own = Path(folder), own_class(type(self.module))
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{str(folder)!r} is a file, not a folder", fix="give a folder, which need not be there")
+        if own is not None:
             raise UserError(
-                "this run is of SoftCoT, whose language model is as it was",
-                why="a Hugging Face folder has no place for the assistant and the projection",
-                fix="keep the checkpoint, which is small",
+                f"this run's method is {own.replace(':', '.')}",
+                why="the folder would not hold how it thinks, and whoever loads it would get another method's answers",
+                fix="keep the run, which lcot.load reads; solver.module.model.save_pretrained writes the weights alone",
             )
-        if self.module.halt is not None:
-            raise UserError(
-                "this run ends its thoughts with a classifier",
-                why="a Hugging Face folder has no place for its weights",
-                fix="keep the checkpoint, or train with model.halting null",
-            )
-        folder = Path(folder)
-        assert self.module.model is not None
-        _check_auto_tokenizer(self.module.model, self.tokenizer)
-        with merged(self.module.model):
-            self.module.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        described = {
-            "format": FORMAT,
+        shape = {
             "kind": self.kind,
             "markers": self.markers,
             "thoughts": self.thoughts,
             "stepwise_passes": self.builder.stepwise_passes,
-            "recycle": self.module.recycle,
-            "text": asdict(self.module.text),
-            "extractors": list(self.module.extractors),
-            "max_new_tokens": self.module.max_new_tokens,
-            "sampling": asdict(self.module.sampling),
         }
-        (folder / "lcot.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        if isinstance(self.module, SoftCoT):
+            write_softcot(self.module, self.builder, shape, folder)
+        else:
+            write_coconut(self.module, self.builder, shape, folder)
         return folder
 
     def _solve(self, asked: Sequence[tuple[str, int]], thoughts: int, task: str | None) -> list[Solution]:
@@ -190,7 +188,8 @@ class Solver:
         layouts = [self.builder.prompt(pieces, thoughts) for pieces in self.builder.encode(examples)]
         self._check_lengths(questions, layouts)
         pads = self.special.pad, self.builder.assistant_pad
-        batch = collate(layouts, pads[0], examples=examples, assistant_pad=pads[1]).to(self.module.device)
+        index = [place for _, place in asked]  # keys the draws of sampling, whatever the batch
+        batch = collate(layouts, pads[0], index, examples, assistant_pad=pads[1]).to(self.module.device)
         (votes,) = self.module.answers(batch).runs
         texts = [self.module.decode_texts(answers) for answers in votes]
         reader, marker = extractor(self.module.extractors[0]), self.module.text.before_answer
@@ -230,6 +229,8 @@ def load(
 ) -> Solver:
     """Load a run, one of its checkpoints, or a folder that :meth:`Solver.save_pretrained` wrote.
 
+    A run whose model is a subclass of Coconut or SoftCoT needs the file of that class where Python finds it.
+
     Args:
         path: ``runs/<name>``, a ``.ckpt`` file of a run, or an exported folder.
         device: Where to put the model.
@@ -239,17 +240,23 @@ def load(
         assistant: Where those of SoftCoT's assistant are, likewise, and its tokenizer.
 
     Raises:
-        UserError: If there is no such run, or ``backbone`` or ``assistant`` is given for one without such weights.
-        CheckpointError: If the checkpoint is damaged or not of this framework, or its frozen weights are gone or have
-            changed.
+        UserError: If there is no such run or device, or ``backbone`` or ``assistant`` is given for a run without such
+            weights.
+        CheckpointError: If the checkpoint is damaged or not of this framework, its class cannot be imported, or its
+            frozen weights are gone or have changed.
     """
     path = Path(path)
-    if (path / "lcot.json").is_file():
-        _check_needed(backbone, assistant, {})
-        return _load_exported(path, device)
+    _check_device(device)
+    if (path / DESCRIPTION).is_file():
+        described = read_description(path)
+        _check_needed(backbone, assistant, described.get("frozen", {}))
+        tokenizer = load_tokenizer(path)
+        if "module" not in described:
+            module = load_exported(path, described, tokenizer)
+            return Solver(module.to(device), *_shape(described), dialogue_builder(described, tokenizer))
+        return _solver(read_softcot(path, described), tokenizer, path, device, backbone, assistant)
     file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
     saved = read_checkpoint(file)
-    entry: dict[str, Any] = saved["lcot"]
     run = file.parent.parent
     if not (run / "tokenizer").is_dir():
         raise CheckpointError(
@@ -258,23 +265,38 @@ def load(
             fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
         )
     tokenizer = load_tokenizer(run / "tokenizer")
-    _check_needed(backbone, assistant, entry.get("frozen", {}))
-    shape = entry["kind"], entry["thoughts"], entry["markers"], entry.get("stepwise_passes")
-    if entry["module"] == SoftCoT.__name__:
-        soft = load_softcot(saved, tokenizer, backbone, assistant)
-        return Solver(soft.to(device), *shape, soft.builder)
-    if entry.get("dialogue") is not None:
-        raise CheckpointError(
-            f"the checkpoint {str(file)!r} was trained on the prompt {entry['dialogue']['prompt']!r}",
-            why="load() asks questions without a prompt, which the model would answer as if it were another one",
-            fix="use the commands with the run's own config.yaml",
-        )
-    if entry["module"] != Coconut.__name__:
-        raise CheckpointError(
-            f"the checkpoint {str(file)!r} holds a {entry['module']}, and load() does not know it",
-            fix="use the commands with the run's own config.yaml",
-        )
-    return Solver(load_coconut(saved, tokenizer, backbone).to(device), *shape)
+    _check_needed(backbone, assistant, saved["lcot"].get("frozen", {}))
+    return _solver(saved, tokenizer, file, device, backbone, assistant)
+
+
+def _solver(
+    saved: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    file: Path,
+    device: str,
+    backbone: str | None,
+    assistant: str | None,
+) -> Solver:
+    entry: dict[str, Any] = saved["lcot"]
+    kind, config = method_of(entry, str(file)), file.parent.parent / "config.yaml"
+    if issubclass(kind, SoftCoT):
+        soft = load_softcot(saved, tokenizer, backbone, assistant, kind, config)
+        return Solver(soft.to(device), *_shape(entry), soft.builder)
+    module = load_coconut(saved, tokenizer, backbone, kind, config)
+    return Solver(module.to(device), *_shape(entry), dialogue_builder(entry, tokenizer))
+
+
+def _shape(entry: Mapping[str, Any]) -> tuple[ThoughtKind, int, Markers, bool | None]:
+    return entry["kind"], entry["thoughts"], entry.get("markers", "always"), entry.get("stepwise_passes")
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as err:
+        raise UserError(
+            f"the device is {device!r}", why=str(err).splitlines()[0], fix="use cpu, or leave it out"
+        ) from err
 
 
 def _check_needed(backbone: str | None, assistant: str | None, frozen: Mapping[str, Any]) -> None:
@@ -288,47 +310,3 @@ def _check_needed(backbone: str | None, assistant: str | None, frozen: Mapping[s
                 else "the run has no assistant, and the setting would be ignored",
                 fix="leave it out",
             )
-
-
-def _load_exported(folder: Path, device: str) -> Solver:
-    described = json.loads((folder / "lcot.json").read_text(encoding="utf-8"))
-    check_format(described, where=str(folder / "lcot.json"))
-    tokenizer = load_tokenizer(folder)
-    sampling = Sampling(**described.get("sampling", {}))
-    module = Coconut(
-        Backbone(path=str(folder)),
-        max_new_tokens=described["max_new_tokens"],
-        sampling=sampling,
-        recycle=described.get("recycle", "post_norm"),
-    )
-    text, extractors = TextFormat(**described["text"]), described.get("extractors", FIRST_EXTRACTORS)
-    module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
-    assert module.special is not None
-    module.model = module.backbone.build(tokenizer, module.special, seed=0)
-    shape = described["thoughts"], described["markers"], described.get("stepwise_passes")
-    return Solver(module.to(device), described["kind"], *shape)
-
-
-def _check_auto_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make sure that ``AutoTokenizer`` finds this tokenizer beside this model.
-
-    For some types of model it puts that type's own way of splitting words over the saved one, whatever class the
-    files declare.
-
-    Raises:
-        UserError: If it would.
-    """
-    spread = range(0, len(tokenizer), max(1, len(tokenizer) // 1000))
-    texts = ["Tom is a cat.\nIs Tom a cat or a dog? 12 + 3 = 15\n### a dog", str(tokenizer.decode(list(spread)))]
-    with tempfile.TemporaryDirectory() as folder:
-        model.config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if any(found(text)["input_ids"] != tokenizer(text)["input_ids"] for text in texts):
-        kind = model.config.model_type
-        raise UserError(
-            f"AutoTokenizer would read texts in another way beside a {kind} model",
-            why=f"for this type it takes {type(found).__name__}, whatever the folder says, and every answer would be"
-            " noise",
-            fix="keep the run, which lcot.load reads, or train a llama or qwen3 model",
-        )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import typing
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,9 @@ from lcot.callbacks.checkpoints import METRICS
 from lcot.errors import UserError
 from lcot.settings import Settings
 from lcot.signatures import parameters
+
+_ORIGINS = ("data.tokenizer", "data.dialogue.assistant", "model.backbone.path", "model.assistant.path")
+"""Settings that may lead into the folder of another run."""
 
 _Moot = tuple[bool, str, tuple[str, ...], str]
 """Whether it applies, the section, names in it, and why they do nothing."""
@@ -84,6 +89,50 @@ def check_trainer(trainer: Any) -> None:
     ):
         if trainer[name] != unset:
             raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", why=why, fix=fix)
+
+
+def check_processes(trainer: Any) -> None:
+    """Refuse more processes on a CPU than it has cores: each would train with a copy of everything, and wait.
+
+    Two are let through anywhere, to try out what several do.
+
+    Raises:
+        UserError: If there are more.
+    """
+    given = str(trainer.devices)
+    if trainer.accelerator not in ("cpu", "auto") or not given.isdecimal():
+        return
+    if trainer.accelerator == "auto" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if int(given) > max(2, cores):
+        raise UserError(
+            f"devices is {given}",
+            where="trainer.devices",
+            why=f"on a CPU it is the number of processes, and there {'are' if cores != 1 else 'is'} {cores}"
+            f" core{'s' * (cores != 1)}",
+            fix=f"use {cores} or less; threads of one process are set by --threads",
+        )
+
+
+def check_origins(settings: Settings) -> None:
+    """Refuse to begin with a run that is not there yet: some configs build on others, which are trained first.
+
+    Raises:
+        UserError: If there is one, with where its config says how it is made.
+    """
+    last = {setting.key: setting for setting in settings.found}
+    for key, setting in last.items():
+        parts = Path(setting.value).parts
+        if key not in _ORIGINS or len(parts) < 2 or parts[0] != "runs" or Path(*parts[:2]).exists():
+            continue
+        name = Path(setting.config).name
+        made = f"the comment at the head of {setting.config} says how" if setting.config else "with lcot fit"
+        raise UserError(
+            f"there is no run {str(Path(*parts[:2]))!r} to begin with",
+            where=key,
+            fix=f"train it first: {made}{', and make softcot does all of it' if name == 'softcot_prosqa.yaml' else ''}",
+        )
 
 
 def check_monitor(monitor: str) -> None:

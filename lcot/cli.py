@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,8 +16,11 @@ from lcot import __version__
 from lcot.errors import UserError
 from lcot.settings import COMMANDS, Settings, process_rank, read_settings, refuse
 
-STOPPED = 143
-"""Exit code of a run that was told to stop (128 + SIGTERM)."""
+STOPPED = 128 + signal.SIGTERM
+"""Exit code of a run that was told to stop."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code behind Ctrl-C, whether a run saved its state first or not."""
 
 _HELP = f"""\
 usage: lcot COMMAND -c CONFIG [-c OVERLAY …] [--SETTING=VALUE …]
@@ -47,6 +51,9 @@ more:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; settings that cannot be used end in one block on stderr and exit code 2."""
     words = list(sys.argv[1:] if args is None else args)
+    if args is None and not sys.flags.safe_path and os.getcwd() not in sys.path:
+        # As `python -m lcot` does: classes of one's own are found in the current folder, whichever way it was started.
+        sys.path.insert(0, os.getcwd())
     if words[:1] in (["-h"], ["--help"], ["help"]):
         print(_HELP, end="")
         return
@@ -58,6 +65,7 @@ def main(args: Sequence[str] | None = None) -> None:
     # Lightning 2.6 calls functions of jsonargparse that version 5 removes; pyproject.toml keeps version 5 out.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     settings = Settings()
+    stopped: int | None = None
     try:
         if words[:1] == ["compare"]:
             from lcot.compare.cli import run_compare
@@ -81,7 +89,12 @@ def main(args: Sequence[str] | None = None) -> None:
         settings = read_settings(words)
         from lcot.commands import run
 
-        finished = run(words if args is not None else None, settings)
+        stopped = run(words if args is not None else None, settings)
+    except KeyboardInterrupt:
+        if process_rank() == "0":
+            saved = "; what was saved before is untouched" if words[:1] == ["fit"] else ""
+            sys.stderr.write(f"lcot: interrupted{saved}\n")
+        raise SystemExit(INTERRUPTED) from None
     except UserError as err:
         refuse(err, settings)
     except OSError as err:
@@ -102,11 +115,13 @@ def main(args: Sequence[str] | None = None) -> None:
             settings,
         )
     # Lightning kills rank 0 where another rank ends with an error, so rank 0 alone tells how it went.
-    if not finished and process_rank() == "0":
-        sys.stderr.write(
-            "lcot: stopped as asked; the state is saved, and the same command with --resume=true continues it\n"
-        )
-        raise SystemExit(STOPPED)
+    if stopped is not None and process_rank() == "0":
+        if words[:1] == ["fit"]:
+            said = "stopped as asked; the state is saved, and the same command with --resume=true continues it"
+        else:
+            said = "stopped as asked; nothing was written"
+        sys.stderr.write(f"lcot: {said}\n")
+        raise SystemExit(128 + stopped)
 
 
 def _no_command(word: str | None) -> UserError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shlex
+import signal
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lcot import callbacks, datamodules, modules, reasoning
 from lcot.checks import (
     check_monitor,
+    check_origins,
+    check_processes,
     check_trainer,
     ignored_settings,
     memory_error,
@@ -29,21 +33,23 @@ from lcot.checks import (
     trainer_error,
 )
 from lcot.console import quiet_the_console
-from lcot.errors import IgnoredSettingWarning, UserError
+from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.explain import explain
 from lcot.method import check_method
 from lcot.modules.base import ReasoningModule
+from lcot.modules.softcot_checks import check_assistant
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs import RunFiles, RunFolder
-from lcot.settings import COMMANDS, UNTRAINED, Settings, refuse
+from lcot.settings import COMMANDS, UNTRAINED, Settings, given_run, refuse
+from lcot.signals import interrupted_patiently, leaving_when_told
 
 __all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "modules", "reasoning", "run"]
 
 _log = logging.getLogger("lcot")
 
 
-def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] | None = None) -> bool:
+def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] | None = None) -> int | None:
     """Run a command.
 
     Args:
@@ -52,9 +58,10 @@ def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] 
         cli: What does it; :class:`ReasoningCLI` if not given.
 
     Returns:
-        Whether it came to its end; ``False`` if it was told to stop before (SIGTERM).
+        ``None`` if it came to its end; the number of the signal if it was told to stop before.
 
     Raises:
+        KeyboardInterrupt: If it was interrupted, and nothing was saved.
         UserError: If it cannot be done as it was set.
     """
     quiet_the_console()
@@ -84,8 +91,12 @@ def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] 
             },
             args=list(args) if args is not None else None,
         )
-    except SIGTERMException:
-        return False
+    except SIGTERMException as told:
+        return told.code if isinstance(told.code, int) else signal.SIGTERM
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # the trainer's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+        raise
     except MisconfigurationException as err:
         raise trainer_error(err, settings) from err
     except RuntimeError as err:
@@ -93,7 +104,7 @@ def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] 
         if short is None:
             raise
         raise short from err
-    return True
+    return None
 
 
 class Parser(LightningArgumentParser):
@@ -138,7 +149,13 @@ class ReasoningCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, without a warning for those who call this from Python."""
-        self.config = parser.parse_args(args)
+        command, *words = sys.argv[1:] if args is None else args
+        if any(word.startswith("--print_config") for word in words):
+            self.config = parser.parse_args(args)  # prints, and exits
+            return
+        # By the command's own parser: the one above it would read and check everything once more.
+        self.config = Namespace(subcommand=command)  # type: ignore[no-untyped-call]
+        self.config[command] = self._subcommand_parsers[command].parse_args(words)
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let a checkpoint's hyperparameters override the command line; ours are checked, not merged.
@@ -160,7 +177,9 @@ class ReasoningCLI(LightningCLI):
         """
         settings = self.config[self.subcommand]
         refuse_null(settings)
+        check_processes(settings.trainer)
         check_monitor(settings.best_checkpoint.monitor)
+        check_assistant(settings.model.get("init_args", {}))
         return settings
 
     def before_instantiate_classes(self) -> None:
@@ -172,6 +191,10 @@ class ReasoningCLI(LightningCLI):
                     f"threads is {settings.threads}", where="--threads", fix="use 1 or more, or leave it out"
                 )
             torch.set_num_threads(settings.threads)
+        own = given_run(Parser.settings)
+        if own is not None and own.resolve() != (Path(settings.runs_dir) / (settings.name or "")).resolve():
+            here = own if own.name not in ("", "..") else own.resolve()  # -c config.yaml, from within its folder
+            settings.runs_dir, settings.name = str(here.parent), here.name
         name = settings.name or _name_from(settings.get("config"))
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(
@@ -215,7 +238,12 @@ class ReasoningCLI(LightningCLI):
         if config.enable_progress_bar is not False and not chosen:
             config.callbacks = [*(config.callbacks or []), callbacks.ReasoningProgressBar()]
         config.callbacks = [
-            RunFiles(self.folder, self.settings, shlex.join(["lcot", *Parser.settings.words])),
+            RunFiles(
+                self.folder,
+                self.settings,
+                shlex.join(["lcot", *Parser.settings.words]),
+                shown=self.settings.get("verbose") is not False,
+            ),
             *(config.callbacks or []),
         ]
         try:
@@ -229,13 +257,19 @@ class ReasoningCLI(LightningCLI):
             clock = find_clock(getattr(self.trainer, "callbacks", []))
             assert clock is not None
             check_method(self._checkpoint, clock, self.datamodule, Path(self.settings["ckpt_path"]))
-        with self.folder.claimed(write=not dry, alone=subcommand == "fit"):
+        # A signal while data is made must not leave a folder in which nothing was trained.
+        with (
+            leaving_when_told(),
+            interrupted_patiently(),
+            self.folder.claimed(write=not dry, alone=subcommand == "fit"),
+        ):
             super()._run_subcommand(subcommand)
             if subcommand != "fit":
                 self.folder.keep()
 
     def _prepare_fit(self, settings: Any) -> None:
         check_trainer(settings.trainer)
+        check_origins(Parser.settings)
         if settings.ckpt_path == UNTRAINED:
             raise UserError(
                 f"ckpt_path is {UNTRAINED!r}",
@@ -263,6 +297,8 @@ class ReasoningCLI(LightningCLI):
                 )
             if planned == done:
                 _log.info("all %d epochs are done already; for more of them raise trainer.max_epochs", done)
+            else:
+                _log.info("continuing from %s: epoch %d, step %d", settings.ckpt_path, done, saved["global_step"])
 
     def _prepare_evaluation(self, settings: Any) -> None:
         self._checkpoint: dict[str, Any] | None = None
@@ -290,6 +326,8 @@ class ReasoningCLI(LightningCLI):
         settings.trainer.logger = False
         if self.subcommand == "predict":
             settings.return_predictions = False
+        else:
+            settings.verbose = False  # RunFiles prints the metrics, rounded
         if settings.predictions.path is None:
             settings.predictions.path = str(self.folder.path / "predictions.jsonl")
 
@@ -306,6 +344,13 @@ def yaml_safe(settings: Any) -> Any:
 
 
 def _epochs_done(saved: dict[str, Any]) -> int:
+    if "loops" not in saved or "optimizer_states" not in saved:
+        raise CheckpointError(
+            "the checkpoint holds weights, and nothing of the training",
+            where="ckpt_path",
+            why="optimizer and epoch would begin anew, and the run would not be the one that it goes on with",
+            fix="use last.ckpt of its run; or start from its weights with model.backbone.path",
+        )
     return int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 

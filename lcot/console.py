@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -20,7 +21,7 @@ def quiet_the_console() -> None:
     _log.setLevel(logging.INFO)
     if not any(isinstance(handler, _Console) for handler in _log.handlers):
         _log.addHandler(_Console())
-    dropped = ("litlogger", "`weights_only` was not set", "TPU available: False")
+    dropped = ("litlogger", "Detected KeyboardInterrupt", "`weights_only` was not set", "TPU available: False")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
     for message in (
@@ -33,6 +34,29 @@ def quiet_the_console() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     warnings.showwarning = _show_warning
+
+
+def readable(metrics: Mapping[str, float], split: str) -> list[str]:
+    """What an evaluation gave, one line for each metric: shares in per cent, counts whole.
+
+    Args:
+        metrics: By names such as ``test/accuracy``; those of other splits are left out.
+        split: ``val`` or ``test``.
+    """
+    found = {name.removeprefix(f"{split}/"): number for name, number in metrics.items() if name.startswith(f"{split}/")}
+    count = found.pop("examples", None)
+    rows = {"questions": f"{count:,.0f}"} if count is not None else {}
+    rows |= {name: _readable(name, number) for name, number in found.items()}
+    width = max(map(len, rows), default=0)
+    return [f"{split} {name:<{width}}  {text}" for name, text in rows.items()]
+
+
+def _readable(name: str, number: float) -> str:
+    if name.startswith(("accuracy", "answered", "path_")):
+        return f"{100 * number:.1f} %"
+    if name in ("tokens", "thoughts"):
+        return f"{number:.1f}"
+    return f"{number:.4g}"
 
 
 def _show_warning(message: Any, category: type[Warning], *place: Any, **further: Any) -> None:

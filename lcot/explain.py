@@ -8,6 +8,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from lcot.errors import UserError
@@ -108,9 +109,10 @@ def _unrecognized(found: re.Match[str], message: str, actions: Any, settings: Se
     words = found[1].split()
     option = next((word for word in words if word.startswith("--")), None)
     if option is None:
-        return UserError(
-            f"{words[0]!r} is no option", where="the command line", fix="write settings as --data.batch_size=32"
-        )
+        own = Path(words[0]) / "config.yaml"
+        config = own if own.is_file() else words[0] if words[0].endswith((".yaml", ".yml")) else None
+        fix = "write settings as --data.batch_size=32" if config is None else f"write -c {config}"
+        return UserError(f"{words[0]!r} is no option", where="the command line", fix=fix)
     return unknown_setting(option[2:].partition("=")[0], _names(actions), settings)
 
 
@@ -164,15 +166,39 @@ def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Setti
     return error
 
 
+def _help_of(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError | None:
+    """Help was asked for about a class that there is not."""
+    key, name = found["key"], found["name"]
+    action = next((action for action in actions if short(action.dest) in (key, f"{key}.help")), None)
+    known = _class_names(getattr(action, "_typehint", None) or getattr(action, "type", None))
+    return UserError.unknown("class", name, known, where=f"--{key}.help={name}") if known else None
+
+
+def _none_of(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError | None:
+    """A value that is of none of a setting's plain types."""
+    names, value = re.findall(r"<class '(?:\w+\.)*(\w+)'>", found["kinds"]), _value(message)
+    set_so = [setting for setting in settings.found if setting.key == short(found["key"]) and setting.value == value]
+    setting = set_so[-1] if set_so else settings.find(found["key"])
+    if not names or setting is None:
+        return None
+    words = [_WORDS.get(name, f"a {name}") for name in names]
+    return UserError(
+        f"{setting.key}: {setting.value!r} is not {' or '.join(dict.fromkeys(words))}", where=setting.place
+    )
+
+
 def _not_a_class(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
     key = found["key"]
     setting = settings.find(key)
     action = next((action for action in actions if short(action.dest) == short(key)), None)
     known = ", ".join(_class_names(getattr(action, "_typehint", None))[:12])
+    name, value = setting.key if setting else key, _value(message)
+    bare = value.startswith("{")
+    todo = "add its class_path: NAME" if bare else "write class_path: NAME and init_args: below it"
     return UserError(
-        f"{setting.key if setting else key}: {_value(message)!r} names no class",
+        f"{name} has settings, but no class" if bare else f"{name}: {value!r} names no class",
         where=setting.place if setting else None,
-        fix=f"write class_path: NAME and init_args: below it; known: {known}",
+        fix=f"{todo}; known: {known}",
     )
 
 
@@ -275,10 +301,12 @@ _CASES: list[tuple[str, _Case]] = [
     (r"Option '(?P<key>[^']+)' is not accepted", _not_accepted),
     (r"arguments? (?:are|is) required: (.+)", _missing),
     (r"argument (\S+): expected one argument", _no_value),
+    (r"--(?P<key>[\w.]+)\.help: Expected a dot import path string: (?P<name>\S+)", _help_of),
     (r'key "(?P<key>[\w.]+)".*Expected a dot import path string: (?P<name>[^\n]+)', _bad_class),
     (r'key "(?P<key>[\w.]+)".*Problem with given class_path \'(?P<name>[^\']+)', _bad_class),
     (r'key "(?P<key>[\w.]+)".*has no attribute \'(?P<name>\w+)', _bad_class),
     (r'key "(?P<key>[\w.]+)".*Not a valid subclass of', _not_a_class),
     (r'key "(?P<key>[\w.]+)":? *\n?Unable to load config [\'"](?P<value>[^\n]*)[\'"]', _no_group),
     (r'key "(?P<key>[\w.]+)".*Expected a', _bad_type),
+    (r'key "(?P<key>[\w.]+)".*any of the Union subtypes\s+Subtypes: [(\[](?P<kinds>[^\n]+)', _none_of),
 ]

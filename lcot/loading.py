@@ -9,41 +9,80 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.dialogues import Asking
+from lcot.errors import CheckpointError
 from lcot.modules.assistant import assistants_settings
-from lcot.modules.backbone import described_backbone, rebuild
+from lcot.modules.backbone import Backbone, described_backbone, rebuild
 from lcot.modules.coconut import Coconut, Halting
+from lcot.modules.description import CHECKPOINT, SOFTCOT, check_described
+from lcot.modules.own import Made, import_own, make_own
 from lcot.modules.softcot import Paths, SoftCoT
-from lcot.reasoning.curriculum import Fixed
+from lcot.reasoning.curriculum import Fixed, Passes
 from lcot.reasoning.decode import Sampling
-from lcot.reasoning.dialogue import Dialogue
+from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.layout import TextFormat
-from lcot.reasoning.tokens import add_thought_tokens, prompt_tokens
+from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 
 FIRST_EXTRACTORS = ("string",)
 """What checkpoints mean that were written before an extractor could be chosen."""
 
 
-def load_coconut(saved: dict[str, Any], tokenizer: PreTrainedTokenizerBase, backbone: str | None) -> Coconut:
+def method_of(entry: Mapping[str, Any], where: str) -> type[Coconut | SoftCoT]:
+    """The class of a checkpoint's module; one's own is imported, from where Python finds it.
+
+    Args:
+        entry: What the checkpoint says of itself.
+        where: Its file, for messages.
+
+    Raises:
+        CheckpointError: If it cannot be imported, or extends neither method.
+    """
+    if entry.get("class") is not None:
+        found = import_own(entry["class"])
+        if issubclass(found, SoftCoT):
+            check_described(entry, where, (*CHECKPOINT, *SOFTCOT))
+        if issubclass(found, Coconut | SoftCoT):
+            return found
+    for known in (Coconut, SoftCoT):
+        if entry["module"] == known.__name__ and entry.get("class") is None:
+            return known
+    raise CheckpointError(
+        f"the checkpoint {where!r} holds a {entry['module']}, and load() does not know it",
+        why=None if "class" in entry else "an older version wrote it, which did not note where the class is",
+        fix="use fit, test and predict with the run's own config.yaml; load() takes Coconut, SoftCoT and subclasses",
+    )
+
+
+def load_coconut(
+    saved: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    backbone: str | None,
+    kind: type[Coconut] = Coconut,
+    config: Path | None = None,
+) -> Coconut:
     """Make the module of a checkpoint of Coconut.
 
     Args:
         saved: The checkpoint.
         tokenizer: That of the run.
         backbone: Where its frozen weights are, if not where they were in training.
+        kind: Its class.
+        config: The run's config, for what a class of one's own takes besides.
 
     Raises:
-        CheckpointError: If frozen weights are gone or have changed.
+        UserError: If the prompt is gone.
+        CheckpointError: If frozen weights are gone or have changed, or a class of one's own cannot be made.
     """
     entry: dict[str, Any] = saved["lcot"]
-    module = Coconut(
-        described_backbone(entry, backbone),
-        max_new_tokens=entry["max_new_tokens"],
-        sampling=Sampling(**entry.get("sampling", {})),
-        halting=Halting(**entry["halting"]) if entry.get("halting") else None,
-        recycle=entry.get("recycle", "post_norm"),
-    )
+    options = {
+        "backbone": described_backbone(entry, backbone),
+        "max_new_tokens": entry["max_new_tokens"],
+        "sampling": Sampling(**entry.get("sampling", {})),
+        "halting": _halting(entry["halting"]) if entry.get("halting") else None,
+        "recycle": entry.get("recycle", "post_norm"),
+    }
+    module = _made(kind, Coconut, options, config)
     text, extractors = TextFormat(**entry["text"]), entry.get("extractors", FIRST_EXTRACTORS)
-    module.attach(tokenizer, add_thought_tokens(tokenizer), text, extractors)
+    module.attach(tokenizer, _special(tokenizer, _asking(entry)), text, extractors)
     if entry.get("frozen"):
         module.build_model(seed=0)
     else:
@@ -54,8 +93,36 @@ def load_coconut(saved: dict[str, Any], tokenizer: PreTrainedTokenizerBase, back
     return module
 
 
+def load_exported(folder: Path, described: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Coconut:
+    """Make the module of a Hugging Face folder that was written of one.
+
+    Args:
+        folder: The folder.
+        described: What its description says.
+        tokenizer: That of the folder.
+
+    Raises:
+        UserError: If the model or the prompt cannot be read.
+    """
+    module = Coconut(
+        Backbone(path=str(folder)),
+        max_new_tokens=described["max_new_tokens"],
+        sampling=Sampling(**described.get("sampling", {})),
+        recycle=described.get("recycle", "post_norm"),
+    )
+    text, extractors = TextFormat(**described["text"]), described.get("extractors", FIRST_EXTRACTORS)
+    module.attach(tokenizer, _special(tokenizer, _asking(described)), text, extractors)
+    module.build_model(seed=0)
+    return module
+
+
 def load_softcot(
-    saved: dict[str, Any], tokenizer: PreTrainedTokenizerBase, backbone: str | None, assistant: str | None
+    saved: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    backbone: str | None,
+    assistant: str | None,
+    kind: type[SoftCoT] = SoftCoT,
+    config: Path | None = None,
 ) -> SoftCoT:
     """Make the module of a checkpoint of SoftCoT.
 
@@ -64,32 +131,33 @@ def load_softcot(
         tokenizer: That of the run.
         backbone: Where the language model's weights are, if not where they were in training.
         assistant: Where those of the assistant are; its tokenizer, if there is one beside them.
+        kind: Its class.
+        config: The run's config, for what a class of one's own takes besides.
 
     Raises:
         UserError: If the prompt or the assistant's tokenizer is gone.
-        CheckpointError: If frozen weights are gone or have changed.
+        CheckpointError: If frozen weights are gone or have changed, or a class of one's own cannot be made.
     """
     entry: dict[str, Any] = saved["lcot"]
     with assistants_settings():
         helper = described_backbone(_as_model(entry), assistant) if entry["assistant"] is not None else None
-    module = SoftCoT(
-        described_backbone(entry, backbone),
-        helper,
-        max_new_tokens=entry["max_new_tokens"],
-        sampling=Sampling(**entry["sampling"]),
-        thoughts=entry["soft_thoughts"],
-        paths=Paths(**entry["paths"]) if entry["paths"] is not None else None,
-        states=None,
-    )
+    options = {
+        "backbone": described_backbone(entry, backbone),
+        "assistant": helper,
+        "max_new_tokens": entry["max_new_tokens"],
+        "sampling": Sampling(**entry["sampling"]),
+        "thoughts": entry["soft_thoughts"],
+        "paths": Paths(**entry["paths"]) if entry["paths"] is not None else None,
+        "states": None,
+    }
+    module = _made(kind, SoftCoT, options, config)
     asking = _asking(entry, assistant)
-    special = prompt_tokens(tokenizer, asking.prompt) if asking is not None else add_thought_tokens(tokenizer)
-    module.attach(tokenizer, special, TextFormat(**entry["text"]), entry["extractors"])
+    module.attach(tokenizer, _special(tokenizer, asking), TextFormat(**entry["text"]), entry["extractors"])
     module.build_model(seed=0)
-    if asking is not None:
-        schedule = Fixed("none", entry["thoughts"], entry["kind"], entry["markers"])
-        module.builder = asking.builder(tokenizer, special, schedule, [entry["thoughts"] or 1], None)
+    module.builder = dialogue_builder(entry, tokenizer, assistant)
     if helper is not None:
-        assert asking is not None, "an assistant is asked by a prompt"
+        if asking is None:
+            raise CheckpointError("the checkpoint has an assistant, and no prompt", where="dialogue")
         own = asking.own_tokenizer or tokenizer
         with assistants_settings():
             module.build_assistant(own, asking.assistant_special(own), entry["tasks"], seed=0)
@@ -98,9 +166,50 @@ def load_softcot(
     return module
 
 
-def _asking(entry: Mapping[str, Any], assistant: str | None) -> Asking | None:
+def dialogue_builder(
+    entry: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, assistant: str | None = None
+) -> DialogueBuilder | None:
+    """What lays questions out in the words of a checkpoint's prompt.
+
+    Args:
+        entry: What the checkpoint says of itself.
+        tokenizer: That of the run.
+        assistant: Where the assistant's tokenizer is, if not where it was in training.
+
+    Returns:
+        ``None`` for a run without a prompt.
+
+    Raises:
+        UserError: If the prompt or the assistant's tokenizer is gone.
+    """
+    asking = _asking(entry, assistant)
+    if asking is None:
+        return None
+    passes: Passes = "multiple" if entry.get("stepwise_passes") else "single"
+    if entry.get("stepwise_passes") is None:
+        passes = "auto"
+    schedule = Fixed("none", entry["thoughts"], entry["kind"], entry.get("markers", "always"), passes)
+    return asking.builder(tokenizer, _special(tokenizer, asking), schedule, [entry["thoughts"] or 1], None)
+
+
+def _made(kind: type[Made], base: type[Made], options: dict[str, Any], config: Path | None) -> Made:
+    return kind(**options) if kind is base or config is None else make_own(kind, base, options, config)
+
+
+def _special(tokenizer: PreTrainedTokenizerBase, asking: Asking | None) -> SpecialTokens:
+    return prompt_tokens(tokenizer, asking.prompt) if asking is not None else add_thought_tokens(tokenizer)
+
+
+def _halting(saved: Mapping[str, Any]) -> Halting:
+    try:
+        return Halting(**saved)
+    except (TypeError, ValueError) as err:
+        raise CheckpointError("the checkpoint's halting cannot be used", where="model.halting", why=str(err)) from err
+
+
+def _asking(entry: Mapping[str, Any], assistant: str | None = None) -> Asking | None:
     """Who is asked what; ``None`` for a run without a prompt."""
-    if entry["dialogue"] is None:
+    if entry.get("dialogue") is None:
         return None
     beside = {"assistant": assistant} if assistant and (Path(assistant) / "tokenizer.json").is_file() else {}
     return Asking(Dialogue(**{**entry["dialogue"], **beside}))

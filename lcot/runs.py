@@ -5,7 +5,7 @@ runs/<name>/checkpoints/            last.ckpt, and the best of each stage
 runs/<name>/tokenizer/              the tokenizer with the thought tokens
 runs/<name>/events.out.tfevents.*   TensorBoard
 runs/<name>/predictions.jsonl       answers, from predict
-runs/<name>/validate.json, test.json
+runs/<name>/validate.json, test.json; test-eval_thoughts-2.json … for other protocols than the run's own
 runs/<name>/fit.json                what training cost
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,13 +26,19 @@ import lightning as L
 import yaml
 from transformers import PreTrainedTokenizerBase
 
-from lcot.compare.files import read_json, write_whole
+from lcot.compare.evaluations import file_name, same_method
+from lcot.compare.files import read_json, read_yaml, write_whole
 from lcot.compare.record import CostRecorder, data_hash, device_name
+from lcot.compare.runs import last_config
 from lcot.compare.settings import differences, flatten
+from lcot.console import readable
 from lcot.errors import DataError, UserError
 from lcot.modules.description import FORMAT
+from lcot.modules.stored import pick_checkpoint
 from lcot.protocol import protocol
 from lcot.settings import UNTRAINED
+
+_log = logging.getLogger("lcot")
 
 # What decides the weights of a run; everything else may differ when it is continued.
 _DECISIVE = (
@@ -227,6 +234,18 @@ class RunFolder:
         settings = {key: value for key, value in settings.items() if key not in left_out}
         write_whole(target, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
+    def own_settings(self) -> dict[str, Any] | None:
+        """The settings of the run's last start; ``None`` if there are none that can be read."""
+        with suppress(DataError):
+            return read_yaml(last_config(self.path), fix="")
+        return None
+
+    def own_checkpoint(self) -> Path | None:
+        """The checkpoint that is evaluated when none is named; ``None`` if there is none."""
+        with suppress(UserError):
+            return pick_checkpoint(self.path)
+        return None
+
     def save_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write the tokenizer, once: a run that goes on has the same one."""
         if self.tokenizer.is_dir() and self.last.exists():
@@ -264,10 +283,14 @@ class RunFiles(CostRecorder):
         folder: The run's folder.
         settings: The parsed settings.
         command: The command line.
+        shown: Whether the metrics are printed too.
     """
 
-    def __init__(self, folder: RunFolder, settings: Mapping[str, Any], command: str | None = None) -> None:
+    def __init__(
+        self, folder: RunFolder, settings: Mapping[str, Any], command: str | None = None, shown: bool = True
+    ) -> None:
         super().__init__(folder.cost, command)
+        self.shown = shown
         self.folder = folder
         self.settings = settings
         self.command = command
@@ -295,16 +318,23 @@ class RunFiles(CostRecorder):
             self._save_untrained(trainer)
 
     def _save_untrained(self, trainer: L.Trainer) -> None:
-        if self.settings.get("ckpt_path") == UNTRAINED:
+        own = self.folder.own_settings()
+        known = own is not None and all(same_method(own, self.settings, split) for split in ("val", "test"))
+        if self.settings.get("ckpt_path") == UNTRAINED and not known:
             self.folder.save_config(self.settings)
             self.folder.save_tokenizer(trainer.datamodule.tokenizer)  # type: ignore[attr-defined]
 
     def _save_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule, function: str) -> None:
-        if trainer.state.fn != function or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+        if trainer.state.fn != function or not trainer.is_global_zero:
             return
-        self._save_untrained(trainer)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         split = {"validate": "val", "test": "test"}[function]
+        if self.shown:
+            print("\n".join(readable(metrics, split)))
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        self._save_untrained(trainer)
+        checkpoint = self._chosen_checkpoint()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         module: Any = pl_module
         source = data.source(split)  # every rank has all of it
@@ -326,6 +356,7 @@ class RunFiles(CostRecorder):
             ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
+            "checkpoint_chosen": checkpoint is not None,
             "trained_steps": self._trained_steps(),
             "batch_size": data.eval_batch_size,
             "world_size": trainer.world_size,
@@ -336,7 +367,21 @@ class RunFiles(CostRecorder):
             "trainer": {name: trainer_settings.get(name) for name in ("precision", f"limit_{split}_batches")},
             "seed": self.settings.get("seed_everything"),
         }
-        write_whole(self.folder.path / f"{function}.json", json.dumps(report, indent=2, default=str) + "\n")
+        own = self.folder.own_settings() or self.settings
+        name, other = file_name(function, own, self.settings, split, checkpoint)
+        target = self.folder.path / name
+        write_whole(target, json.dumps(report, indent=2, default=str) + "\n")
+        if other:
+            _log.info("written to %s, for this is not as the run has it: %s", target, other)
+        else:
+            _log.info("written to %s", target)
+
+    def _chosen_checkpoint(self) -> str | None:
+        """Name of the checkpoint, if it is another one than would be taken without a name."""
+        path, own = self.settings.get("ckpt_path"), self.folder.own_checkpoint()
+        if path in (None, UNTRAINED) or own is None or Path(str(path)).resolve() == own.resolve():
+            return None
+        return Path(str(path)).name
 
     def _trained_steps(self) -> int | None:
         """Optimizer steps of the run so far: a test that was made before the last of them is out of date."""

@@ -44,11 +44,13 @@ class Setting:
         key: Dotted name, without the subcommand and without ``init_args``.
         value: As text; empty for a group of settings.
         place: ``--data.batch_size=0``, or file and line.
+        config: The config file in which it was set; empty for the command line.
     """
 
     key: str
     value: str
     place: str
+    config: str = ""
 
 
 class Settings:
@@ -83,7 +85,7 @@ class Settings:
         where, named = error.where or "", []
         bare = where.split(", ") if re.fullmatch(r"[a-z_]+(?:, [a-z_]+)*", where) else []
         for name in dict.fromkeys(bare or _NAMES.findall(where or error.what)):
-            places = self._places(name, error.what)
+            places = self._places(name, error)
             if places and where:
                 where = where.replace(name, f"{name} ({places})", 1)
             elif places:
@@ -93,17 +95,51 @@ class Settings:
             where = f"{where} ({path.key}, {path.place})"
         return type(error)(error.what, where=where or ", ".join(named) or None, why=error.why, fix=error.fix)
 
-    def _places(self, name: str, what: str) -> str:
+    def _places(self, name: str, error: UserError) -> str:
         """Where a setting was set; for a group, where those of its settings were that the message speaks of."""
+        group = [found for found in self.found if f".{name}." in f".{found.key}"]
         inside = {
             found.key: found.place
-            for found in self.found
-            if f".{name}." in f".{found.key}" and re.search(rf"\b{re.escape(found.key.split('.')[-1])}\b", what)
+            for found in group
+            if re.search(rf"\b{re.escape(found.key.split('.')[-1])}\b", error.what)
         }
+        if not inside:  # torch speaks of values: "Invalid learning rate: -1.0"
+            last = {found.key: found for found in group}
+            numbers = {float(text) for text in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", error.why or "")}
+            inside = {key: found.place for key, found in last.items() if _number(found.value) in numbers}
         if inside:
             return "; ".join(dict.fromkeys(inside.values()))
         setting = self.find(name)
         return setting.place if setting is not None else ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def given_run(settings: Settings) -> Path | None:
+    """The folder of a run whose own config gives the name that counts: it is that run which is meant.
+
+    The file names the place where the run was made. It may have been moved or copied since, and its former place may
+    hold another one now. Configs that are laid over it are about the same run, unless they give a name.
+
+    Args:
+        settings: What the user set.
+
+    Returns:
+        ``None`` if name or folder of the run come from elsewhere: the command line, or a config that is no run's own.
+    """
+    last = {setting.key: setting.config for setting in settings.found if setting.key in ("name", "runs_dir")}
+    files = set(last.values())
+    if len(last) < 2 or len(files) > 1:
+        return None
+    file = Path(files.pop())
+    is_own = re.fullmatch(r"config(\.resume\d+)?\.yaml", file.name) is not None
+    kept = any((file.parent / name).is_dir() for name in ("checkpoints", "tokenizer"))
+    return file.parent if is_own and kept else None
 
 
 def short(key: str) -> str:
@@ -215,7 +251,7 @@ def _flatten(node: yaml.Node, prefix: str, file: str) -> Iterator[Setting]:
             key = short(f"{prefix}.{name.value}" if prefix else str(name.value))
             text = value.value if isinstance(value, yaml.ScalarNode) else ""
             if name.value != "init_args":
-                yield Setting(key, text, f"{file}, line {line}")
+                yield Setting(key, text, f"{file}, line {line}", file)
             yield from _flatten(value, key if name.value != "init_args" else prefix, file)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:

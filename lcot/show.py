@@ -29,9 +29,9 @@ Print one example's rows as the models read them, in every stage of its curricul
 ⟦…⟧ stands around the text that is supervised. Where an assistant makes the thoughts, its own rows are printed too.
 
   --index N      number of the example, from 0
-  --split NAME   where it is from; train if not given
+  --split NAME   where it is from; train if not given; predict answers those of test
 """
-_SPLITS = ("train", "val", "test", "predict")
+_SPLITS = ("train", "val", "test")
 
 
 def run_show(words: Sequence[str]) -> None:
@@ -90,8 +90,10 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
     written = f", in the words of {data.dialogue.prompt}" if data.dialogue is not None else ""
     yield f"example {example.id!r} of the {split} data{written}"
     stages: dict[int, Layout] = {}
-    for stage in range(schedule.last_stage + 1):
-        row = builder.train(pieces, schedule.resolve(stage, len(example.steps)))
+    # Stages before the first one are trained only where stages are mixed.
+    first = 0 if any(getattr(schedule, "mix_probability", ())) else schedule.stage_at(0)
+    for stage in range(first, schedule.last_stage + 1):
+        row = builder.lesson(pieces, schedule.resolve(stage, len(example.steps)))
         if row in stages.values():
             continue
         stages[stage] = row

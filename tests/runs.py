@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils.tensorboard  # this one and those marked are all that is heavy: children do not import it again
+import transformers.models.gpt2.modeling_gpt2  # noqa: F401
 import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import lcot.commands  # noqa: F401  (all that is heavy, so that the children do not import it again)
+import lcot.commands  # noqa: F401
 from lcot.cli import main
 
 STEPS = 6
@@ -81,7 +83,7 @@ def settings(**data: Any) -> dict[str, Any]:
             },
             "reset_optimizer": "stage",
         },
-        "dashboard": {"questions": 0},
+        "dashboard": {"questions": 0, "tree": "never"},
         "trainer": {
             "max_epochs": 5,
             "gradient_clip_val": 1.0,

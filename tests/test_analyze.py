@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,11 +18,15 @@ import pytest
 import yaml
 
 import lcot as api
-from lcot.analysis import Thinker, concept_values, height_table, outcomes, tables
+from lcot.analysis import Collapse, Thinker, collapse, concept_values, height_table, outcomes, tables
+from lcot.analysis.charts import Chart
 from lcot.analysis.folder import MARK
+from tests.analysis.support import contrast
 from tests.softcot import make_pair
 from tests.tiny import RECORD, Outcome, contents, lcot, write_config, write_records
 from tests.training import tiny_data
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 # Elements that load what an attribute names, and the attributes.
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "manifest", "formaction"}
@@ -80,6 +89,7 @@ def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "tiny"))
     outcome = lcot("analyze", folder, "--questions", 4)
     assert outcome.code == 0, outcome.err
+    shutil.copyfile(folder / "analysis" / "report.html", folder / "report.html")  # one of the tests replaces it
     (folder / "said.json").write_text(json.dumps([outcome.out, outcome.err]), encoding="utf-8")
     return folder
 
@@ -107,7 +117,7 @@ def test_what_the_terminal_tells(run: Path) -> None:
     out, err = json.loads((run / "said.json").read_text(encoding="utf-8"))
     assert re.search(r"^k = 0: accuracy +[\d.]+%, correct path +[\d.]+%; 5 questions in [\d.]+ s$", out, re.MULTILINE)
     assert out.count("k = ") == 2
-    assert "not measured: intermediate results under the output head: the first question has no steps" in out
+    assert "not measured: intermediate results under the output head: these questions have no steps" in out
     assert out.rstrip().endswith(f"written: {run / 'analysis' / 'report.html'}")
     assert "lcot: warning: training's last stage never saw k = 0 (it saw 1)" in err
 
@@ -236,6 +246,41 @@ def test_a_run_without_graphs_and_without_thoughts(tmp_path: Path, monkeypatch: 
     assert "the number of thoughts is 1, and this model has none" in block
 
 
+def test_records_without_graphs_among_others(run: Path, tmp_path: Path) -> None:
+    """Data whose records need no graph, where one has none."""
+    saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    folder = Path(shutil.copytree(run, tmp_path / "mixed", ignore=shutil.ignore_patterns("analysis")))
+    source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
+    examples = [source.example(number, 0) for number in range(3)]
+    records = [{"question": e.question, "steps": list(e.steps), "answer": e.answer, **e.facts} for e in examples]
+    bare = {name: records[0][name] for name in ("question", "steps", "answer")}
+    file = write_records(tmp_path / "mixed.json", bare, *records)
+    given = {f"{split}_path": str(file) for split in ("train", "val", "test")}
+    saved["data"] = {"class_path": "lcot.datamodules.JSONReasoning", "init_args": {"batch_size": 4, **given}}
+    saved["data"]["init_args"]["tokenizer"] = str(folder / "tokenizer")
+    (folder / "config.yaml").write_text(yaml.safe_dump(saved), encoding="utf-8")
+    outcome = lcot("analyze", folder)
+    assert outcome.code == 0, outcome.err
+    line = "1 of 4 questions carries no graph and is left out"
+    assert f"probabilities of concepts: {line}" in outcome.out and "carry no graph" not in outcome.out
+    found = json.loads((folder / "analysis" / MARK).read_text(encoding="utf-8"))
+    assert found["left_out"] == dict.fromkeys(("paths", "concepts", "attention", "nodes"), line)
+    page = Page((folder / "analysis" / "report.html").read_text(encoding="utf-8"))
+    assert line in page.words and "n = 3 questions" in page.words and "n = 4 questions" in page.words
+    assert sorted("places" in question for question in page.data["questions"]) == [False, True, True, True]
+
+
+def test_broken_weights_give_json_all_the_same(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: Any) -> list[Collapse]:
+        return [replace(row, norm=float("nan")) for row in collapse(*given)]
+
+    monkeypatch.setattr("lcot.analysis.measure.collapse", broken)
+    outcome = lcot("analyze", run, "--out", tmp_path / "broken", "--limit", 2)
+    assert outcome.code == 0, outcome.err
+    text = (tmp_path / "broken" / MARK).read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail)["summary"]["collapse"][0]["norm"] is None
+
+
 def test_soft_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "soft.yaml"
@@ -250,6 +295,137 @@ def test_soft_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Page(Path("runs/soft/analysis/report.html").read_text(encoding="utf-8")).data
     assert [len(thought["near"]) for thought in data["questions"][0]["lens"]] == [5, 5, 5]
     assert "this run has 3 soft thoughts" in lcot("analyze", "runs/soft", "--thoughts", 1).block
+
+
+def in_browser(folder: Path, text: str, ask: str) -> Any:
+    """What a script that is added to a page leaves as JSON in its title; errors of the page are in ``faults``."""
+    head, body, rest = text.partition("<body>")
+    watch = "<script>window.faults = []; addEventListener('error', (event) => faults.push(event.message))</script>"
+    file = folder / "page.html"
+    file.write_text(head + body + watch + rest.replace("</body>", f"<script>{ask}</script></body>"), encoding="utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command = [str(CHROMIUM), *options, "--virtual-time-budget=3000", "--dump-dom", file.as_uri()]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as browser:
+        try:
+            page, _ = browser.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(browser.pid, signal.SIGKILL)
+            pytest.fail("the page draws forever")
+    found = re.search(r"<title>(.*?)</title>", page.decode(), re.DOTALL)
+    assert found is not None
+    return json.loads(html.unescape(found[1]))
+
+
+def with_data(text: str, data: dict[str, Any]) -> str:
+    """A page with other data."""
+    written = json.dumps(data).replace("<", "\\u003c")
+    head, opening, rest = text.partition('<script type="application/json" id="data">')
+    return head + opening + written + rest[rest.index("</script>") :]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to open the page with")
+class TestInABrowser:
+    """What the page does there."""
+
+    @pytest.fixture
+    def text(self, run: Path) -> str:
+        """The page of the whole run."""
+        return (run / "report.html").read_text(encoding="utf-8")
+
+    def test_it_draws_whatever_is_asked_of_it_at_once(self, text: str, tmp_path: Path) -> None:
+        ask = """
+          const picker = document.getElementById("picker"), slider = document.getElementById("slider");
+          for (const question of [1, 0, 2]) for (const moment of [0, 1]) {
+            picker.value = question; picker.dispatchEvent(new Event("change"));
+            slider.value = moment; slider.dispatchEvent(new Event("input"));
+          }
+          setTimeout(() => {
+            const drawn = [...document.querySelectorAll("#graph text")].map((one) => one.textContent);
+            document.title = JSON.stringify([faults, picker.value, slider.value, drawn]);
+          }, 100);
+        """
+        faults, question, moment, drawn = in_browser(tmp_path, text, ask)
+        data = Page(text).data
+        assert faults == [] and (question, moment) == ("2", str(len(data["thoughts"]) - 1))
+        shown = data["questions"][2]
+        assert {node["name"] for node in shown["nodes"] if not node["role"]} <= set(drawn)
+
+    def test_numbers_can_be_read_on_every_fill(self, text: str, tmp_path: Path) -> None:
+        data = Page(text).data
+        values = iter([0.0, 0.3, 0.5, 0.52, 0.55, 0.58, 0.6, 0.62, 0.65, 0.7, 0.8, 1.0] * 9)
+        for question in data["questions"]:
+            question["moments"][0]["values"] = [next(values) for _ in question["nodes"]]
+        ask = """
+          const picker = document.getElementById("picker"), found = [];
+          for (const question of [0, 1, 2, 3]) {
+            picker.value = question; picker.dispatchEvent(new Event("change"));
+            const traces = [...document.querySelectorAll("#graph .trace.scatter")];
+            const nodes = traces.find((one) => /^\\.?\\d+$/.test(one.querySelector("text")?.textContent));
+            const fill = (one) => getComputedStyle(one).fill;
+            const points = [...nodes.querySelectorAll(".point")].map(fill);
+            found.push(...[...nodes.querySelectorAll("text")].map((one, n) => [fill(one), points[n]]));
+          }
+          document.title = JSON.stringify([faults, found]);
+        """
+        faults, found = in_browser(tmp_path, with_data(text, data), ask)
+        assert faults == [] and len(found) == sum(len(question["nodes"]) for question in data["questions"]) > 20
+
+        def hexed(colour: str) -> str:
+            return "#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", colour)[:3])
+
+        pairs = [(hexed(number), hexed(point)) for number, point in found]
+        assert len({point for _, point in pairs}) >= 12 and {number for number, _ in pairs} == {"#000000", "#ffffff"}
+        assert all(contrast(*pair) >= 4.5 for pair in pairs)
+
+    def test_numbers_that_are_none_and_a_question_without_a_graph(self, text: str, tmp_path: Path) -> None:
+        data = Page(text).data
+        one, other = data["questions"][0], data["questions"][1]
+        one["lens"][0]["top"][0][1] = one["lens"][0]["near"][0][1] = one["moments"][1]["values"][1] = None
+        for name in ("places", "nodes", "edges", "way"):
+            del other[name]
+        for moment in other["moments"]:
+            del moment["values"]
+        ask = """
+          const picker = document.getElementById("picker"), slider = document.getElementById("slider"), seen = [];
+          const graph = document.getElementById("graph"), lens = document.getElementById("lens");
+          for (const question of [0, 1, 0]) {
+            picker.value = question; picker.dispatchEvent(new Event("change"));
+            slider.value = 1; slider.dispatchEvent(new Event("input"));
+            seen.push([graph.offsetWidth > 0, lens.textContent.includes("none")]);
+          }
+          document.title = JSON.stringify([faults, seen]);
+        """
+        faults, seen = in_browser(tmp_path, with_data(text, data), ask)
+        assert faults == [] and seen == [[True, True], [False, False], [True, True]]
+
+    def test_on_paper_and_for_those_who_do_not_see_it(self, text: str, tmp_path: Path) -> None:
+        ask = """
+          const closed = () => document.querySelectorAll("details:not([open])").length, before = closed();
+          dispatchEvent(new Event("beforeprint"));
+          const meanings = [...document.querySelectorAll(".meant dd")].filter((one) => one.offsetHeight);
+          const during = closed();
+          dispatchEvent(new Event("afterprint"));
+          const rules = [...document.styleSheets[0].cssRules].filter((rule) => rule.media?.mediaText === "print");
+          const exact = [...rules[0].cssRules].find((rule) => rule.selectorText === "body").style.printColorAdjust;
+          const named = [...document.querySelectorAll("svg[role=img]")].map((one) =>
+            one.getAttribute("aria-label") || document.getElementById(one.getAttribute("aria-labelledby")).textContent);
+          const pictures = document.querySelectorAll(".figures svg").length;
+          const buried = document.querySelectorAll("[role=img] :is(a, button, [tabindex])").length;
+          document.querySelector("main").style.width = "260px";
+          const picker = document.getElementById("picker");
+          const fits = picker.offsetWidth <= picker.parentElement.offsetWidth;
+          const counts = { before, during, after: closed(), meanings: meanings.length, pictures, buried };
+          document.title = JSON.stringify([faults, { ...counts, exact, named, fits }]);
+        """
+        faults, found = in_browser(tmp_path, text, ask)
+        assert faults == []
+        assert found["before"] == found["after"] > found["during"] == 0
+        assert found["meanings"] > 20 and found["exact"] == "exact" and found["fits"] and found["buried"] == 0
+        assert found["pictures"] == 8 and len(found["named"]) == 9 and all(found["named"])
+        assert "Accuracy after k thoughts" in found["named"]
+        assert any(name.startswith("Graph of the question with the prob") for name in found["named"])
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------
@@ -289,6 +465,7 @@ def refused(*words: object) -> str:
         (("runs/tiny", "--split=train"), "invalid choice: 'train'"),
         (("runs/tiny", "--checkpoint=bets.ckpt"), "unknown checkpoint 'bets.ckpt'"),
         (("runs/tiny", "--device=cuda:99"), "the device is 'cuda:99'"),
+        (("runs/tiny", "--device=mps"), "the device is 'mps'"),
         (("runs/tiny", "--data.batch_size=0"), "batch_size is 0"),
     ],
 )
@@ -332,12 +509,41 @@ def test_an_exported_model_knows_no_data(fresh: Path) -> None:
     assert "it is an exported model" in refused("exported")
 
 
+def test_a_run_that_trained_nothing(fresh: Path) -> None:
+    shutil.rmtree(fresh / "checkpoints")
+    assert "has no checkpoint" in (block := refused(fresh)) and "baselines that train nothing" in block
+
+
 def test_a_fault_in_the_middle_leaves_nothing(fresh: Path) -> None:
     source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
     good = [source.example(number, 0) for number in range(2)]
     records = [{"question": e.question, "steps": list(e.steps), "answer": e.answer, **e.facts} for e in good]
     write_records(Path("late.json"), *records, {**records[0], "root": 99})
     assert "'2' has a field 'root' that is no node" in refused(fresh, "--data", "late.json", "--batch_size=1")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_being_told_to_stop_leaves_nothing(
+    fresh: Path, number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def told(chart: Chart, folder: Path) -> str:
+        begun.append(folder.name)
+        os.kill(os.getpid(), number)
+        signal.sigtimedwait([], 5)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr("lcot.analysis.write.save_chart", told)
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    before = contents(Path.cwd())
+    try:
+        outcome = lcot("analyze", fresh)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert outcome.code == code and begun[0].startswith(".analysis.part-")
+    assert contents(Path.cwd()) == before
+    assert "Traceback" not in outcome.err
 
 
 def test_its_help() -> None:

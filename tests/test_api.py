@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,15 @@ def test_a_run_answers_as_predict_does(solver: Solver, rows: list[dict[str, obje
 def test_the_batch_size_changes_no_answer(solver: Solver, rows: list[dict[str, object]], batch_size: int) -> None:
     questions = [*(str(row["question"]) for row in rows), LONG, LONG]
     assert solver.solve(questions, batch_size) == solver.solve(questions)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_nor_does_it_where_texts_are_drawn(trained: Path, rows: list[dict[str, object]], batch_size: int) -> None:
+    drawing = package.load(trained)
+    drawing.module.sampling = Sampling(temperature=3.0)
+    questions = [*(str(row["question"]) for row in rows), LONG]
+    expected = drawing.solve(questions)
+    assert drawing.solve(questions, batch_size) == expected != package.load(trained).solve(questions)
 
 
 def test_a_checkpoint_can_be_named_by_its_file(trained: Path) -> None:
@@ -202,6 +212,34 @@ def test_questions_are_a_list_of_texts(solver: Solver) -> None:
         solver.solve([LONG, " "])
     with pytest.raises(UserError, match="batch_size is 0"):
         solver.solve([LONG], batch_size=0)
+    assert solver.solve(question for question in (LONG, LONG)) == solver.solve([LONG, LONG])
+    nothing: Any = 3
+    with pytest.raises(UserError, match=r"solve\(\) got 3"):
+        solver.solve(nothing)
+
+
+@pytest.mark.parametrize("number", ["2", 2.5, True])
+def test_numbers_are_whole(solver: Solver, number: Any) -> None:
+    with pytest.raises(UserError, match=f"thoughts is {number!r}"):
+        solver.solve([LONG], thoughts=number)
+    with pytest.raises(UserError, match=f"batch_size is {number!r}"):
+        solver.solve([LONG], batch_size=number)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there(trained: Path, device: str) -> None:
+    with pytest.raises(UserError, match=f"the device is '{device}'") as caught:
+        package.load(trained, device=device)
+    assert caught.value.why and caught.value.fix
+
+
+def test_files_where_folders_belong(solver: Solver, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").touch()
+    with pytest.raises(UserError, match="is a file, not a folder"):
+        solver.save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="is a file, not a run") as caught:
+        package.load(trained / "config.yaml")
+    assert caught.value.fix == f"give the run's folder: {str(trained)!r}"
 
 
 def test_a_question_that_is_too_long_is_refused(solver: Solver) -> None:

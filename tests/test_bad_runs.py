@@ -89,6 +89,13 @@ def test_a_checkpoint_of_another_framework(run: Path) -> None:
     assert "was not written by lcot" in refused(*FIT, *MORE)
 
 
+def test_a_checkpoint_of_weights_alone(run: Path) -> None:
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({name: saved[name] for name in ("lcot", "state_dict", "epoch", "global_step")}, "weights.ckpt")
+    block = refused("fit", "-c", "tiny.yaml", "--name=other", "--ckpt_path=weights.ckpt")
+    assert "holds weights, and nothing of the training" in block
+
+
 def test_a_checkpoint_that_would_run_code(run: Path) -> None:
     torch.save({"lcot": Path("x")}, run / "checkpoints" / "last.ckpt")
     assert "cannot be read" in refused("test", "-c", "tiny.yaml", "--ckpt_path=last")

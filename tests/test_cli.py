@@ -268,13 +268,13 @@ def test_evaluation_takes_the_best_checkpoint_and_the_tokenizer_of_the_run(run: 
 
 def test_evaluation_of_another_checkpoint_and_stage(run: Path) -> None:
     assert lcot("test", "-c", "tiny.yaml", "--ckpt_path=last", "--curriculum.eval_stage=0").code == 0
-    report = json.loads((run / "test.json").read_text())
+    report = json.loads((run / "test-eval_stage-0-checkpoint-last.json").read_text())
     assert Path(report["checkpoint"]).name == "last.ckpt" and report["metrics"]["test/thoughts"] == 0
 
 
 def test_evaluation_with_another_number_of_thoughts(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert lcot("test", "-c", "tiny.yaml", "--curriculum.eval_thoughts=3").code == 0
-    report = json.loads((run / "test.json").read_text())
+    report = json.loads((run / "test-eval_thoughts-3.json").read_text())
     assert report["metrics"]["test/thoughts"] == 3 and report["curriculum"]["eval_thoughts"] == 3
     assert "3 thoughts are new to this model: training ended with 1" in caplog.text
     caplog.clear()

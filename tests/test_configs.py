@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -28,6 +29,8 @@ OTHERS = [path for path in METHODS if path.stem not in SOFTCOT]
 PAPER = sorted(CONFIGS.glob("paper/*.yaml"))
 TRANSFER = {"date_understanding": "aqua"}
 """Data to test on alone, and the config of the run that is tested."""
+UNDER_COT = ("aqua", "closed_prosqa", "prosqa", "prosqa_symbolic")
+"""A config of each kind of curriculum that a method takes the place of."""
 PROSQA, SOFT = CONFIGS / "prosqa.yaml", CONFIGS / "softcot_prosqa.yaml"
 
 
@@ -38,12 +41,18 @@ def name(path: Path) -> str:
 
 def printed(*configs: Path) -> dict[str, Any]:
     """What the configs amount to."""
+    whole: dict[str, Any] = yaml.safe_load(text_of(*configs))
+    return whole
+
+
+@functools.cache
+def text_of(*configs: Path) -> str:
+    """What is printed of the configs; most are asked for by several tests."""
     words = [word for path in configs for word in ("-c", path)]
     outcome = lcot("fit", *words, "--print_config")
     assert outcome.code == 0, outcome.err
     assert not outcome.err
-    whole: dict[str, Any] = yaml.safe_load(outcome.out)
-    return whole
+    return outcome.out
 
 
 def last_stage_thoughts(schedule: dict[str, Any]) -> int:
@@ -137,8 +146,14 @@ def test_a_method_trains(method: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("method", [None, "cot"])
-@pytest.mark.parametrize("path", [path for path in WHOLE if path.stem not in TRANSFER and path != SOFT], ids=name)
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        *((path, None) for path in WHOLE if path.stem not in TRANSFER and path != SOFT),
+        *((CONFIGS / f"{path}.yaml", "cot") for path in UNDER_COT),
+    ],
+    ids=lambda value: name(value) if isinstance(value, Path) else value,
+)
 def test_a_config_trains(path: Path, method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = data_options(yaml.safe_load(path.read_text(encoding="utf-8")), tmp_path, published=False)

@@ -103,7 +103,9 @@ def every_third_right() -> None:
 
 
 def results(config: Path, command: str) -> dict[str, float]:
-    metrics: dict[str, float] = json.loads((config.parent / "runs" / "run" / f"{command}.json").read_text())["metrics"]
+    """The metrics of the last evaluation."""
+    files = (config.parent / "runs" / "run").glob(f"{command}*.json")
+    metrics: dict[str, float] = json.loads(max(files, key=lambda file: file.stat().st_mtime_ns).read_text())["metrics"]
     return metrics
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
+
+import lcot as package
+from tests.tiny import lcot
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,3 +27,32 @@ def test_a_page_is_finished_and_its_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_names_configs_that_exist() -> None:
     named = set(re.findall(r"configs/[\w/]+\.yaml", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert named and [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_the_readmes_own_data_and_method_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code and its command are executed as they stand, for a few steps of a smaller model."""
+    _, _, section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own data or method\n")
+    code, command = re.findall(r"```(?:python|bash)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my", raising=False)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    Path("my.py").write_text(code, encoding="utf-8")
+    for name, count in (("train", 8), ("val", 4)):
+        lines = [f"{number} plus 2 plus 1\tadd 2\tadd 1\t{number + 3}\n" for number in range(1, count + 1)]
+        Path(f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
+    python, flag, name, *words = shlex.split(command.replace("\\\n", " "), comments=True)
+    assert (python, flag, name) == ("python", "-m", "lcot")
+    size = [f"--model.backbone.config.{key}=8" for key in ("hidden_size", "intermediate_size", "head_dim")]
+    stages = ["--curriculum.schedule.epochs_per_stage=1", "--curriculum.schedule.max_stage=2"]
+    outcome = lcot(*words, *size, *stages, "--trainer.max_epochs=4", "--trainer.accelerator=cpu")
+    assert outcome.code == 0, outcome.err
+    for rest in (
+        ("test", "-c", "runs/mine/config.yaml", "--data.test_path=val.tsv"),
+        ("analyze", "runs/mine", "--data=val.tsv"),
+    ):
+        outcome = lcot(*rest)
+        assert outcome.code == 0, outcome.err
+    solver = package.load("runs/mine")
+    assert type(solver.module).__name__ == "Apart" and vars(solver.module)["weight"] == 0.2
+    assert [solution.thoughts for solution in solver.solve(["1 plus 2 plus 1"])] == [2]

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from lcot.callbacks.checkpoints import WholeFiles
-from lcot.cli import STOPPED
+from lcot.cli import INTERRUPTED, STOPPED
+from lcot.datamodules import ProsQA
 from lcot.modules.coconut import Coconut
 from tests.runs import STEPS, Sabotage, die, last, replace, run, same_state, scalars, settings, write_config
 
@@ -149,6 +150,60 @@ def test_sigterm_saves_first(tmp_path: Path, uninterrupted: dict[str, Any], capf
     # The validation that was broken off is done again, whole; no other is.
     assert [value for _, value in scalars(config, "val/examples")] == [9] * STAGES
     check_best(config)
+
+
+def with_keyboard() -> None:
+    """Have Ctrl-C mean what it means in a terminal: what starts the tests may have it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def twice(signum: int) -> Sabotage:
+    """The signal comes twice while a training batch is computed."""
+
+    def sabotage() -> None:
+        inner = Coconut.training_step
+
+        def training_step(self: Coconut, batch: Any, batch_idx: int) -> Any:
+            if self.trainer.global_step == 15:
+                die(signum)
+                die(signum)
+            return inner(self, batch, batch_idx)
+
+        replace(Coconut, "training_step", training_step)
+
+    return sabotage
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_saves_first(
+    tmp_path: Path, uninterrupted: dict[str, Any], capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    config = write_config(tmp_path, settings(num_workers=workers))
+    for sabotage, steps, epoch in ((in_training(8, signal.SIGINT), 9, 1), (in_validation(1, signal.SIGINT), 12, 1)):
+        assert run(config, sabotage=[with_keyboard, sabotage]) == INTERRUPTED
+        said = capfd.readouterr().err
+        assert "lcot: interrupted; the state is saved after this batch" in said
+        assert f"last.ckpt: epoch {epoch}, step {steps}\n" in said and "--resume=true continues it" in said
+        assert last(config)["global_step"] == steps
+    # The second one ends it at once: the weights are those of the last time.
+    assert run(config, sabotage=[with_keyboard, twice(signal.SIGINT)]) == INTERRUPTED
+    said = capfd.readouterr().err
+    assert "continuing from " in said and said.count("last.ckpt: epoch 1, step 12\n") == 1, "where it goes on"
+    assert "lcot: interrupted; what was saved before is untouched" in said and "Traceback" not in said
+    assert run(config) == 0
+    assert same_state(last(config), uninterrupted) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_data_is_made(tmp_path: Path, capfd: pytest.CaptureFixture[str], signum: int) -> None:
+    config = write_config(tmp_path, settings())
+
+    def while_it_is_made() -> None:
+        replace(ProsQA, "make_source", lambda *args: die(signum))
+
+    assert run(config, sabotage=[with_keyboard, while_it_is_made]) == 128 + signum
+    assert not (tmp_path / "runs").exists(), "nothing was trained there"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_validation_within_an_epoch_is_not_lost(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:

@@ -38,6 +38,25 @@ def test_every_stage_of_the_default_config() -> None:
     assert "### " in texts[-1] and len(texts[-1].partition("⟦")[2]) < len(texts[0].partition("⟦")[2])
 
 
+@pytest.mark.parametrize(("mixed", "first"), [("0.0", 1), ("0.5", 0)])
+def test_stages_that_are_never_trained_are_not_shown(mixed: str, first: int) -> None:
+    words = ("--curriculum.schedule.first_stage=1", "--curriculum.schedule.epochs_per_stage=3")
+    outcome = lcot("show", "-c", PROSQA, *SMALL, *words, f"--curriculum.schedule.mix_probability={mixed}", "--index=1")
+    assert outcome.code == 0, outcome.err
+    stages = [block.partition(":")[0] for block in outcome.out.split("\n── ")[1:]]
+    assert stages == [f"training, stage {stage}" for stage in range(first, 5)]
+
+
+def test_questions_without_training_data(tmp_path: Path, trained: Path) -> None:
+    asked = {"input": "What is 1 day after 12/24/1937?\nOptions:\n(A) 12/25/1937\n(B) 12/26/1937", "target": "(A)"}
+    records = write_records(tmp_path / "records.json", asked)
+    config = ("-c", CONFIGS / "date_understanding.yaml", f"--data.test_path={records}", "--split=test")
+    refused = lcot("show", *config)
+    assert refused.code == 2 and "--split test --data.tokenizer=runs/aqua/tokenizer" in refused.block
+    outcome = lcot("show", *config, f"--data.tokenizer={trained / 'tokenizer'}")
+    assert outcome.code == 0 and outcome.out.startswith("example '0' of the test data"), outcome.err
+
+
 @pytest.mark.parametrize(
     "method",
     ["cot", "no_cot", "icot", "pause", "coconut_no_curriculum", "coconut_no_thought", "pause_as_thought"],
@@ -81,6 +100,7 @@ def test_a_chat_with_its_assistant(tmp_path: Path) -> None:
         (("--index",), "--index is ''"),
         (("--index=99",), "there is no example 99"),
         (("--split=dev",), "unknown split 'dev'"),
+        (("--split=predict",), "known: test, train, val"),
         (("--data.batch_size=0",), "batch_size is 0"),
         (("--data.dialogue.prompt=plain/prosq",), "did you mean 'plain/prosqa'?"),
         (("--curriculum.schedule.kind=soft",), "the kind of thought is 'soft', and there is no dialogue"),

@@ -38,13 +38,16 @@ TASKS = {"gsm8k": "gsm8k", "asdiv_aug": "asdiv", "aqua": "aqua", "strategyqa": "
 """By the end of a config's name, the prompt."""
 ONE_OF_EACH = [FOLDER / f"{name}.yaml" for name in ("llama31_8b_gsm8k", "qwen25_7b_strategyqa", "qwen3_8b_aqua")]
 """A config of each family."""
+TESTED = [*ONE_OF_EACH, FOLDER / "llama31_8b_asdiv_aug.yaml"]
+"""Of each family and of each task one."""
+LLAMA, QWEN25, QWEN3 = ONE_OF_EACH
 
 SOCRATIC = [
     {
         "question": f"Ann has {cats} cats and 2 dogs. How many pets does she have?",
         "answer": f"How many pets? ** She has {cats}+2 = <<{cats}+2={cats + 2}>>{cats + 2} pets.\n#### {cats + 2}",
     }
-    for cats in range(3, 43)
+    for cats in range(3, 27)
 ]
 """Records in the socratic form of GSM8K."""
 
@@ -53,7 +56,7 @@ AUGMENTED = [
         "question": f"Tim had {pens} pens. He lost 3. How many now?",
         "answer": f"<<{pens}-3={pens - 3}>>\n####{pens - 3}",
     }
-    for pens in range(7, 47)
+    for pens in range(7, 31)
 ]
 """Records of ASDiv-Aug's form."""
 
@@ -181,6 +184,7 @@ def test_its_values_are_the_published_ones(config: Path) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_it_trains_and_is_tested(config: Path, tmp_path: Path) -> None:
+    """Each is trained; what a test needs beyond that is of its family and task."""
     words = [*commands(config)[0], *QUICK, f"--runs_dir={tmp_path}"]
     done(*words, *SHORT)
     saved = torch.load(pick_checkpoint(tmp_path / config.stem), weights_only=True)
@@ -190,6 +194,8 @@ def test_it_trains_and_is_tested(config: Path, tmp_path: Path) -> None:
     }
     assert {weight.dtype for weight in saved["state_dict"].values()} == {torch.float32}
     assert [group["lr"] for group in saved["optimizer_states"][0]["param_groups"]] == [0.0]  # one step of one
+    if config not in TESTED:
+        return
     done("test", *words[1:])
     tested = report(tmp_path, config.stem)
     assert tested["metrics"]["test/thoughts"] == 4 and tested["metrics"]["test/accuracy_std"] >= 0
@@ -209,7 +215,8 @@ def rows(*words: object) -> dict[str, str]:
 def test_the_released_codes_way(config: Path) -> None:
     """The last command at a config's head trains, and its rows are what the released code made."""
     words = commands(config)[-1]
-    done(*words, *QUICK, "--trainer.fast_dev_run=true")
+    if config in TESTED:
+        done(*words, *QUICK, "--trainer.fast_dev_run=true")
     (family, *_), task = PAIRS[parts(config)[0]], parts(config)[1]
     ours, theirs = rows(*words[1:3]), rows(*words[1:])
     end = {"llama3": "<|eot_id|>", "qwen25": "<|im_end|>", "qwen3": "<|im_end|>"}[family]
@@ -223,6 +230,12 @@ def test_the_released_codes_way(config: Path) -> None:
     assert kept.endswith(f"{end}⟧") and supervised.startswith(header)
     assert supervised.endswith("⟧") and (not supervised.endswith(f"{end}⟧")) is dropped
     assert ("#### " in supervised) is (task != "strategyqa") and "#### " not in kept
+    steps = "## Step 1: Owls are birds." if task == "strategyqa" else "## Step 1: "
+    assert steps in supervised and (steps in kept) is (task != "strategyqa")
+    told = [block.partition("⟦")[0] for block in (ours["training, stage 0"], theirs["training, stage 0"])]
+    short = family == "qwen3" and task != "strategyqa"
+    assert ["be concise" in text for text in told] == [task != "strategyqa", task != "strategyqa" and not short]
+    assert "be concise" in theirs["inference"] or task == "strategyqa"
     opened = theirs["inference"].rstrip().endswith(f"{end}")
     assert opened is (family != "qwen3") and "assistant" in ours["inference"].rstrip()[-60:]
     assert ours["training, stage 0"].count("▢") == 32 and ours["inference"].count("▢") == 4
@@ -234,18 +247,27 @@ def test_the_stages_of_coconut_fit_the_epochs() -> None:
     Stepwise(**schedule).check_reach(10)
 
 
-@pytest.mark.parametrize("config", ONE_OF_EACH, ids=lambda path: path.stem)
-@pytest.mark.parametrize("method", ["softcot_shuffled", "softcot_lora", "coconut_lora"])
+@pytest.mark.parametrize(
+    ("method", "config"),
+    [("softcot_shuffled", QWEN25), ("softcot_lora", QWEN3), *(("coconut_lora", config) for config in ONE_OF_EACH)],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
+)
 def test_methods_that_train(method: str, config: Path) -> None:
     over = ["-c", COCONUT] if method == "coconut_lora" else []
     outcome = done("fit", "-c", config, *over, "-c", METHODS / f"{method}.yaml", *QUICK, "--trainer.fast_dev_run=true")
     assert f"stage 0 of {4 if over else 0}, {4 if method == 'softcot_shuffled' else 0} thoughts" in outcome.err
 
 
-@pytest.mark.parametrize("config", ONE_OF_EACH, ids=lambda path: path.stem)
 @pytest.mark.parametrize(
-    ("method", "thoughts"),
-    [("zero_shot_cot", 0), ("cot_unk", 4), ("assist_cot", 0), ("softcot_zeros", 4), ("softcot_random", 4)],
+    ("method", "thoughts", "config"),
+    [
+        *(("zero_shot_cot", 0, config) for config in ONE_OF_EACH),
+        *(("cot_unk", 4, config) for config in ONE_OF_EACH),
+        *(("assist_cot", 0, config) for config in ONE_OF_EACH),
+        ("softcot_zeros", 4, LLAMA),  # these two ask no tokenizer for anything
+        ("softcot_random", 4, QWEN25),
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else str(value),
 )
 def test_methods_that_train_nothing(method: str, thoughts: int, config: Path, tmp_path: Path) -> None:
     done("test", "-c", config, "-c", METHODS / f"{method}.yaml", *QUICK, f"--runs_dir={tmp_path}")
@@ -253,9 +275,8 @@ def test_methods_that_train_nothing(method: str, thoughts: int, config: Path, tm
     assert tested["metrics"]["test/thoughts"] == thoughts and tested["checkpoint"] == "none"
 
 
-@pytest.mark.parametrize("config", ONE_OF_EACH, ids=lambda path: path.stem)
-def test_several_paths(config: Path, tmp_path: Path) -> None:
-    words = ["-c", config, "-c", METHODS / "softcot_pp.yaml", *QUICK, f"--runs_dir={tmp_path}", "--name=pp"]
+def test_several_paths(tmp_path: Path) -> None:
+    words = ["-c", QWEN3, "-c", METHODS / "softcot_pp.yaml", *QUICK, f"--runs_dir={tmp_path}", "--name=pp"]
     done("fit", *words, *SHORT, "--data.batch_size=2")
     done("test", *words, "--model.voting.runs=1")
     assert report(tmp_path, "pp")["protocol"]["decoding"]["votes"] == 10

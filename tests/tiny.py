@@ -47,6 +47,7 @@ _SETTINGS: dict[str, Any] = {
         },
     },
     "curriculum": {"schedule": {"class_path": "Stepwise", "init_args": {"epochs_per_stage": [1, 1], "max_stage": 1}}},
+    "dashboard": {"tree": "never"},
     "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False},
 }
 

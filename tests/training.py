@@ -33,7 +33,7 @@ def sgd(parameters: Any) -> torch.optim.Optimizer:
 
 def tiny_module(**changes: Any) -> Coconut:
     """Coconut on one layer of GPT-2."""
-    return Coconut(**{"backbone": Backbone(config=GPT2), "max_new_tokens": 2, **changes})
+    return Coconut(**{"backbone": Backbone(config=dict(GPT2)), "max_new_tokens": 2, **changes})
 
 
 def tiny_data(**changes: Any) -> ProsQA:

@@ -8,10 +8,10 @@ A thought that expands a search attends to the facts that lead on from what it h
     optimal         if it is the next edge of a shortest way from root to target; part of the frontier
     not reachable   if it is not reachable
 
-The groups are nested as they are in the published table, whose means are of single facts: of attention summed over a
-fact's tokens and over 8 heads. Here heads are averaged, so attention to all columns adds up to 1; times the number of
-heads it is the published scale. The published step 1 is the place p = 0, at bot or at the question's last token, where
-the first continuous thought is made.
+The groups are nested here; the published table does not say whether its own are. Its values are above 1, so they are
+not means over heads: taken as sums over a fact's tokens and 8 heads, the means here, whose attention to all columns
+adds up to 1, compare with them times the number of heads. Its step 1 is taken to be the place p = 0, at bot or at the
+question's last token, where the first continuous thought is made.
 
 Attention weights exist only where transformers computes them in the open ("eager"). The question is therefore read as
 usual, and the places p = 0 … k once more, in one pass over its cache with the thoughts as they were found.
@@ -78,7 +78,7 @@ class GroupRow:
         group: Which facts.
         facts: How many there are, over all questions.
         mean: Mean attention to one of them, heads averaged.
-        heads: Number of heads; ``mean * heads`` is on the scale of the published table.
+        heads: Number of heads; ``mean * heads`` is the sum over them.
     """
 
     thoughts: int
@@ -184,14 +184,14 @@ def fact_groups(graph: ProblemGraph, edges: Sequence[tuple[int, int]], reached: 
         reached: Number of edges from the root that the search has come.
     """
     frontier = frozenset(graph.frontier(reached))
-    left = graph.steps - reached
+    way, next_on_it = graph.on_the_way(reached), graph.on_the_way(reached + 1)
     found: list[tuple[Group, ...]] = []
     for start, end in edges:
         if not 0 <= graph.depths[start] <= reached:
             found.append(("not_reachable",))
         elif start not in frontier:
             found.append(("reachable",))
-        elif graph.depths[start] == reached and left > 0 and graph.to_target[end] == left - 1:
+        elif start in way and end in next_on_it:
             found.append(("reachable", "frontier", "optimal"))
         else:
             found.append(("reachable", "frontier"))

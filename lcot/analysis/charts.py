@@ -36,24 +36,33 @@ class Chart:
     draw: Callable[[], Figure]
 
 
-def charts(summary: Mapping[str, Rows], trained: frozenset[int] | None, data: str) -> Iterator[Chart]:
+def charts(
+    summary: Mapping[str, Rows], trained: frozenset[int] | None, data: str, counts: Mapping[str, int] | None = None
+) -> Iterator[Chart]:
     """The figures that a summary has rows for.
 
     Args:
         summary: As :class:`~lcot.analysis.measure.Measured` holds it.
         trained: The numbers of thoughts that training has seen; ``None`` if that is not known.
         data: The questions in a few words.
+        counts: Number of questions that are part of what not all are part of.
     """
     everything = [row for row in summary["accuracy"] if row["steps"] is None]
     ks = [row["thoughts"] for row in everything]
-    asked = f"n = {everything[0]['questions']:,} {data}"
+
+    def asked_of(part: str) -> str:
+        return f"n = {(counts or {}).get(part, everything[0]['questions']):,} {data}"
+
+    asked = asked_of("accuracy")
     new = [k for k in ks if trained is not None and k not in trained]
     unseen = f" Training never saw k = {', '.join(map(str, new))} (hollow points, k*)." if new else ""
+    forced = " when k thoughts are forced, whatever the question needs"
+    thoughtless = ks == [0] and trained == frozenset({0})
     yield Chart(
         "accuracy",
-        "Accuracy after k thoughts",
-        f"Share of right answers when k thoughts are forced, whatever the question needs; greedy decoding, {asked} for"
-        f" each k. Bars: 95 % intervals (Wilson).{unseen}",
+        "Accuracy" if thoughtless else "Accuracy after k thoughts",
+        f"Share of right answers{'' if thoughtless else forced}; greedy decoding, {asked}"
+        f"{'' if thoughtless else ' for each k'}. Bars: 95 % intervals (Wilson).{unseen}",
         partial(plots.draw_accuracy, summary["accuracy"], new),
     )
     if rows := summary.get("paths", ()):
@@ -62,7 +71,7 @@ def charts(summary: Mapping[str, Rows], trained: frozenset[int] | None, data: st
             "Ways of the written texts after k thoughts",
             "What the texts behind k thoughts are: rests of a shortest way to the target, of a longer one, with an edge"
             " that does not exist or that no k real steps lead to (hallucination), real ways to another node, or"
-            f" answers alone, right or wrong (arXiv 2412.06769, section 5); {asked} for each k.{unseen}",
+            f" answers alone, right or wrong (arXiv 2412.06769, section 5); {asked_of('paths')} for each k.{unseen}",
             partial(plots.draw_paths, rows, new),
         )
     pending = {row["thoughts"]: row["questions"] for row in summary.get("parallelism", ())}
@@ -84,13 +93,15 @@ def charts(summary: Mapping[str, Rows], trained: frozenset[int] | None, data: st
             "How many next concepts are held open",
             "Values of the most probable one, two and three nodes of the frontier, added up, by percentile of"
             " questions (each line sorted by itself). Lines that lie apart: several concepts are held open; lines that"
-            f" lie together: the model has decided. Questions whose next step is not the answer yet: {counted}.",
+            " lie together high up: the model has decided; all near 0: it is about to write something else. Questions"
+            f" whose next step is not the answer yet: {counted}.",
             partial(plots.draw_parallelism, lines),
         )
     for name, title, caption, draw in _OF_THOUGHTS:
         rows = summary.get(name, ())
         if rows:
-            yield Chart(name, title, caption.format(asked=asked), partial(draw, rows))
+            part = "paths" if name == "lens" else name  # the lens is counted where there is a graph
+            yield Chart(name, title, caption.format(asked=asked_of(part)), partial(draw, rows))
 
 
 _OF_THOUGHTS: tuple[tuple[str, str, str, Callable[[Rows], Figure]], ...] = (

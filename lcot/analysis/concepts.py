@@ -75,6 +75,7 @@ class ConceptValues:
         depth: Number of edges between the root and the nodes of the frontier.
         lead: The text that is forced before a name.
         candidates: The scored nodes, in the order of their numbers.
+        whole: Whether training left no step behind so many thoughts, however many there are.
     """
 
     id: str
@@ -84,11 +85,12 @@ class ConceptValues:
     depth: int
     lead: str
     candidates: tuple[Candidate, ...]
+    whole: bool = False
 
     @property
     def pending(self) -> bool:
         """Whether a step is left to be named; otherwise the model was trained to answer here, and values are small."""
-        return self.hidden < self.steps
+        return not self.whole and self.hidden < self.steps
 
     def frontier(self) -> list[Candidate]:
         """The candidates of the frontier, the most probable first."""
@@ -116,6 +118,7 @@ def concept_values(
     by: Frontier = "walk",
     thoughts_per_step: int = 1,
     hidden: int | None = None,
+    whole: bool = False,
     surface: Surface | None = None,
 ) -> Iterator[ConceptValues]:
     """The values of concepts after k thoughts.
@@ -128,6 +131,7 @@ def concept_values(
         by: How depth is counted.
         thoughts_per_step: Number of thoughts that stand for one step in training; k thoughts stand for k // this.
         hidden: Number of steps that they stand for, where it is another one.
+        whole: Whether training left no step behind k thoughts, as Coconut's last stage does with longer chains.
         surface: How the problems are put into words; recognised from each question if not given.
 
     Yields:
@@ -146,7 +150,7 @@ def concept_values(
         forms, problems = [], []
         for example in chunk:
             graph, own = graph_and_surface(example, surface)
-            forms.append(readout(graph, own, behind, thinker.builder.text.after_step))
+            forms.append(readout(graph, own, behind, thinker.builder))
             problems.append((example, graph))
         questions = []
         for (example, graph), form, ids in zip(problems, forms, readout_ids(thinker.builder, forms), strict=True):
@@ -160,7 +164,7 @@ def concept_values(
             names = [[question.ids.names[node] for node in question.scored] for question in questions]
             found = name_chances(thinker, thinking, names)
         for question, chances in zip(questions, found, strict=True):
-            yield _record(question, k, behind, chances)
+            yield _record(question, k, behind, chances, whole)
 
 
 def hidden_steps(k: int, thoughts_per_step: int) -> int:
@@ -257,7 +261,9 @@ def _chosen_layer(layer: Any, rows: Tensor, columns: int) -> Any:
     return made
 
 
-def _record(question: _Question, k: int, hidden: int, chances: Sequence[tuple[float, float]]) -> ConceptValues:
+def _record(
+    question: _Question, k: int, hidden: int, chances: Sequence[tuple[float, float]], whole: bool
+) -> ConceptValues:
     graph, nearest, farthest = question.graph, question.graph.heights(), question.graph.heights("longest")
     candidates = tuple(
         Candidate(
@@ -274,5 +280,5 @@ def _record(question: _Question, k: int, hidden: int, chances: Sequence[tuple[fl
         for node, (first, value) in zip(question.scored, chances, strict=True)
     )
     return ConceptValues(
-        question.example.id, k, hidden, graph.steps, question.form.depth, question.form.lead, candidates
+        question.example.id, k, hidden, graph.steps, question.form.depth, question.form.lead, candidates, whole
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from lcot.errors import UserError
@@ -35,6 +37,8 @@ def check_target(target: Path) -> None:
 def replaced(target: Path) -> Iterator[Path]:
     """A folder to write into, which takes the place of another one at the end; on an error nothing is left of it.
 
+    What a process that was killed on this machine left behind goes first.
+
     Args:
         target: Its place. What is there stays until then.
 
@@ -46,7 +50,8 @@ def replaced(target: Path) -> Iterator[Path]:
     """
     check_target(target)
     asked, target = target, target.absolute()
-    part, old = (target.with_name(f".{target.name}.{word}-{os.getpid()}") for word in ("part", "old"))
+    _tidy(target)
+    part, old = (target.with_name(f"{_begun(target, word)}{os.getpid()}") for word in ("part", "old"))
     new = [folder for folder in target.parents if not folder.exists()]
     try:
         try:
@@ -73,3 +78,32 @@ def replaced(target: Path) -> Iterator[Path]:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         raise
+
+
+def _begun(target: Path, word: str) -> str:
+    """What the names of this machine's folders beside a target begin with; the number of a process ends them."""
+    return f".{target.name}.{word}-{platform.node()}-"
+
+
+def _tidy(target: Path) -> None:
+    """Remove what processes left that are no more, and put back what one of them had moved away."""
+    for word in ("old", "part"):
+        begun = _begun(target, word)
+        for folder in target.parent.glob(f".{escape(target.name)}.{word}-*"):
+            number = folder.name.removeprefix(begun)
+            if not number.isdecimal() or _is_there(int(number)):
+                continue
+            if word == "old" and not target.exists():
+                folder.replace(target)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -123,11 +123,11 @@ def collapse(thinker: Thinker, examples: Iterable[ReasoningExample], k: int) -> 
     units: Tensor | None = None
     for chunk, vectors in _thoughts(thinker, examples, k):
         far, alike = _to_words(vocabulary, vectors, thinker.max_rows)
-        unit = F.normalize(vectors, dim=-1).double().cpu()
+        unit = F.normalize(vectors, dim=-1).cpu().double()
         questions += len(chunk)
-        norms += vectors.norm(dim=-1).double().sum(dim=0).cpu()
-        fars += far.double().sum(dim=0).cpu()
-        alikes += alike.double().sum(dim=0).cpu()
+        norms += vectors.norm(dim=-1).cpu().double().sum(dim=0)
+        fars += far.cpu().double().sum(dim=0)
+        alikes += alike.cpu().double().sum(dim=0)
         before[1:] += (unit[:, 1:] * unit[:, :-1]).sum(dim=(0, 2))
         units = unit.sum(dim=0) + (units if units is not None else 0)
     if units is None:

@@ -1,7 +1,9 @@
 """All measurements of a model on a set of questions: tables in a folder, and what they say together.
 
 Questions are read anew for each measurement, as many at a time as the thinker reads at once, and records go to the
-tables as they are made. Memory does not grow with the number of questions, but for three numbers a question and k.
+tables as they are made. A first pass finds out which question can be part of what, and a byte of each is kept. Besides
+that byte, and the ids by which whoever reads a file finds those that are used twice, memory does not grow with the
+number of questions.
 
 The first k thoughts of a question are the same whatever follows them. Thoughts are therefore measured once, at the
 largest number asked for, and texts and concepts after each number.
@@ -9,12 +11,11 @@ largest number asked for, and texts and concepts after each number.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lcot.analysis import tables
 from lcot.analysis.attention import FactAttention, GroupRow, fact_attention, group_table
 from lcot.analysis.concepts import ConceptValues, concept_values
 from lcot.analysis.geometry import Collapse, collapse, thought_geometry
-from lcot.analysis.lens import intermediate_results, thought_lenses
+from lcot.analysis.lens import thought_lenses
 from lcot.analysis.outcomes import outcomes
 from lcot.analysis.parallelism import Parallelism, parallelism
 from lcot.analysis.probes import NodeProducts, ProbeRow, node_products, probe_table
@@ -36,11 +37,11 @@ from lcot.analysis.summaries import (
     accuracy_table,
     path_table,
 )
+from lcot.analysis.survey import Need, Survey, told
 from lcot.analysis.thinker import Thinker, check_thoughts
 from lcot.analysis.tree import HeightRow, height_table
 from lcot.errors import UserError
 from lcot.metrics.paths import Prefix
-from lcot.metrics.problem_graph import has_graph
 from lcot.reasoning.example import ReasoningExample
 
 Examples = Callable[[], Iterator[ReasoningExample]]
@@ -71,7 +72,17 @@ PARTS: Mapping[str, str] = {
 }
 """What may not apply to a run, in words."""
 
+NEEDED: Mapping[str, Need] = {
+    "paths": "graph",
+    "concepts": "names",
+    "attention": "facts",
+    "nodes": "names",
+    "results": "results",
+}
+"""What a question must have to be part of it; all questions are part of the others."""
+
 _ATTRIBUTE = re.compile(r"^ {8}(\w+): (.+(?:\n {12,}.+)*)", re.MULTILINE)
+_CODE = re.compile(r"(?::\w+:)?`+([^`]+)`+")
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,7 @@ class Subject:
         counts: The numbers of thoughts, in ascending order.
         hidden: The number of steps that text goes on behind after k thoughts; ``None`` where training fixes none.
         thoughts_per_step: Number of thoughts that stand for one step.
+        whole: Whether training left no step behind k thoughts, however many there are.
         reader: Name of the extractor that reads answers.
         max_new_tokens: Longest text.
     """
@@ -93,6 +105,7 @@ class Subject:
     counts: tuple[int, ...]
     hidden: Callable[[int], int | None]
     thoughts_per_step: int = 1
+    whole: Callable[[int], bool] = lambda k: False
     reader: str = "string"
     max_new_tokens: int = 128
 
@@ -117,8 +130,10 @@ class Measured:
         deepest: The number of thoughts at which thoughts were measured; 0 for none.
         summary: Rows of each of :data:`SUMMARIES`, as plain values; only of those that apply.
         rows: Number of rows of each table.
-        missing: What does not apply, each with the reason.
+        missing: What does not apply to any question, each with the reason.
         seconds: Wall time of each part.
+        left_out: What some questions are no part of: how many, and why.
+        counts: Number of questions that are part of what not all are part of.
     """
 
     questions: int
@@ -128,6 +143,8 @@ class Measured:
     rows: dict[str, int]
     missing: dict[str, str]
     seconds: dict[str, float]
+    left_out: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def described() -> dict[str, dict[str, str]]:
@@ -136,9 +153,9 @@ def described() -> dict[str, dict[str, str]]:
 
 
 def fields_of(kind: type) -> dict[str, str]:
-    """The documented attributes of a record."""
+    """The documented attributes of a record, without the marks of code."""
     attributes = (kind.__doc__ or "").partition("Attributes:\n")[2]
-    return {name: " ".join(what.split()) for name, what in _ATTRIBUTE.findall(attributes)}
+    return {name: _CODE.sub(r"\1", " ".join(what.split())) for name, what in _ATTRIBUTE.findall(attributes)}
 
 
 def measure(subject: Subject, folder: Path, say: Callable[[str], None] = lambda _: None) -> Measured:
@@ -165,69 +182,70 @@ class _Measuring:
         self.rows: dict[str, int] = {}
         self.missing: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
-        self.graph = False
 
     def run(self) -> Measured:
-        for k in self.subject.counts:
-            check_thoughts(self.subject.thinker.builder, k)
-        first = next(self.subject.examples(), None)
+        subject = self.subject
+        for k in subject.counts:
+            check_thoughts(subject.thinker.builder, k)
+        first = next(subject.examples(), None)
         if first is None:
             raise UserError("there are no questions", where="--data, --limit", fix="give at least one")
-        # Refused now, not after minutes.
-        encoded = self.subject.thinker.builder.encode([first])
-        self.subject.thinker.rows(encoded, self.deepest, room=self.subject.max_new_tokens)
+        # What cannot be asked is refused now, not after minutes.
+        self.survey = Survey(subject.thinker, map(subject.behind, subject.counts), self.deepest, subject.max_new_tokens)
+        start = time.perf_counter()
+        self.survey.take(subject.examples())
+        self._clock("survey", start)
         self._find_out(first)
-        questions, data_hash = self._texts_and_concepts()
+        self._texts_and_concepts()
         if self.deepest:
-            self._thoughts(first)
+            self._thoughts()
         if "attention" not in self.missing:
             self._attention()
         summary = {name: [asdict(row) for row in rows] for name, rows in self.summary.items()}
-        return Measured(questions, data_hash, self.deepest, summary, self.rows, self.missing, self.seconds)
+        partly = {part: need for part, need in NEEDED.items() if part not in self.missing}
+        lacks = {part: self.survey.lack(need) for part, need in partly.items()}
+        left_out = {part: lack for part, lack in lacks.items() if lack is not None}
+        return Measured(
+            self.survey.count,
+            self.survey.data_hash,
+            self.deepest,
+            summary,
+            self.rows,
+            self.missing,
+            self.seconds,
+            left_out,
+            {part: self.survey.number(NEEDED[part]) for part in left_out},
+        )
 
     # -- what applies -----------------------------------------------------------------------------------------------
 
     def _find_out(self, first: ReasoningExample) -> None:
-        """Try on the first question what does not apply to every run."""
-        subject = self.subject
-        if not has_graph(first):
-            why = "these questions carry no graph"
-            self.missing.update(dict.fromkeys(("paths", "concepts", "attention", "nodes"), why))
-        else:
-            self._try("concepts", lambda: _concepts(subject, [first], subject.counts[0]))
-            self.graph = "concepts" not in self.missing
-            if not self.graph:  # what a graph cannot be read from cannot be judged by it
-                self.missing["paths"] = self.missing["nodes"] = self.missing["attention"] = self.missing["concepts"]
-            else:
-                self._try("attention", lambda: self._attention_of([first]))
-                if subject.thinker.builder.encode([first])[0].opening:
-                    self.missing["concepts"] = (
-                        "the text begins with words of the prompt file, and no concept could follow the thoughts"
-                    )
+        """What applies to no question at all."""
+        subject, survey = self.subject, self.survey
+        for part, need in NEEDED.items():
+            if not survey.number(need) and (why := survey.lack(need)):
+                self.missing[part] = why
+        if subject.thinker.builder.encode([first])[0].opening:
+            why = "the text begins with words of the prompt file, and no concept could follow the thoughts"
+            self.missing.setdefault("concepts", why)
+        if "attention" not in self.missing:
+            try:
+                next(self._attention_of(islice((example for _, example in self._those("facts")), 1)))
+            except UserError as err:  # the model hands out no weights
+                self.missing["attention"] = told(err)
         if not self.deepest:
             why = "there are no thoughts" if subject.thinker.builder.kind == "none" else "0 thoughts were asked for"
-            self.missing.update(dict.fromkeys(("thoughts", "lens", "nodes"), why))
-        elif self.graph:
-            self._try("nodes", lambda: node_products(subject.thinker, [first], self.deepest))
-        if self.deepest and not intermediate_results(first):
-            self.missing["results"] = "the first question has no steps that compute numbers"
-        elif not self.deepest:
-            self.missing["results"] = self.missing["lens"]
-
-    def _try(self, what: str, made: Callable[[], Iterator[object]]) -> None:
-        try:
-            next(made(), None)
-        except UserError as err:
-            self.missing[what] = err.what + (f": {err.why}" if err.why else "")
+            self.missing.update(dict.fromkeys(("thoughts", "lens", "nodes", "results"), why))
+        elif subject.thinker.builder.kind == "soft":
+            self.missing.setdefault("nodes", "soft thoughts stand for no steps along the graph")
 
     # -- after each number of thoughts ------------------------------------------------------------------------------
 
-    def _texts_and_concepts(self) -> tuple[int, str]:
-        subject, digest, count = self.subject, hashlib.blake2b(digest_size=16), 0
-        scored = "concepts" not in self.missing
+    def _texts_and_concepts(self) -> None:
+        subject, judged = self.subject, self.survey.number("graph")
         with tables.writer(self.folder, "outcomes") as texts:
             for k in subject.counts:
-                start, number = time.perf_counter(), -1
+                start = time.perf_counter()
                 hidden, prefix = subject.way(k)
                 found = outcomes(
                     subject.thinker,
@@ -242,25 +260,27 @@ class _Measuring:
                 for number, (example, one) in enumerate(zip(subject.examples(), found, strict=True)):
                     texts.write([tables.outcome_row(number, one, example.answer)])
                     right, ways = right + one.correct, ways + (one.category == "correct_path")
-                    if k == subject.counts[0]:
-                        digest.update(json.dumps([example.question, example.answer]).encode() + b"\n")
-                count = number + 1
                 self._clock(f"text after {k} thoughts", start)
-                paths = f", correct path {ways / count:6.1%}" if self.graph else ""
-                self.say(f"k = {k}: accuracy {right / count:6.1%}{paths}; {count} questions in {self._took(start)}")
+                paths = f", correct path {ways / judged:6.1%}" if judged else ""
+                count, took = self.survey.count, self._took(start)
+                self.say(f"k = {k}: accuracy {right / count:6.1%}{paths}; {count} questions in {took}")
         self.rows["outcomes"] = texts.rows
         self.summary["accuracy"] = accuracy_table(tables.read_rows(self.folder, "outcomes"))
-        if self.graph:
+        if judged:
             self.summary["paths"] = path_table(tables.read_rows(self.folder, "outcomes"))
-        if scored:
+        if "concepts" not in self.missing:
             self._concepts()
-        return count, digest.hexdigest()
 
     def _concepts(self) -> None:
+        subject = self.subject
         with tables.writer(self.folder, "concepts") as values:
-            for k in self.subject.counts:
+            for k in subject.counts:
                 start = time.perf_counter()
-                for number, record in enumerate(_concepts(self.subject, self.subject.examples(), k)):
+                numbers, examples = self._numbered("names")
+                found = concept_values(
+                    subject.thinker, examples, k, scored="all", hidden=subject.behind(k), whole=subject.whole(k)
+                )
+                for number, record in zip(numbers, found, strict=True):
                     values.write(tables.concept_rows(number, record))
                 self._clock(f"concepts after {k} thoughts", start)
         self.rows["concepts"] = values.rows
@@ -271,7 +291,7 @@ class _Measuring:
 
     # -- the thoughts themselves ------------------------------------------------------------------------------------
 
-    def _thoughts(self, first: ReasoningExample) -> None:
+    def _thoughts(self) -> None:
         thinker, examples, k = self.subject.thinker, self.subject.examples, self.deepest
         start = time.perf_counter()
         with tables.writer(self.folder, "thoughts") as where:
@@ -282,7 +302,7 @@ class _Measuring:
         self._clock("thoughts", start)
         start = time.perf_counter()
         shown, results = LensTable(self.subject.thoughts_per_step), ResultTable()
-        graph = self.graph and thinker.builder.kind != "soft"
+        steps = thinker.builder.kind != "soft"
         with tables.writer(self.folder, "lens") as seen, tables.writer(self.folder, "results") as found:
             lenses = thought_lenses(thinker, examples(), k)
             for number, example in enumerate(examples()):
@@ -291,7 +311,7 @@ class _Measuring:
                     seen.write(tables.lens_rows(number, lens))
                     found.write(tables.result_rows(number, lens))
                     results.add(lens)
-                    if graph:
+                    if steps and self.survey.has(number, "graph"):
                         shown.add(example, lens)
         self.rows["lens"] = seen.rows
         if found.rows:
@@ -299,8 +319,9 @@ class _Measuring:
             self.summary["results"] = results.rows()
         else:
             (self.folder / "results.parquet").unlink()
-        if graph:
-            self.summary["lens"] = shown.rows()
+            self.missing.setdefault("results", "no token of the tokenizer begins one of the results")
+        if counted := shown.rows():
+            self.summary["lens"] = counted
         self._clock("lens", start)
         if "nodes" not in self.missing:
             self._nodes()
@@ -309,15 +330,13 @@ class _Measuring:
     def _nodes(self) -> None:
         start = time.perf_counter()
         with tables.writer(self.folder, "nodes") as table:
+            numbers, examples = self._numbered("names")
             found = node_products(
-                self.subject.thinker,
-                self.subject.examples(),
-                self.deepest,
-                thoughts_per_step=self.subject.thoughts_per_step,
+                self.subject.thinker, examples, self.deepest, thoughts_per_step=self.subject.thoughts_per_step
             )
 
             def tapped() -> Iterator[NodeProducts]:
-                for number, record in enumerate(found):
+                for number, record in zip(numbers, found, strict=True):
                     table.write(tables.node_rows(number, record))
                     yield record
 
@@ -328,9 +347,10 @@ class _Measuring:
     def _attention(self) -> None:
         start = time.perf_counter()
         with tables.writer(self.folder, "attention") as table:
+            numbers, examples = self._numbered("facts")
 
             def tapped() -> Iterator[FactAttention]:
-                for number, record in enumerate(self._attention_of(self.subject.examples())):
+                for number, record in zip(numbers, self._attention_of(examples), strict=True):
                     table.write(tables.attention_rows(number, record))
                     yield record
 
@@ -348,13 +368,22 @@ class _Measuring:
 
     # -- help -------------------------------------------------------------------------------------------------------
 
+    def _those(self, need: Need) -> Iterator[tuple[int, ReasoningExample]]:
+        """The questions that have what is needed, with their numbers."""
+        return self.survey.those(need, self.subject.examples())
+
+    def _numbered(self, need: Need) -> tuple[Iterator[int], Iterator[ReasoningExample]]:
+        """The numbers of these questions, and, read apart from them, the questions."""
+        numbers = (number for number in range(self.survey.count) if self.survey.has(number, need))
+        return numbers, (example for _, example in self._those(need))
+
     def _questions(self) -> Iterator[ReasoningExample]:
         """The questions; without their graphs where these cannot be read."""
-        for example in self.subject.examples():
-            facts = (
-                example.facts if self.graph else {key: example.facts[key] for key in example.facts if key != "edges"}
-            )
-            yield replace(example, facts=facts)
+        for number, example in enumerate(self.subject.examples()):
+            if self.survey.has(number, "graph"):
+                yield example
+            else:
+                yield replace(example, facts={key: example.facts[key] for key in example.facts if key != "edges"})
 
     def _clock(self, part: str, start: float) -> None:
         self.seconds[part] = round(time.perf_counter() - start, 3)
@@ -364,7 +393,3 @@ class _Measuring:
 
     def _part(self, *parts: str) -> str:
         return f"{sum(seconds for part, seconds in self.seconds.items() if part.split()[0] in parts):.1f} s"
-
-
-def _concepts(subject: Subject, examples: Iterable[ReasoningExample], k: int) -> Iterator[ConceptValues]:
-    return concept_values(subject.thinker, examples, k, scored="all", hidden=subject.behind(k))

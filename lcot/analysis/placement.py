@@ -12,7 +12,7 @@ Place = tuple[float, float]
 def node_places(tree: SearchTree, sweeps: int = 8) -> list[Place]:
     """A place for each node, with edges that mostly lead from left to right and seldom cross.
 
-    Nodes that the root reaches stand in the column of their depth. Others stand below them, one column before what they
+    Nodes that the root reaches stand in columns by their depth. Others stand below them, one column before what they
     lead to, or behind what leads to them. Within a column nodes are sorted by the mean place of their neighbours, to
     and fro (the barycentre heuristic of Sugiyama, Tagawa and Toda, 1981).
 
@@ -46,19 +46,20 @@ def node_places(tree: SearchTree, sweeps: int = 8) -> list[Place]:
 
 
 def columns(tree: SearchTree) -> list[int]:
-    """The column of each node: its depth, where it has one."""
+    """The column of each node, from 0: its depth, where it has one, behind as many columns as others need before it."""
     column: list[int | None] = [node.depth if node.depth >= 0 else None for node in tree.nodes]
     while None in column:
         changed = False
         for start, end in tree.edges:
             far, near = column[end], column[start]
             if near is None and far is not None:
-                column[start], changed = max(far - 1, 0), True
+                column[start], changed = far - 1, True
             elif far is None and near is not None:
                 column[end], changed = near + 1, True
         if not changed:  # a part that has nothing to do with the rest begins at the left
             column[column.index(None)] = 0
-    return [own for own in column if own is not None]
+    found = [own for own in column if own is not None]
+    return [own - min(found) for own in found]
 
 
 def shortest_way(tree: SearchTree) -> set[tuple[int, int]]:

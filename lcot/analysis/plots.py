@@ -22,18 +22,21 @@ BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK, GREY = (
 CATEGORY_LOOKS = dict(
     zip(
         CATEGORIES,
-        [(BLUE, ""), (SKY, "//"), (RED, "\\\\"), (ORANGE, ".."), (GREEN, ""), (PINK, "xx"), (GREY, "")],
+        [(BLUE, ""), (SKY, "//"), (RED, "\\\\"), (ORANGE, ".."), (GREEN, "--"), (PINK, "xx"), (GREY, "")],
         strict=True,
     )
 )
 _GROUP_LOOKS = dict(zip(GROUPS, [(SKY, "^", "--"), (BLUE, "s", "-"), (RED, "o", "-"), (GREY, "v", ":")], strict=True))
-SHOWN_LOOKS = dict(zip(SHOWN, [(RED, ""), (BLUE, "//"), (SKY, ".."), (GREY, "")], strict=True))
+SHOWN_LOOKS = dict(zip(SHOWN, [(RED, "\\\\"), (BLUE, "//"), (SKY, ".."), (GREY, "")], strict=True))
 SHOWN_NAMES = {
     "optimal": "node on a shortest way",
     "frontier": "other node at this depth",
     "concept": "other node of the graph",
     "other": "no node",
 }
+
+SMALL = {RED: "#B34700", BLUE: BLUE}
+"""Colours of small print, which needs more contrast with the paper."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -43,6 +46,7 @@ def draw_accuracy(rows: Rows, new: Sequence[int]) -> Figure:
     figure, (axes,) = _panes(1, 5.6)
     everything = [row for row in rows if row["steps"] is None]
     lengths = sorted({row["steps"] for row in rows if row["steps"] is not None})
+    lengths = lengths if len(lengths) > 1 else []  # one is all of them
     looks = [(SKY, "s"), (GREEN, "^"), (ORANGE, "D"), (PINK, "v"), (RED, "P"), (GREY, "X")]
     for steps, (colour, marker) in zip(lengths if len(lengths) <= len(looks) else [], looks, strict=False):
         own = [row for row in rows if row["steps"] == steps]
@@ -136,6 +140,8 @@ def draw_heights(rows: Rows) -> Figure:
     figure, panes = _panes(len(counts), 3.3, share=True, most=2)
     for axes, k in zip(panes, counts, strict=True):
         for leads, colour, marker, line in ((True, RED, "o", "-"), (False, BLUE, "s", "--")):
+            if not any(row["leads"] == leads for row in rows):
+                continue
             own = [row for row in rows if row["thoughts"] == k and row["leads"] == leads]
             errors = [row["std"] / row["count"] ** 0.5 for row in own]
             name = "leads to the target" if leads else "does not"
@@ -144,7 +150,8 @@ def draw_heights(rows: Rows) -> Figure:
             for row in own:  # above the panel, where they cover nothing
                 axes.annotate(
                     f"{row['count']:,}", (row["height"], 1.0), xycoords=("data", "axes fraction"),
-                    xytext=(0, 11 if leads else 2), textcoords="offset points", ha="center", fontsize=7, color=colour,
+                    xytext=(0, 11 if leads else 2), textcoords="offset points", ha="center", fontsize=7,
+                    color=SMALL[colour],
                 )  # fmt: skip
         axes.set_title(f"k = {k}", fontsize=10, pad=22)
         axes.set_xlabel("height")
@@ -152,7 +159,8 @@ def draw_heights(rows: Rows) -> Figure:
         axes.margins(x=0.15, y=0.15)
     for axes in panes[::2]:
         axes.set_ylabel("mean value")
-    panes[0].set_ylim(bottom=min(0.0, panes[0].get_ylim()[0]))
+    low, high = panes[0].get_ylim()
+    panes[0].set_ylim(low := min(0.0, low), high + 0.05 * (high - low))
     _below(figure, panes[0])
     return figure
 

@@ -104,7 +104,7 @@ def node_products(
     reached = [hidden_steps(thought, thoughts_per_step) for thought in range(1, k + 1)]
     for chunk, encoded in encoded_chunks(thinker, examples):
         graphs = [graph_and_surface(example, surface) for example in chunk]
-        forms = [readout(graph, own, behind, thinker.builder.text.after_step) for graph, own in graphs]
+        forms = [readout(graph, own, behind, thinker.builder) for graph, own in graphs]
         names = [ids.names for ids in readout_ids(thinker.builder, forms)]
         rows = thinker.rows(encoded, k)
         with measuring(thinker.model):
@@ -129,14 +129,14 @@ def node_groups(graph: ProblemGraph, reached: int) -> tuple[tuple[Group, ...], .
         graph: Theirs.
         reached: Number of edges from the root that the search has come.
     """
-    frontier = frozenset(graph.frontier(reached))
+    frontier, way = frozenset(graph.frontier(reached)), graph.on_the_way(reached)
     found: list[tuple[Group, ...]] = []
     for node, depth in enumerate(graph.depths):
         if not 0 <= depth <= reached:
             found.append(("not_reachable",))
         elif node not in frontier:
             found.append(("reachable",))
-        elif depth == reached and graph.to_target[node] == graph.steps - reached:
+        elif node in way:
             found.append(("reachable", "frontier", "optimal"))
         else:
             found.append(("reachable", "frontier"))

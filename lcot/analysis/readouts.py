@@ -4,7 +4,8 @@ The definition is that of arXiv 2412.06769, section 5: after k thoughts the text
 name is scored as its continuation, since the step behind k hidden ones begins with "Every <node at depth k>". For
 k = 0, where the first step begins with the entity, it is "<entity> is a". The other surfaces name the next node at once
 (ProsQA's compact and symbolic styles) or behind "<entity> is" (ProntoQA, whose article is part of what is scored), and
-there the node is one edge farther on: at depth k + 1.
+there the node is one edge farther on: at depth k + 1. Words that a prompt file writes before each step, such as
+"## Step 2: ", are forced too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from lcot.errors import UserError
 from lcot.metrics.problem_graph import ProblemGraph
 from lcot.metrics.surfaces import Surface
+from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.prompts import fill
 from lcot.reasoning.tokens import token_ids
 
 
@@ -49,25 +52,28 @@ class ReadoutIds:
     names: list[list[int]]
 
 
-def readout(graph: ProblemGraph, surface: Surface, hidden: int, after_step: str) -> Readout:
+def readout(graph: ProblemGraph, surface: Surface, hidden: int, builder: LayoutBuilder) -> Readout:
     """How concepts are read out behind hidden steps.
 
     Args:
         graph: The names.
         surface: How the problem is put into words.
         hidden: Number of steps that thoughts stand for.
-        after_step: What ends a step.
+        builder: Says what stands around a step.
     """
     root = graph.names[graph.root]
+    before, after_step = _around_step(builder, hidden)
     if surface == "prose":
         names = tuple(f" {name}" for name in graph.names)
         if hidden:
-            return Readout(hidden, "Every", names, " is a")
-        return Readout(1, f"{root} is a", names, "." + after_step)
+            return Readout(hidden, f"{before}Every", names, " is a")
+        return Readout(1, f"{before}{root} is a", names, "." + after_step)
     if surface == "proof":
         names = tuple(f" {_kind_or_quality(name)}" for name in graph.names)
-        return Readout(hidden + 1, f"{root} is", names, ".")
-    return Readout(hidden + 1, "", graph.names, after_step)
+        return Readout(hidden + 1, f"{before}{root} is", names, ".")
+    # A space before a name is part of its first token.
+    lead = before.rstrip(" ")
+    return Readout(hidden + 1, lead, tuple(before[len(lead) :] + name for name in graph.names), after_step)
 
 
 def readout_ids(builder: LayoutBuilder, readouts: Sequence[Readout]) -> list[ReadoutIds]:
@@ -98,6 +104,14 @@ def readout_ids(builder: LayoutBuilder, readouts: Sequence[Readout]) -> list[Rea
             names.append(named[len(lead) :])
         found.append(ReadoutIds(lead, names))
     return found
+
+
+def _around_step(builder: LayoutBuilder, place: int) -> tuple[str, str]:
+    """What stands before and behind the step with so many steps before it."""
+    if not isinstance(builder, DialogueBuilder):
+        return "", builder.text.after_step
+    before, _, behind = fill(builder.model.prompt.step, i=place + 1).partition("{step}")
+    return before, behind
 
 
 def _kind_or_quality(name: str) -> str:

@@ -6,6 +6,7 @@ The page needs no network: its data, its style and plotly's JavaScript, which dr
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,15 +173,20 @@ def write_report(
             counts=counts,
             steps=len(counts) - 1,
             charts=[
-                {"title": chart.title, "caption": chart.caption, "svg": Markup(_inline(svg, chart.name))}
+                {
+                    "name": chart.name,
+                    "title": chart.title,
+                    "caption": chart.caption,
+                    "svg": Markup(_inline(svg, chart.name)),
+                }
                 for chart, svg in charts
             ],
             tables=list(_tables(measured.summary)),
             missing=[(PARTS[what], why) for what, why in measured.missing.items()],
+            left_out=[(PARTS[what], why) for what, why in measured.left_out.items()],
             facts=list(about.facts.items()),
             config=yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True),
-            # A text that ends the script element would end the data.
-            data=Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),
+            data=Markup(_in_page(data)),
             style=Markup(style),
             library=Markup(get_plotlyjs()),
             script=Markup(script),
@@ -246,7 +252,7 @@ def _lenses(folder: Path, wanted: set[int]) -> dict[int, list[dict[str, Any]]]:
     if (folder / "results.parquet").is_file():
         for row in tables.read_rows(folder, "results"):
             if row["question"] in wanted:
-                result = (row["text"], row["step"], row["rank"], _short(row["probability"]))
+                result = (row["text"], row["step"], row["rank"], _short(row["probability"]), row["whole"])
                 found[row["question"]][row["thought"] - 1]["results"].append(result)
     return found
 
@@ -259,9 +265,11 @@ def _tables(summary: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[dict
         flat = [_flat(row) for row in rows]
         what = fields_of(SUMMARIES[name])
         heads = [{"name": as_text(head), "what": what.get(head, "")} for head in flat[0]]
+        meant = [(as_text(column), what[column]) for column in rows[0] if column in what and column not in _LONG]
         yield {
             "title": TITLES[name],
             "heads": heads,
+            "meant": meant,
             "rows": [[_cell(value) for value in row.values()] for row in flat],
         }
 
@@ -303,8 +311,25 @@ def _named(example: ReasoningExample) -> str:
 
 
 def _inline(svg: str, name: str) -> str:
-    """An SVG as part of a page: without its head, and with ids that are its own."""
-    return _ID.sub(rf"\g<1>{name}-", _METADATA.sub("", svg[svg.index("<svg") :]))
+    """An SVG as part of a page: without its head, with ids that are its own, and named by its heading there."""
+    own = _ID.sub(rf"\g<1>{name}-", _METADATA.sub("", svg[svg.index("<svg") :]))
+    named = f'<svg role="img" aria-labelledby="figure-{name}" aria-describedby="caption-{name}"'
+    return own.replace("<svg", named, 1)
+
+
+def _in_page(data: Any) -> str:
+    """JSON for a script element, which a text that ends the element would end."""
+    written = json.dumps(plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return written.replace("<", "\\u003c")
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: numbers that are not finite, of a model whose weights are broken, become ``None``."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _short(value: float | None) -> float | None:

@@ -57,6 +57,7 @@ def subject_of(
         counts=chosen,
         hidden=lambda k: schedule.hidden_behind(stage, k),
         thoughts_per_step=per_step,
+        whole=lambda k: schedule.hides_all(stage, k),
         reader=solver.module.extractors[0],
         max_new_tokens=solver.module.max_new_tokens,
     )
@@ -74,12 +75,13 @@ def all_counts(solver: Solver, schedule: Curriculum) -> range:
 def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> Iterator[str]:
     """What a reader of the numbers must know, a line each."""
     module, trained = solver.module, schedule.numbers_trained(stage_of(solver, schedule))
+    mixed = "; configs/methods/coconut_mixed.yaml trains a model that has seen all"
     new = sorted(set(counts) - trained)
     if new:
         yield (
             f"training's last stage never saw k = {listed(new)} (it saw {listed(sorted(trained))}): after so many"
-            " thoughts the model may answer at once or write nonsense, whatever its thoughts hold;"
-            " configs/methods/coconut_mixed.yaml trains a model that has seen all"
+            " thoughts the model may answer at once or write nonsense, whatever its thoughts hold"
+            f"{mixed if solver.kind == 'continuous' else ''}"
         )
     if not isinstance(module, SoftCoT) and module.halt is not None:
         yield "this run ends its thoughts with a classifier, which is not asked here: k thoughts are forced"

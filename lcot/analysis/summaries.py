@@ -188,9 +188,9 @@ def shown_first(example: ReasoningExample, lens: ThoughtLens, depth: int) -> Sho
     nodes = [
         node for node, name in enumerate(graph.names) if name == token or (len(token) > 1 and name.startswith(token))
     ]
-    frontier = set(graph.frontier(depth)).intersection(nodes)
-    if any(graph.depths[node] == depth and graph.to_target[node] == graph.steps - depth for node in frontier):
+    if not graph.on_the_way(depth).isdisjoint(nodes):
         return "optimal"
+    frontier = not set(graph.frontier(depth)).isdisjoint(nodes)
     return "frontier" if frontier else "concept" if nodes else "other"
 
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lcot.analysis.attention import FactAttention
+from lcot.analysis.attention import FactAttention, Group
 from lcot.analysis.concepts import Candidate, ConceptValues
 from lcot.analysis.geometry import ThoughtGeometry
 from lcot.analysis.lens import ThoughtLens
@@ -43,13 +43,12 @@ class Column:
 _K = Column("thoughts", "int32", "k, the number of thoughts before the text")
 _QUESTION = Column("question", "int64", "number of the question, from 0, in the order of the data")
 _ID = Column("id", "string", "the question's id")
-_THOUGHT = Column("thought", "int32", "which of the k thoughts, from 1")
+_OF_QUESTION = (_K, _QUESTION, _ID)
+_OF_THOUGHT = (*_OF_QUESTION, Column("thought", "int32", "which of the k thoughts, from 1"))
 
 TABLES: Mapping[str, tuple[Column, ...]] = {
     "outcomes": (
-        _K,
-        _QUESTION,
-        _ID,
+        *_OF_QUESTION,
         Column("steps", "int32", "number of the question's written steps"),
         Column("text", "string", "all that the model wrote, greedily"),
         Column("tokens", "int32", "number of written tokens, without eos"),
@@ -59,10 +58,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("category", "string", "which way the text took through the graph; null without a graph"),
     ),
     "concepts": (
-        _K,
-        _QUESTION,
-        _ID,
+        *_OF_QUESTION,
         Column("hidden", "int32", "number of steps that the k thoughts stand for"),
+        Column("whole", "bool", "whether training left no step behind so many thoughts, however many there are"),
         Column("steps", "int32", "number of edges of the shortest way from root to target"),
         Column("depth", "int32", "number of edges between the root and the frontier, which the text would name next"),
         Column("lead", "string", "the text that is forced before a name"),
@@ -77,10 +75,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("value", "double", "probability of all of them, its value"),
     ),
     "thoughts": (
-        _K,
-        _QUESTION,
-        _ID,
-        _THOUGHT,
+        *_OF_THOUGHT,
         Column("norm", "double", "its L2 norm"),
         Column("vocabulary_distance", "double", "Euclidean distance to the nearest word's input embedding"),
         Column("vocabulary_cosine", "double", "largest cosine with a word's input embedding"),
@@ -88,10 +83,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("distances", "list<double>", "its Euclidean distances to all k thoughts of the question"),
     ),
     "lens": (
-        _K,
-        _QUESTION,
-        _ID,
-        _THOUGHT,
+        *_OF_THOUGHT,
         Column("rank", "int32", "place in both lists, from 1"),
         Column("token", "string", "the token that the output head gives this rank"),
         Column("token_id", "int32", "its number"),
@@ -101,10 +93,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("cosine", "double", "cosine between its input embedding and the thought"),
     ),
     "results": (
-        _K,
-        _QUESTION,
-        _ID,
-        _THOUGHT,
+        *_OF_THOUGHT,
         Column("kind", "string", "what the intermediate result is the result of"),
         Column("step", "int32", "number of the written step that computes it, from 1"),
         Column("text", "string", "as that step writes it"),
@@ -113,9 +102,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("rank", "int32", "its rank under the lens, 1 for the first choice"),
     ),
     "attention": (
-        _K,
-        _QUESTION,
-        _ID,
+        *_OF_QUESTION,
         Column("layer", "int32", "number of the layer, from 1"),
         Column("place", "int32", "number of thoughts that were read at the place that looks, p"),
         Column("source", "string", "the fact's first name"),
@@ -126,10 +113,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("attention", "double", "attention to the fact's tokens, summed; heads averaged"),
     ),
     "nodes": (
-        _K,
-        _QUESTION,
-        _ID,
-        _THOUGHT,
+        *_OF_THOUGHT,
         Column("name", "string", "the node's name"),
         Column("reachable", "bool", "whether the node is within as many steps of the root as the thoughts stand for"),
         Column("frontier", "bool", "whether a walk of exactly that many steps ends at it"),
@@ -232,7 +216,7 @@ def read_values(folder: Path, only: Collection[int] | None = None) -> Iterator[t
             for row in rows
         )
         place = (first["thoughts"], first["hidden"], first["steps"], first["depth"], first["lead"])
-        yield number, ConceptValues(first["id"], *place, candidates)
+        yield number, ConceptValues(first["id"], *place, candidates, first["whole"])
 
 
 # -- records as rows ------------------------------------------------------------------------------------------------
@@ -245,7 +229,8 @@ def outcome_row(question: int, one: Outcome, gold: str) -> Row:
 
 def concept_rows(question: int, record: ConceptValues) -> Iterator[Row]:
     """Rows of ``concepts``, one a node."""
-    place = (record.thoughts, question, record.id, record.hidden, record.steps, record.depth, record.lead)
+    steps = (record.hidden, record.whole, record.steps, record.depth)
+    place = (record.thoughts, question, record.id, *steps, record.lead)
     for one in record.candidates:
         where = (one.node, one.name, one.frontier, one.leads, one.height, one.longest)
         yield (*place, *where, one.tokens, one.first, one.value)
@@ -287,8 +272,7 @@ def attention_rows(question: int, record: FactAttention) -> Iterator[Row]:
     for layer, places in enumerate(record.attention, start=1):
         for place, values in enumerate(places):
             for (source, end), groups, value in zip(record.facts, record.groups[place], values, strict=True):
-                found = ("reachable" in groups, "frontier" in groups, "optimal" in groups)
-                yield record.thoughts, question, record.id, layer, place, source, end, *found, value
+                yield record.thoughts, question, record.id, layer, place, source, end, *_in(groups), value
 
 
 def node_rows(question: int, record: NodeProducts) -> Iterator[Row]:
@@ -296,8 +280,12 @@ def node_rows(question: int, record: NodeProducts) -> Iterator[Row]:
     columns = zip(record.groups, record.products, record.cosines, strict=True)
     for number, (groups, products, cosines) in enumerate(columns, start=1):
         for name, own, product, cosine in zip(record.names, groups, products, cosines, strict=True):
-            found = ("reachable" in own, "frontier" in own, "optimal" in own)
-            yield record.thoughts, question, record.id, number, name, *found, product, cosine
+            yield record.thoughts, question, record.id, number, name, *_in(own), product, cosine
+
+
+def _in(groups: Collection[Group]) -> tuple[bool, bool, bool]:
+    """Whether something is reachable, on the frontier, and optimal."""
+    return "reachable" in groups, "frontier" in groups, "optimal" in groups
 
 
 def _type(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from lcot.analysis.concepts import ConceptValues
@@ -142,6 +142,14 @@ def search_tree(
         nodes=nodes,
         edges=graph.edges,
     )
+
+
+def reached(tree: SearchTree) -> SearchTree:
+    """The part of a tree that the root reaches, with the wrong option wherever it is; nodes get new numbers."""
+    kept = [node for node in tree.nodes if node.depth >= 0 or node.role == "neg_target"]
+    numbers = {node.node: number for number, node in enumerate(kept)}
+    edges = tuple((numbers[start], numbers[end]) for start, end in tree.edges if {start, end} <= numbers.keys())
+    return replace(tree, nodes=tuple(replace(node, node=numbers[node.node]) for node in kept), edges=edges)
 
 
 def frontiers(example: ReasoningExample, by: Frontier = "walk") -> tuple[tuple[int, ...], ...]:

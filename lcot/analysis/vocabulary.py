@@ -5,6 +5,7 @@ Letters in shapes: M vectors, D hidden width, V rows.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +15,15 @@ from transformers import PreTrainedTokenizerBase
 
 from lcot.analysis.thinker import Thinker
 
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The input embeddings of the words of a tokenizer.
 
-    Left out are rows that stand for no word: those of the thought tokens and of padding, and those beyond the
-    tokenizer, with which tables are filled up.
+    Left out are rows that stand for no word: those of the thought tokens and of padding, those of single bytes such as
+    ``<0xC9>``, in which unknown words are spelled, and those beyond the tokenizer, with which tables are filled up.
 
     Attributes:
         ids: ``(V,)`` token ids of the rows.
@@ -39,7 +42,8 @@ class Vocabulary:
         assert isinstance(table, Tensor)
         tokenizer, special = thinker.builder.tokenizer, thinker.builder.special
         no_words = {special.bot, special.eot, special.latent, special.pause, special.pad}
-        kept = [number for number in range(min(len(tokenizer), len(table))) if number not in no_words]
+        names = map(str, tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), len(table))))))
+        kept = [n for n, name in enumerate(names) if n not in no_words and not _BYTE.fullmatch(name)]
         ids = torch.tensor(kept, device=table.device)
         return cls(ids, table.detach()[ids].float(), tuple(token_text(tokenizer, number) for number in kept))
 

@@ -20,7 +20,7 @@ from lcot.analysis.charts import charts, save_chart
 from lcot.analysis.figures import draw_tree, save_figure
 from lcot.analysis.folder import MARK
 from lcot.analysis.measure import Measured, Subject, measure
-from lcot.analysis.report import About, choose, search_trees, write_report
+from lcot.analysis.report import About, choose, plain, search_trees, write_report
 
 FORMAT = 1
 """Version of ``measurements.json``."""
@@ -49,18 +49,19 @@ def write_analysis(
         UserError: If something cannot be measured.
     """
     measured = measure(subject, folder, say)
-    drawn = [(chart, save_chart(chart, folder)) for chart in charts(measured.summary, about.trained, about.data)]
+    found = charts(measured.summary, about.trained, about.data, measured.counts)
+    drawn = [(chart, save_chart(chart, folder)) for chart in found]
     shown = choose(folder, subject.examples, about.own, questions)
     trees = search_trees(folder, shown)
     if trees:
         deepest = max(trees, key=lambda number: trees[number].steps)
-        save_figure(draw_tree(trees[deepest], title=f"{shown.examples[deepest].question}"), folder, "tree")
+        figure = draw_tree(trees[deepest], title=shown.examples[deepest].question, trained=about.trained)
+        save_figure(figure, folder, "tree")
     facts = {**about.facts, "hash of questions and answers": measured.data_hash}
     write_report(folder / "report.html", replace(about, facts=facts), measured, drawn, shown, trees)
     # The last file: what has it is whole.
-    (folder / MARK).write_text(
-        json.dumps(_described(about, protocol, measured), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    told = plain(_described(about, protocol, measured))
+    (folder / MARK).write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     say(f"figures and report: {sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.1f} MB in all")
     return measured
 
@@ -79,6 +80,7 @@ def _described(about: About, protocol: Mapping[str, Any], measured: Measured) ->
         "protocol": dict(protocol),
         "warnings": list(about.warnings),
         "not_applicable": measured.missing,
+        "left_out": measured.left_out,
         "seconds": measured.seconds,
         "summary": measured.summary,
         "summary_columns": {name: what for name, what in measuring.described().items() if name in measured.summary},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import lightning as L
 import torch
@@ -22,6 +24,9 @@ from lcot.metrics import CATEGORIES, EXTRACTORS, Category, accuracy_names
 from lcot.metrics.problem_graph import has_graph
 from lcot.modules.judging import SHARES
 from lcot.reasoning.curriculum import find_clock
+from lcot.signals import PatientInterrupt
+
+_log = logging.getLogger("lcot")
 
 _GOOD: tuple[Category, ...] = ("correct_path", "correct_label")
 
@@ -67,9 +72,10 @@ class LastCheckpoint(Checkpoint):
     improved, so a killed run could lose all epochs since.) The file is replaced in one move: a process that is killed
     while it writes leaves the former one whole.
 
-    On SIGTERM all ranks finish the batch they are at, write the file together and end with ``SIGTERMException``. A
-    validation that is broken off so is done again, from its first example, when the run continues. Under SLURM the
-    signal to requeue (SIGUSR1) waits in the same way for the end of a batch; then Lightning requeues the job.
+    On SIGTERM, and on the command line's first Ctrl-C, all ranks finish the batch they are at, write the file together
+    and end with ``SIGTERMException``, whose ``code`` is the signal's number. A validation that is broken off so is done
+    again, from its first example, when the run continues. Under SLURM the signal to requeue (SIGUSR1) waits in the same
+    way for the end of a batch; then Lightning requeues the job.
 
     Args:
         dirpath: The run's ``checkpoints`` folder; the command line fills it in.
@@ -88,6 +94,7 @@ class LastCheckpoint(Checkpoint):
         self.every_n_minutes = every_n_minutes
         self._saved_at = 0.0
         self._told_to_stop = False
+        self._told_by: int = signal.SIGTERM
         self._told_to_requeue = False
         self._stopping = False
         self._requeue: Any = None
@@ -110,10 +117,12 @@ class LastCheckpoint(Checkpoint):
         """
         self._saved_at = time.monotonic()
         self._told_to_stop = bool(trainer.received_sigterm)
+        self._told_by = signal.SIGTERM
         self._stopping = False
         if threading.current_thread() is not threading.main_thread():
             return
         signal.signal(signal.SIGTERM, self._note)
+        self._answer_interrupts(self._note)
         if SLURMEnvironment.detect() and callable(handler := signal.getsignal(signal.SIGUSR1)):
             self._requeue = handler
             signal.signal(signal.SIGUSR1, self._note)
@@ -147,7 +156,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Stop, now that the last batch's curves are written too."""
         if self._stopping:
-            raise SIGTERMException
+            self._stop(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Learn how many batches every rank has: some have one more, and only together can they decide to stop."""
@@ -168,13 +177,21 @@ class LastCheckpoint(Checkpoint):
             return
         if self._agree(trainer, self._told_to_stop):
             self._save(trainer)
-            raise SIGTERMException
+            self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write at the end of each epoch."""
         self._save(trainer)
         if self._agree(trainer, self._told_to_stop):
-            raise SIGTERMException
+            self._stop(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """From now on there is nothing to save."""
+        self._answer_interrupts(None)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Likewise."""
+        self._answer_interrupts(None)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Have a validation that was begun, or is due, done from its first batch when the run continues.
@@ -186,19 +203,31 @@ class LastCheckpoint(Checkpoint):
         progress.update(total=dict(begun), current=dict(begun), is_last_batch=False)
 
     def _note(self, signum: int, frame: object) -> None:
-        if signum == signal.SIGTERM:
-            self._told_to_stop = True
-        else:
+        if signum == signal.SIGUSR1:
             self._told_to_requeue = True
+        else:
+            self._told_to_stop, self._told_by = True, signum
+
+    def _answer_interrupts(self, ask: Callable[[int, object], object] | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if isinstance(handler, PatientInterrupt):
+            handler.ask = ask
+
+    def _stop(self, trainer: L.Trainer) -> NoReturn:
+        if not getattr(trainer, "fast_dev_run", False):
+            _log.info("saved %s: epoch %d, step %d", self._file(trainer), trainer.current_epoch, trainer.global_step)
+        raise SIGTERMException(self._told_by)
 
     def _agree(self, trainer: L.Trainer, mine: bool) -> bool:
         return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
 
+    def _file(self, trainer: L.Trainer) -> Path:
+        return Path(self.dirpath or Path(trainer.default_root_dir) / "checkpoints") / "last.ckpt"
+
     def _save(self, trainer: L.Trainer) -> None:
         if getattr(trainer, "fast_dev_run", False):
             return
-        folder = Path(self.dirpath or Path(trainer.default_root_dir) / "checkpoints")
-        trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
+        trainer.save_checkpoint(self._file(trainer), weights_only=False)
         self._saved_at = time.monotonic()
         # A run that goes on from here must not lack the curves up to here.
         for logger in trainer.loggers:

@@ -57,7 +57,7 @@ class Dashboard(Callback):
         custom_scalars: Lay the curves out on the page of this name.
         thoughts: Look at the thoughts of the steps that are logged.
         tree: Draw the search tree at the end of each ``stage``, after each epoch with a ``validation`` (which takes a
-            fifth of a second or so), or ``never``.
+            third of a second or so), or ``never``.
         tree_question: Number of the validation question whose tree is drawn; ``None`` for one that is worth it.
         hparams: Write the run's row of the page *HParams*.
 
@@ -109,7 +109,7 @@ class Dashboard(Callback):
         """
         data, clock = _data(trainer), _clock(trainer)
         self._view = None
-        if stage == "fit" and self.tree != "never" and data is not None and clock is not None and data.dialogue is None:
+        if stage == "fit" and self.tree != "never" and data is not None and clock is not None:
             self._view = find_view(data.source("val"), clock.schedule, self.tree_question)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -30,7 +30,7 @@ class Shown:
 
 
 def layout(shown: Shown) -> Layout:
-    """The charts of a run. A chart is the same in all runs that have it: TensorBoard then shows it once for all.
+    """The charts of a run, each with a title of its own and the same in all runs: TensorBoard then shows it once.
 
     Args:
         shown: Which curves there are.
@@ -51,7 +51,7 @@ def layout(shown: Shown) -> Layout:
     if shown.epochs:
         made["Tokens against accuracy"] = {
             **_chart("written tokens and thoughts by epoch", "by_epoch/val/tokens", "by_epoch/val/thoughts"),
-            **_chart("accuracy by epoch", *by_epoch),
+            **_chart("accuracy beside them", *by_epoch),
         }
     made["Health"] = {
         **(_chart("norm of the thoughts", "train/thought_norm_step") if shown.thoughts else {}),

@@ -41,7 +41,7 @@ class ThoughtWatch:
             apart = (thoughts[:, 1:] - thoughts[:, :-1]).norm(dim=-1)
             alike = F.cosine_similarity(thoughts[:, 1:], thoughts[:, :-1], dim=-1)
             means = torch.stack([(apart * pairs).sum(), (alike * pairs).sum(), pairs.sum()])
-            self._means.append(means.double().cpu())
+            self._means.append(means.cpu().double())
 
     def means(self) -> dict[str, float]:
         """What was seen since this was asked last, averaged over pairs of neighbouring thoughts.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcot.analysis import SearchTree, Thinker, concept_values, search_tree
-from lcot.callbacks.tree_picture import draw_tree, to_pixels
+from lcot.analysis.figures import draw_tree, to_pixels
+from lcot.analysis.tree import reached
 from lcot.datamodules.rows import Source
 from lcot.errors import UserError
 from lcot.metrics.problem_graph import ProblemGraph, has_graph, problem_graph
@@ -57,7 +58,7 @@ class TreeView:
         return search_tree(self.example, values)
 
     def image(self, module: Any, data: Any, stage: int, epoch: int) -> NDArray[np.uint8] | None:
-        """The picture, ``(height, width, 3)``.
+        """The picture, ``(height, width, 3)``, without nodes that the root does not reach.
 
         Args:
             module: Whose model is looked at, in evaluation mode; afterwards it is as it was.
@@ -70,12 +71,15 @@ class TreeView:
         """
         thinker = Thinker(module.model, data.builder("val"), recycle=getattr(module, "recycle", "post_norm"))
         try:
+            if thinker.builder.encode([self.example])[0].opening:
+                raise UserError("the text begins with words of the prompt file, and no concept follows the thoughts")
             tree = self.tree(thinker, stage)
         except UserError as err:
             _log.warning("lcot: warning: no search tree in TensorBoard: %s", err.what)
             return None
         title = f"{_asked(problem_graph(self.example))}    stage {stage}, epoch {epoch}"
-        return to_pixels(draw_tree(tree, title, known=self.schedule.numbers_trained(stage)))
+        trained = self.schedule.numbers_trained(stage)
+        return to_pixels(draw_tree(reached(tree), title=title, trained=trained, across=1))
 
 
 def find_view(source: Source, schedule: Curriculum, wanted: int | None) -> TreeView | None:

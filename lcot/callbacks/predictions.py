@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
+
+_log = logging.getLogger("lcot")
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -48,7 +51,7 @@ class PredictionWriter(BasePredictionWriter):
         if _is_trial(trainer):
             return
         with self._part(trainer).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in prediction)
+            file.writelines(_line(record) for record in prediction)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Merge the parts."""
@@ -56,13 +59,14 @@ class PredictionWriter(BasePredictionWriter):
         if not trainer.is_global_zero or _is_trial(trainer):
             return
         parts = [self._part(trainer, rank) for rank in range(trainer.world_size)]
-        lines = [line for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
+        lines = [line for part in parts for line in part.read_text(encoding="utf-8").split("\n") if line]
         lines.sort(key=lambda line: int(json.loads(line)["index"]))
         whole = self._target(trainer).with_suffix(".tmp")
         whole.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         os.replace(whole, self._target(trainer))
         for part in parts:
             part.unlink()
+        _log.info("written to %s: %s answers", self._target(trainer), f"{len(lines):,}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Remove this rank's part; an older file under the final name stays as it is."""
@@ -76,6 +80,12 @@ class PredictionWriter(BasePredictionWriter):
     def _part(self, trainer: L.Trainer, rank: int | None = None) -> Path:
         rank = trainer.global_rank if rank is None else rank
         return self._target(trainer).with_suffix(f".part{rank}")
+
+
+def _line(record: Any) -> str:
+    """A record as one line, for whatever a reader takes for the end of one: JSON itself escapes only those of ASCII."""
+    text = json.dumps(record, ensure_ascii=False)
+    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029") + "\n"
 
 
 def _is_trial(trainer: L.Trainer) -> bool:

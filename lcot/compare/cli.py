@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import shlex
 import shutil
 import signal
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
@@ -19,10 +17,11 @@ from lcot.compare.files import write_whole
 from lcot.compare.launch import Launcher
 from lcot.compare.plan import Todo, make_tasks
 from lcot.compare.render import WIDTH, to_csv, to_markdown, to_terminal
-from lcot.compare.runs import find_runs, read_run
+from lcot.compare.runs import Run, find_runs, is_run, read_results
 from lcot.compare.slurm import array_script
 from lcot.compare.table import Comparison, compare
 from lcot.errors import UserError
+from lcot.options import OptionParser
 
 _DESCRIPTION = """\
 A table of methods: accuracy ± standard deviation over seeds, tokens, thoughts, seconds, and what training cost.
@@ -37,20 +36,10 @@ Every other --SETTING=VALUE is passed on to the runs that are made, as in lcot f
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, where="lcot compare", fix="see lcot compare --help")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> OptionParser:
     """The options of ``lcot compare``."""
-    made = _Parser(
-        prog="lcot compare",
-        usage="lcot compare [RUN …] [-c CONFIG … --methods NAME … --seeds N … [--SETTING=VALUE …]] [options]",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    usage = "[RUN …] [-c CONFIG … --methods NAME … --seeds N … [--SETTING=VALUE …]] [options]"
+    made = OptionParser("compare", usage, _DESCRIPTION)
     made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders, or a folder that holds some")
     made.add_argument(
         "--split",
@@ -76,13 +65,22 @@ def parser() -> argparse.ArgumentParser:
         "-c", "--config", type=Path, action="append", metavar="CONFIG", help="config of a data set, as for fit"
     )
     launch.add_argument("--methods", nargs="+", metavar="NAME", help="names of configs/methods/*.yaml, or such files")
-    launch.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds of each method (default: 0)")
+    launch.add_argument("--seeds", nargs="+", type=_seed, metavar="N", help="seeds of each method (default: 0)")
     launch.add_argument("--runs_dir", type=Path, metavar="DIR", help="folder of the runs METHOD-SEED (default: runs)")
     launch.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: 1; tasks with --slurm: all)")
     launch.add_argument(
         "--slurm", type=Path, metavar="FILE", help="write a script for sbatch, one task for each run, and run nothing"
     )
     return made
+
+
+def _seed(text: str) -> int:
+    """A seed of the command line."""
+    try:
+        return int(text)
+    except ValueError:
+        hint = ": separate seeds by spaces" if "," in text else ""
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}{hint}") from None
 
 
 def run_compare(words: Sequence[str]) -> int:
@@ -103,8 +101,10 @@ def run_compare(words: Sequence[str]) -> int:
             from lcot.compare.plot import check_plot
 
             check_plot(getattr(chosen, option), f"--{option}")
-    given = [read_run(path, chosen.split) for path in find_runs(chosen.runs)]  # before hours of training
-    code, folders = 0, [run.path for run in given]
+    paths = find_runs(chosen.runs)
+    for path in paths:
+        read_results(path, chosen.split)  # what is broken is told before hours of training
+    code, wanted = 0, dict[Path, Run]()
     if chosen.config:
         seeds, runs_dir = chosen.seeds or [0], chosen.runs_dir or Path("runs")
         tasks = make_tasks(chosen.config, chosen.methods, seeds, runs_dir, settings)
@@ -118,14 +118,16 @@ def run_compare(words: Sequence[str]) -> int:
             except KeyboardInterrupt:
                 return 128 + signal.SIGINT  # what there was to say has been said
             failed = {name for failure in failures for name in failure.names}
-            made = [task.folder for task in tasks if task.name not in failed]
-            folders += [folder for folder in made if (folder / "config.yaml").is_file()]
+            made = [task for task in tasks if task.name not in failed]
+            wanted = {task.folder: launcher.made(task, chosen.split) for task in made if is_run(task.folder)}
         for failure in failures:
             said = "".join(f"\n    {line}" for line in failure.said.splitlines())
             sys.stderr.write(f"lcot: failed: {', '.join(failure.names)}: {failure.what}{said}\n")
         code = 1 if failures else 0
     if chosen.slurm is None:
-        runs = [read_run(path, chosen.split) for path in find_runs(folders)]
+        runs = [run for path in paths for run in read_results(path, chosen.split)]
+        there = {path.resolve() for path in paths}
+        runs += [run for folder, run in wanted.items() if folder.resolve() not in there]
         _show(compare(runs, chosen.split), chosen)
     return code
 
@@ -191,19 +193,19 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     for word in settings:
         name, equals, _ = word.partition("=")
         if not name.startswith("--") or not equals:
-            near = difflib.get_close_matches(name, _options(made), n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"a setting that runs are to have is written {name}=VALUE"
+            near = made.nearest(name)
+            fix = f"did you mean {near!r}?" if near else f"a setting that runs are to have is written {name}=VALUE"
             raise UserError(f"lcot compare has no option {name!r}", fix=fix)
     if not chosen.config:
         given = {"methods": chosen.methods, "seeds": chosen.seeds, "runs_dir": chosen.runs_dir, "jobs": chosen.jobs}
         idle = [f"--{name}" for name, value in {**given, "slurm": chosen.slurm}.items() if value is not None]
         if idle or settings:
             first = [*idle, *settings][0]
-            near = difflib.get_close_matches(first.partition("=")[0], _options(made), n=1) if not idle else []
+            near = made.nearest(first) if not idle else None
             raise UserError(
                 f"{first} has no effect without -c",
                 why="it is about runs that are made first",
-                fix=f"did you mean {near[0]!r}?" if near else "add -c CONFIG and --methods, or leave it out",
+                fix=f"did you mean {near!r}?" if near else "add -c CONFIG and --methods, or leave it out",
             )
         if not chosen.runs:
             raise UserError(
@@ -222,7 +224,3 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if chosen.jobs is not None and chosen.jobs < 1:
         raise UserError(f"jobs is {chosen.jobs}", where="--jobs", fix="use 1 or more")
     return chosen, settings
-
-
-def _options(made: argparse.ArgumentParser) -> list[str]:
-    return [option for action in made._actions for option in action.option_strings if option.startswith("--")]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
-from lcot.compare.plan import Task, Todo, changes, is_trained, what_to_do
+from lcot.compare.plan import Task, Todo, changes, is_trained, wanted_result, what_to_do
 from lcot.compare.results import Split
-from lcot.compare.runs import read_run
+from lcot.compare.runs import Run, read_run
+from lcot.signals import leaving_when_told
 
 PROGRAM = (sys.executable, "-m", "lcot")
 """What stands before the words of a command."""
@@ -70,6 +69,9 @@ class Launcher:
         for task in tasks:
             trained = is_trained(task)
             if trained and task.method not in self._asked and task.method not in failures:
+                if not self._asked and not failures:
+                    methods = len({other.method for other in tasks})
+                    _say(f"reading the settings of {methods} method{'s' * (methods != 1)} …")
                 printed, said = self._print_config(task)
                 if printed is None:
                     what = f"the settings of method {task.method} cannot be used"
@@ -95,7 +97,8 @@ class Launcher:
         """
         wanted = [todo for todo in todos if todo.commands]
         failures: list[Failure] = []
-        with ThreadPoolExecutor(self.jobs) as pool, self._signals():
+        # Be told to stop as by Ctrl-C: otherwise the runs would outlive this process.
+        with ThreadPoolExecutor(self.jobs) as pool, leaving_when_told():
             futures = [pool.submit(self._make, todo) for todo in wanted]
             try:
                 for future in as_completed(futures):
@@ -107,6 +110,15 @@ class Launcher:
                 raise
         order = [todo.task.name for todo in wanted]
         return sorted(failures, key=lambda failure: order.index(failure.names[0]))
+
+    def made(self, task: Task, split: Split) -> Run:
+        """A run with the result that was asked for; with none if there is none.
+
+        Raises:
+            DataError: If a file of the run is broken.
+        """
+        found = wanted_result(task, split, self._asked.get(task.method))
+        return found if found is not None else replace(read_run(task.folder, split), result=None)
 
     def _print_config(self, task: Task) -> tuple[str | None, str]:
         """All settings that a task's words amount to, as YAML; or nothing, and what was said instead."""
@@ -176,23 +188,6 @@ class Launcher:
             for child in self._running:
                 child.terminate()
         _say("stopping: runs save their state; the same command continues them")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Be told to stop as by Ctrl-C: otherwise the runs would outlive this process."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        former = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
-
-
-def _leave(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def _say(line: str) -> None:

@@ -8,6 +8,7 @@ from lcot.compare.origins import origins
 from lcot.compare.results import ONE_ANSWER
 from lcot.compare.rows import Row, brief, plain
 from lcot.compare.runs import COMMAND, Run
+from lcot.compare.settings import shown
 from lcot.settings import UNTRAINED
 
 FROM_EVENTS = "*"
@@ -93,7 +94,10 @@ def _runs(rows: Sequence[Row]) -> Iterable[str]:
     for run in _all(rows):
         if run.outdated and run.result is not None:
             steps = f"{run.result.trained_steps:,} of {run.cost.steps:,}"
-            yield f"{run.name} was evaluated at step {steps}: {run.command(COMMAND.get(run.result.split, 'test'))}"
+            again = run.command(COMMAND.get(run.result.split, "test"))
+            if run.other is not None and run.result.command is not None:
+                again = run.result.command
+            yield f"{run.name} was evaluated at step {steps}: {again}"
     for row in rows:
         for run in row.repeats:
             yield f"{run.name} repeats seed {run.seed} of {row.label} and does not count"
@@ -109,7 +113,7 @@ def _origins(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def described(run: Run) -> str:
-    """A method by what it is, whatever its run is called: module, schedule, thoughts."""
+    """A method by what it is, whatever its run is called: module, schedule, thoughts, and what a test forced on it."""
     found = run.settings
     module, schedule = (
         str(found.get(f"{key}.class_path")).rpartition(".")[2] for key in ("model", "curriculum.schedule")
@@ -117,7 +121,9 @@ def described(run: Run) -> str:
     kind = found.get("curriculum.schedule.kind")
     hidden = found.get("curriculum.schedule.hidden")
     thoughts = "no thoughts" if kind == "none" else f"{kind} thoughts" if kind else ""
-    return ", ".join(filter(None, (f"{module} with {schedule}", hidden and f"{hidden} hidden", thoughts)))
+    keys = ("curriculum.eval_stage", "curriculum.eval_thoughts")
+    forced = [shown(found, key) for key in keys if found.get(key) is not None]
+    return ", ".join(filter(None, (f"{module} with {schedule}", hidden and f"{hidden} hidden", thoughts, *forced)))
 
 
 def _cost(rows: Sequence[Row]) -> Iterable[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lcot.compare.results import Split
-from lcot.compare.runs import COMMAND, Run, read_run
+from lcot.compare.runs import COMMAND, Run, read_results, read_run
 from lcot.compare.settings import ANSWERING, differences, evaluation_settings, method_settings, shown
 from lcot.errors import UserError
 from lcot.settings import UNTRAINED
@@ -135,13 +135,39 @@ def what_to_do(task: Task, split: Split, asked: Mapping[str, Any] | None) -> Tod
     run = read_run(task.folder, split)
     changed = changes(run, asked)
     untrained = trains_nothing(task)
+    result = wanted_result(task, split, asked)
     # A folder that holds a run of the other kind is one that the command refuses.
-    stale = run.result is None or run.outdated or untrained != run.untrained
-    if run.result is not None and not stale:
-        sides = (evaluation_settings(sections, split) for sections in (run.result.settings, asked))
-        stale = bool(differences(*sides))
+    stale = result is None or result.outdated or untrained != run.untrained
     # Fit continues a run that is to go on for longer, and says what is wrong with other changes.
     return Todo(task, bool(changed) and not untrained, COMMAND[split] if stale or changed else None)
+
+
+def wanted_result(task: Task, split: Split, asked: Mapping[str, Any] | None) -> Run | None:
+    """The run with the result that was asked for, among those of its own and of other protocols.
+
+    Args:
+        task: The run.
+        split: Whose result is wanted.
+        asked: All settings that the task's words amount to; ``None`` if they were not looked up, for a run that was
+            made by these words.
+
+    Returns:
+        ``None`` if there is no such result.
+
+    Raises:
+        DataError: If a file of the run is broken.
+    """
+    for run in read_results(task.folder, split):
+        if run.result is None or (asked is None and run.other is not None):
+            continue
+        if run.result.checkpoint_chosen:
+            continue
+        if asked is None:
+            return run
+        sides = (evaluation_settings(sections, split) for sections in (run.result.settings, asked))
+        if not differences(*sides):
+            return run
+    return None
 
 
 def is_trained(task: Task) -> bool:
@@ -172,6 +198,8 @@ def _method_file(method: str, configs: Sequence[Path]) -> Path:
     """The config of a method: beside the data set's configs, or in ``configs/methods`` here."""
     if method.endswith((".yaml", ".yml")):
         return Path(method)  # if it is not there, fit says so
+    if "," in method:
+        raise UserError(f"there is no method {method!r}", where="--methods", fix="separate methods by spaces")
     near = [parent / _METHODS for config in configs for parent in list(config.parents)[:2]]
     folders = list(dict.fromkeys([*near, Path("configs") / _METHODS]))
     for folder in folders:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lcot.compare.evaluations import decoding
 from lcot.compare.files import Report
 
 Split = Literal["test", "val"]
@@ -14,9 +15,6 @@ Split = Literal["test", "val"]
 ONE_ANSWER = "one answer to a question"
 """What :attr:`Result.protocol` says of the voting where there is none."""
 
-# Settings of sampling that are not named where they have no effect, as they are by default. Versions differ in which of
-# them they know.
-_WITHOUT_EFFECT = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "seed": 0}
 _DEVIATION = "_std"
 
 
@@ -42,6 +40,7 @@ class Result:
         batch_size: Questions that were answered at once.
         device: On what.
         trained_steps: Optimizer steps that were behind the run then.
+        checkpoint_chosen: Whether it is of another checkpoint than that which is taken when none is named.
     """
 
     metrics: dict[str, float]
@@ -60,6 +59,7 @@ class Result:
     batch_size: int | None
     device: str | None
     trained_steps: int | None
+    checkpoint_chosen: bool = False
 
 
 def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Result:
@@ -87,6 +87,7 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
     settings["trainer"] = {**config["trainer"], **report.part("trainer")}
     sizes = settings["data"].get("init_args") or {}
     answering = settings["model"].get("init_args") or {}
+    chosen = report.anything("checkpoint_chosen") is True
     votes, runs = _counts(report, answering.get("voting"), split)
     return Result(
         metrics={name: number for name, number in metrics.items() if not name.endswith(_DEVIATION)},
@@ -102,9 +103,9 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         protocol={
             "extractor": report.anything("protocol.extractor"),
             "definition of tokens": report.anything("protocol.tokens"),
-            "decoding": _decoding(answering.get("sampling")),
+            "decoding": decoding(answering.get("sampling")),
             "voting": _voting(votes, runs),
-            "checkpoint": _checkpoint(report.text("checkpoint")),
+            "checkpoint": _checkpoint(report.text("checkpoint"), chosen),
             "precision": _precision(report.part("trainer").get("precision")),
             "code format": report.count("format") or 1,  # all that was written before it was recorded
         },
@@ -115,18 +116,8 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         batch_size=report.count("batch_size") or sizes.get("eval_batch_size") or sizes.get("batch_size"),
         device=report.text("device"),
         trained_steps=report.count("trained_steps"),
+        checkpoint_chosen=chosen,
     )
-
-
-def _decoding(sampling: Any) -> Any:
-    """Greedy, however it was said, or the settings of sampling that have an effect."""
-    if not isinstance(sampling, dict):
-        return "greedy"
-    chosen = {name: value for name, value in sampling.items() if value != _WITHOUT_EFFECT.get(name, ...)}
-    if chosen.get("temperature"):
-        return chosen
-    penalty = {name: chosen[name] for name in ("repetition_penalty",) if name in chosen}
-    return {"temperature": 0.0, **penalty} if penalty else "greedy"
 
 
 def _counts(report: Report, voting: Any, split: Split) -> tuple[int, int]:
@@ -143,12 +134,17 @@ def _voting(votes: int, runs: int) -> str:
     return ", ".join(said) or ONE_ANSWER
 
 
-def _checkpoint(path: str | None) -> str | None:
-    """Which of a run's checkpoints was evaluated: the one that was best in the last stage, the last one, or a file."""
+def _checkpoint(path: str | None, chosen: bool) -> str | None:
+    """Which of a run's checkpoints was evaluated: the one that was best in the last stage, the last one, or a file.
+
+    Args:
+        path: Of the file.
+        chosen: Whether it is another one than that which is taken when none is named.
+    """
     if path is None:
         return None
     name = Path(path).name
-    return "best" if name.startswith("best-") else "last" if name == "last.ckpt" else name
+    return "best" if name.startswith("best-") and not chosen else "last" if name == "last.ckpt" else name
 
 
 def _precision(setting: object) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lcot.compare.evaluations import other_files
 from lcot.compare.files import Report, read_yaml
 from lcot.compare.results import Result, Split, read_result
 from lcot.compare.settings import Flat, method_settings
@@ -67,6 +69,7 @@ class Run:
         settings: Those that make its method.
         result: What its evaluation gave; ``None`` if there was none yet.
         cost: What training cost.
+        other: The file of the result, if that is of another protocol than the run's own.
     """
 
     path: Path
@@ -76,6 +79,7 @@ class Run:
     settings: Flat
     result: Result | None
     cost: Cost = field(default_factory=Cost)
+    other: Path | None = None
 
     @property
     def stem(self) -> str:
@@ -110,57 +114,89 @@ class Run:
         return self.command(COMMAND[split])
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (path / "config.yaml").is_file()
+
+
 def find_runs(paths: list[Path]) -> list[Path]:
     """The run folders among some paths: each path is one, or holds some.
 
     Args:
-        paths: Folders; log files beside runs are passed over, so that ``runs/*`` can be given.
+        paths: Folders; log files beside runs are passed over, so that ``runs/*`` can be given. So are folders that hold
+            none, with one line each, beside others: a training that was killed before its first step leaves such a one.
 
     Raises:
-        UserError: If a path is no run and holds none.
+        UserError: If a path is no folder, or none holds a run.
     """
     found: dict[Path, Path] = {}
+    empty: list[UserError] = []
     for path in paths:
         if path.suffix == ".log" and path.is_file():
             continue
-        inside = (
-            [path] if (path / "config.yaml").is_file() else sorted(file.parent for file in path.glob("*/config.yaml"))
-        )
+        inside = [path] if is_run(path) else sorted(file.parent for file in path.glob("*/config.yaml"))
         if not inside:
             beside = sorted(file.parent.name for file in path.parent.glob("*/config.yaml"))
-            raise UserError(
+            missing = UserError(
                 f"there is no run at {str(path)!r}",
                 why=f"runs there: {', '.join(beside)}" if beside else "a run is a folder with a config.yaml",
                 fix="give run folders, such as runs/coconut-0, or a folder that holds some",
             )
+            if not path.is_dir():
+                raise missing
+            empty.append(missing)
         for folder in inside:
             found.setdefault(folder.resolve(), folder)
+    if empty and not found:
+        raise empty[0]
+    for missing in empty:
+        sys.stderr.write(f"lcot: {missing.what}: it is left out\n")
     return list(found.values())
 
 
-def read_run(path: Path, split: Split = "test") -> Run:
+def read_results(path: Path, split: Split = "test") -> list[Run]:
+    """Read a run's folder once for each of its results: by its own protocol, then by others.
+
+    Args:
+        path: The folder.
+        split: Whose results.
+
+    Returns:
+        At least one; the first has no result if there is none.
+
+    Raises:
+        DataError: If a file of it is broken.
+    """
+    own = read_run(path, split)
+    others = [read_run(path, split, file) for file in other_files(path, COMMAND[split])]
+    return [own, *others] if own.result is not None or not others else others
+
+
+def read_run(path: Path, split: Split = "test", other: Path | None = None) -> Run:
     """Read a run's folder.
 
     Args:
         path: The folder.
         split: Whose result.
+        other: The file of the result, if it is not that of the run's own protocol.
 
     Raises:
         DataError: If a file of it is broken.
     """
-    config = read_yaml(_last_config(path), fix="restore it from a copy, or leave this run out")
+    config = read_yaml(last_config(path), fix="restore it from a copy, or leave this run out")
     for name in ("model", "data", "curriculum", "trainer"):
         if not isinstance(config.get(name), dict):
             raise DataError(
                 f"the settings of {str(path)!r} have no section {name!r}",
-                where=str(_last_config(path)),
+                where=str(last_config(path)),
                 fix="restore the file from a copy, or leave this run out",
             )
     seed = config.get("seed_everything")
     cost = _cost(path, config)
-    file, report = path / f"{COMMAND[split]}.json", None
+    file, report = other or path / f"{COMMAND[split]}.json", None
     if file.is_file():
-        report = Report(file, fix=f"make it again: lcot {COMMAND[split]} -c {path / 'config.yaml'}")
+        again = f"make it again: lcot {COMMAND[split]} -c {path / 'config.yaml'}"
+        report = Report(file, fix=again if other is None else "make it again, or delete it")
         seed = report.anything("seed") if report.anything("seed") is not None else seed
     return Run(
         path=path,
@@ -175,10 +211,11 @@ def read_run(path: Path, split: Split = "test") -> Run:
         },
         result=None if report is None else read_result(report, config, split),
         cost=cost,
+        other=other,
     )
 
 
-def _last_config(path: Path) -> Path:
+def last_config(path: Path) -> Path:
     """The settings of the last start: they say how far it went, where it was continued with more epochs."""
     numbered = {int(found[1]): file for file in path.glob("config.resume*.yaml")
                 if (found := re.fullmatch(r"config\.resume(\d+)\.yaml", file.name))}  # fmt: skip

@@ -129,6 +129,7 @@ class ClosedSource:
             "root": problem.root,
             "target": problem.target,
             "neg_target": problem.neg_target,
+            **({"pad_steps": self.pad_steps} if self.pad_steps else {}),
         }
         return ReasoningExample(
             f"{person} {chain[0]}. {options[0]} or {options[1]}? {person}",
@@ -148,7 +149,7 @@ class ClosedProsQA(ReasoningDataModule):
         symbols: Number of names in play, persons and concepts; all concepts are in the ontology.
         parents: Mean number of parents of a concept that has any, from 1 to 2.
         pad_steps: Steps that are written at least: the target again behind a shorter chain, so that the n-th of this
-            many words always means something. 0 for the chains as they are.
+            many words always means something; paths are judged accordingly. 0 for the chains as they are.
         train_size: Training questions. There are fewer different problems; persons and the order of options differ.
         val_size: Validation questions, about problems that are in no other split.
         test_size: Test questions likewise, also those that ``predict`` answers.

@@ -81,7 +81,8 @@ def _nothing_to_train_on() -> UserError:
         where="data.class_path",
         why="its questions test a model that was trained on another data set",
         fix="train with another config, such as configs/aqua.yaml, and test that run:"
-        " lcot test -c configs/date_understanding.yaml --ckpt_path=runs/aqua/checkpoints/last.ckpt",
+        " lcot test -c configs/date_understanding.yaml --ckpt_path=runs/aqua/checkpoints/last.ckpt"
+        " (lcot show: --split test --data.tokenizer=runs/aqua/tokenizer)",
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from lcot.datamodules.graphs import TRIES, GraphSpec, Problem, children_of, draw_problem
+from lcot.datamodules.graphs import TRIES, GraphSpec, Problem, children_of, commonest, draw_problem
 from lcot.errors import UserError
 from lcot.reasoning.keyed import keyed_random, keyed_seed
 
@@ -77,20 +78,24 @@ def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[
     rng = keyed_random("graphs", *key, seed, split)
     problems: list[Problem] = []
     seen: set[int] = set()
-    misses = 0
+    misses, drawn, rejected = 0, 0, Counter[str]()
     while len(problems) < count:
-        problem = draw_problem(spec, rng)
+        problem, drawn = draw_problem(spec, rng, rejected), drawn + 1
         form = canonical_key(problem) if split != "train" else len(problems)
         if split_of(problem) == split and form not in seen:
             problems.append(problem)
             seen.add(form)
             misses = 0
         elif (misses := misses + 1) == TRIES:
+            where, why, fix = "nodes", "graphs this small have few shapes", "raise nodes"
+            # Where most graphs are rejected before they get here, those that are left are small for that reason.
+            if rejected["symbols"] + rejected["hops"] > drawn:
+                where, why, fix = commonest(rejected)
             raise UserError(
                 f"no further graph of the {split} split with nodes={spec.nodes}, hops={spec.hops} in {TRIES:,} draws",
-                where="nodes",
-                why=f"graphs this small have few shapes, and {len(problems)} of {count} problems were found",
-                fix="raise nodes" + (f", or lower {split}_size to {len(problems)}" if problems else ""),
+                where=where,
+                why=f"{why}, and {len(problems)} of {count} problems were found",
+                fix=fix + (f", or lower {split}_size to {len(problems)}" if problems else ""),
             )
     return problems
 

@@ -46,6 +46,9 @@ CONCEPTS: tuple[str, ...] = tuple(
 TRIES = 5_000
 """How many graphs are drawn in vain before a specification is given up."""
 
+RAREST = 1e-3
+"""Share of the largest graphs that names must be enough for; below it, redrawing takes minutes and none is seen."""
+
 _FIRST_SIDE, _SECOND_SIDE = 0.35, 0.7
 _DEPTH_PULL = 1.5
 
@@ -96,6 +99,18 @@ class GraphSpec:
                 where="hops, nodes",
                 why="a way of n hops takes n + 1 nodes, and the other root and its leaf two more",
                 fix=f"lower hops to at most {self.nodes[1] - 3}, or raise nodes to {self.hops[0] + 3}",
+            )
+        concepts = len(self.concept_names)
+        if _share_within(self.nodes[1] - 2, self.parents, concepts) < RAREST:
+            most = self.nodes[1]
+            while most > 4 and _share_within(most - 2, self.parents, concepts) < RAREST:
+                most -= 1
+            raise UserError(
+                f"symbols is {self.symbols}, and nodes ends at {self.nodes[1]}",
+                where="symbols, nodes",
+                why=f"there are {concepts} concept names, hardly any graph of that size has so few concepts, and all"
+                " others would be drawn anew",
+                fix=f"raise symbols, or lower nodes to at most {most}",
             )
 
     @classmethod
@@ -154,12 +169,13 @@ class Problem:
         return tuple(path)
 
 
-def draw_problem(spec: GraphSpec, rng: random.Random) -> Problem:
+def draw_problem(spec: GraphSpec, rng: random.Random, rejected: Counter[str] | None = None) -> Problem:
     """Draw one problem.
 
     Args:
         spec: What the graph looks like.
         rng: Every random choice comes from it.
+        rejected: Counts the graphs that are drawn in vain, by the option that stands against them.
 
     Returns:
         A problem whose edges lead from lower to higher numbers and whose root is node 0 or 1.
@@ -173,18 +189,30 @@ def draw_problem(spec: GraphSpec, rng: random.Random) -> Problem:
         if isinstance(problem, Problem):
             return problem
         faults[problem] += 1
-    option, times = faults.most_common(1)[0]
+        if rejected is not None:
+            rejected[problem] += 1
+    option, why, fix = commonest(faults)
+    raise UserError(
+        f"no graph with nodes={spec.nodes}, hops={spec.hops}, symbols={spec.symbols} in {TRIES:,} draws",
+        where=option,
+        why=why,
+        fix=fix,
+    )
+
+
+def commonest(rejected: Counter[str]) -> tuple[str, str, str]:
+    """What stood against most graphs: the option, why, and what to do.
+
+    Args:
+        rejected: As :func:`draw_problem` counts.
+    """
+    option, times = rejected.most_common(1)[0]
     why, fix = {
         "nodes": ("the graphs were too small to give both roots a leaf of their own", "raise nodes"),
         "hops": ("the deepest leaf was nearer or farther", "widen hops, or raise nodes for longer ways"),
         "symbols": ("the graphs needed more entity or concept names", "raise symbols, or lower nodes"),
     }[option]
-    raise UserError(
-        f"no graph with nodes={spec.nodes}, hops={spec.hops}, symbols={spec.symbols} in {TRIES:,} draws",
-        where=option,
-        why=f"{why} ({times:,} times)",
-        fix=fix,
-    )
+    return option, f"{why} ({times:,} times)", fix
 
 
 def _attempt(spec: GraphSpec, rng: random.Random) -> Problem | str:
@@ -241,6 +269,14 @@ def _draw_graph(size: int, parents: float, rng: random.Random) -> tuple[int, lis
             sides[label].append(node)
     number = {node: index for index, node in enumerate(sorted({0, 1}.union(*edges)))}
     return len(number), sorted((number[parent], number[child]) for parent, child in edges)
+
+
+def _share_within(size: int, parents: float, most: int) -> float:
+    """Share of graphs in which at most so many of ``size`` nodes get parents: a binomial distribution."""
+    some, none = math.log(-math.expm1(-parents)), -parents
+    ways = [math.lgamma(count + 1) + math.lgamma(size - count + 1) for count in range(min(most, size) + 1)]
+    first = math.lgamma(size + 1)
+    return sum(math.exp(first - way + count * some + (size - count) * none) for count, way in enumerate(ways))
 
 
 def _is_range(value: object, least: int) -> bool:

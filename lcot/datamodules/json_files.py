@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from lcot.datamodules.hub import PREFIX, HubPath, read_hub
-from lcot.datamodules.records import JsonText, Record, next_value, refuse_json, undecodable_line
+from lcot.datamodules.records import (
+    JsonText,
+    Record,
+    listed_values,
+    next_value,
+    opened_records,
+    refuse_json,
+    refuse_more,
+)
 from lcot.datamodules.text_records import check_file
-from lcot.errors import DataError
 
 _KINDS = f"give a .json or .jsonl file (a list of objects, or objects one after another), or {PREFIX}NAME"
 
@@ -35,58 +43,25 @@ def published_records(path: str, split: str, within: str | None = None) -> Itera
     """
     if path.startswith(PREFIX):
         return read_hub(HubPath.parse(path, split))
-    return _numbered(check_file(path, (".json", ".jsonl"), _KINDS), within)
-
-
-def _numbered(file: Path, within: str | None) -> Iterator[Record]:
-    number = 0
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            for number, (line, value) in enumerate(_values(file, stream, within), start=1):
-                yield Record(value, f"{file}, line {line}, record {number}", f"line {line}")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "the file is not UTF-8 text",
-            where=f"{file}{undecodable_line(file)}",
-            why=error.reason,
-            fix="save as UTF-8",
-        ) from error
-    except OSError as error:
-        raise DataError("the file cannot be read", where=str(file), why=error.strerror) from error
-    if number == 0:
-        raise DataError("the file holds no record", where=str(file), fix="give a file with at least one example")
+    return opened_records(check_file(path, (".json", ".jsonl"), _KINDS), partial(_values, within=within))
 
 
 def _values(file: Path, stream: TextIO, within: str | None) -> Iterator[tuple[int, object]]:
     """Every record, with the line that it begins in."""
     text = JsonText(stream)
     if text.peek() == "[":
-        yield from _listed(file, text)
-        if text.peek():
-            refuse_json(file, text, json.JSONDecodeError("Extra text after the list", text.buffer, text.at))
+        yield from listed_values(file, text)
+        refuse_more(file, text)
         return
     if within is not None:
         if _find(file, text, within):
-            yield from _listed(file, text)
+            yield from listed_values(file, text)
             return  # what else the object holds is no record
         stream.seek(0)
         text = JsonText(stream)
     while text.peek():
         line = text.line
         yield line, next_value(file, text)
-
-
-def _listed(file: Path, text: JsonText) -> Iterator[tuple[int, object]]:
-    _consume(file, text, "[")
-    separator = "]" if text.peek() == "]" else ","
-    while separator != "]":
-        text.peek()
-        line = text.line
-        yield line, next_value(file, text)
-        separator = "]" if text.peek() == "]" else ","
-        if separator == ",":
-            _consume(file, text, ",")
-    _consume(file, text, "]")
 
 
 def _find(file: Path, text: JsonText, key: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lcot.datamodules.files import FileReasoning, records_of
-from lcot.datamodules.records import parse_records
+from lcot.datamodules.records import Record, parse_records
 from lcot.reasoning.example import ReasoningExample
 
 
@@ -14,8 +14,8 @@ class JSONReasoning(FileReasoning):
     """Any problems with written reasoning: ``{"question": "…", "steps": ["…", "…"], "answer": "…"}``.
 
     A path is a ``.json`` file (a list of such objects), a ``.jsonl`` file (one on each line) or a Hub data set with
-    these columns. Other fields are kept in the example's ``facts``. An ``id`` names it in predictions and messages; it
-    is its place, from 0, if it has none.
+    these columns. An answer may be a whole number, which is taken as text. Other fields are kept in the example's
+    ``facts``. An ``id`` names it in predictions and messages; it is its place, from 0, if it has none.
 
     Args:
         train_path: What to train on; it also makes the words of ``tokenizer: words``.
@@ -47,4 +47,12 @@ class JSONReasoning(FileReasoning):
         Raises:
             DataError: If it cannot be read, or a record is faulty.
         """
-        return parse_records(records_of(path, split), need_steps=self.need_steps)
+        return parse_records(map(_in_words, records_of(path, split)), need_steps=self.need_steps)
+
+
+def _in_words(record: Record) -> Record:
+    """The record with an answer that is a whole number as text; others can be written in several ways."""
+    value: Any = record.value
+    if isinstance(value, dict) and type(value.get("answer")) is int:
+        return record._replace(value={**value, "answer": str(value["answer"])})
+    return record

@@ -12,10 +12,10 @@ from lcot.datamodules.records import (
     JsonText,
     Record,
     next_value,
+    opened,
     parse_records,
     read_records,
     refuse_json,
-    undecodable_line,
 )
 from lcot.datamodules.text_records import check_file
 from lcot.errors import DataError
@@ -141,32 +141,24 @@ def _is_object(file: Path) -> bool:
 
 def _entries(file: Path) -> Iterator[tuple[int, str, object]]:
     """Line, name and value of each entry of a file's object; memory holds one at a time."""
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            text = JsonText(stream)
-            _pass_over(file, text, "{")
-            separator = text.peek()
-            if separator == "}":
-                text.advance(text.at + 1)
-            while separator != "}":
-                text.peek()
-                line = text.line
-                name = next_value(file, text)
-                if not isinstance(name, str):
-                    raise DataError("an entry's name is no string", where=f"{file}, line {line}", fix=_FORM)
-                _pass_over(file, text, ":")
-                text.peek()
-                yield line, name, next_value(file, text)
-                separator = _pass_over(file, text, ",}")
-            if text.peek():
-                refuse_json(file, text, json.JSONDecodeError("Extra text after the object", text.buffer, text.at))
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "the file is not UTF-8 text",
-            where=f"{file}{undecodable_line(file)}",
-            why=error.reason,
-            fix="save as UTF-8",
-        ) from error
+    with opened(file) as stream:
+        text = JsonText(stream)
+        _pass_over(file, text, "{")
+        separator = text.peek()
+        if separator == "}":
+            text.advance(text.at + 1)
+        while separator != "}":
+            text.peek()
+            line = text.line
+            name = next_value(file, text)
+            if not isinstance(name, str):
+                raise DataError("an entry's name is no string", where=f"{file}, line {line}", fix=_FORM)
+            _pass_over(file, text, ":")
+            text.peek()
+            yield line, name, next_value(file, text)
+            separator = _pass_over(file, text, ",}")
+        if text.peek():
+            refuse_json(file, text, json.JSONDecodeError("Extra text after the object", text.buffer, text.at))
 
 
 def _pass_over(file: Path, text: JsonText, expected: str) -> str:

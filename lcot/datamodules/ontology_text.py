@@ -18,6 +18,7 @@ from lcot.datamodules.ontologies import (
     OntologySpec,
     Property,
 )
+from lcot.metrics.surfaces import ON_ENTITY, RULES
 from lcot.reasoning.example import ReasoningExample
 
 Wording = Literal["each", "every", "plural"]
@@ -27,9 +28,6 @@ QUERY = "True or false: "
 """Stands before the sentence that is to be judged."""
 
 _SHARES = {"each": 1, "every": 1, "plural": 2}  # as the published generator draws them
-_ONE = re.compile(r"(?:Each|Every) (\w+pus) is (?:an? (\w+pus)|(not )?([\w-]+))\.")
-_MANY = re.compile(r"(\w+pus)es are (?:(\w+pus)es|(not )?([\w-]+))\.")
-_ENTITY = re.compile(r"([A-Z]\w*) is (?:an? (\w+pus)|(not )?([\w-]+))\.")
 _SENTENCE = re.compile(r"[^.\s][^.]*\.?")
 
 
@@ -108,10 +106,11 @@ def sentences(text: str) -> list[str]:
 @lru_cache(maxsize=1 << 14)  # a file says the same things again and again
 def read_statement(sentence: str) -> Statement | None:
     """What a sentence says; ``None`` if it is none of the forms that :func:`render` writes."""
-    for rule, form in ((True, _ONE), (True, _MANY), (False, _ENTITY)):
+    for form in (*RULES, ON_ENTITY):
         found = form.fullmatch(sentence)
         if found is not None:
             subject, parent, negation, adjective = found.groups()
+            rule = form is not ON_ENTITY
             said = None if parent else Property(adjective, not negation)
             return Statement(subject.lower() if rule else subject, rule, parent or "", said)
     return None

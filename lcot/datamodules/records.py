@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TextIO
 
@@ -71,10 +72,46 @@ def read_records(path: str | Path) -> Iterator[Record]:
         DataError: As for :func:`read_examples`, except for what is in a record.
     """
     file = check_file(path, (".json", ".jsonl"), _KINDS)
-    numbered = enumerate(_records(file), start=1)
-    return (
-        Record(record, f"{file}, line {line}, record {number}", f"line {line}") for number, (line, record) in numbered
-    )
+    return opened_records(file, _json_lines if file.suffix == ".jsonl" else _json_list)
+
+
+def opened_records(file: Path, values: Callable[[Path, TextIO], Iterable[tuple[int, object]]]) -> Iterator[Record]:
+    """The records of a text file.
+
+    Args:
+        file: The file.
+        values: Gives each record, with the line that it begins in.
+
+    Raises:
+        DataError: If the file cannot be read, or holds no record.
+    """
+    number = 0
+    with opened(file) as stream:
+        for number, (line, value) in enumerate(values(file, stream), start=1):
+            yield Record(value, f"{file}, line {line}, record {number}", f"line {line}")
+    if number == 0:
+        raise DataError("the file holds no record", where=str(file), fix="give a file with at least one example")
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[TextIO]:
+    """A text file, to be read in the block.
+
+    Raises:
+        DataError: If it cannot be read, or is not UTF-8.
+    """
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "the file is not UTF-8 text",
+            where=f"{file}{_undecodable_line(file)}",
+            why=error.reason,
+            fix="save as UTF-8",
+        ) from error
+    except OSError as error:
+        raise DataError("the file cannot be read", where=str(file), why=error.strerror) from error
 
 
 def parse_records(records: Iterable[Record], *, need_steps: bool = True) -> Iterator[ReasoningExample]:
@@ -102,26 +139,6 @@ def parse_records(records: Iterable[Record], *, need_steps: bool = True) -> Iter
             )
         places[example.id] = record.place
         yield example
-
-
-def _records(file: Path) -> Iterator[tuple[int, object]]:
-    found = False
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            for one in _json_lines(file, stream) if file.suffix == ".jsonl" else _json_list(file, stream):
-                found = True
-                yield one
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "the file is not UTF-8 text",
-            where=f"{file}{undecodable_line(file)}",
-            why=error.reason,
-            fix="save as UTF-8",
-        ) from error
-    except OSError as error:
-        raise DataError("the file cannot be read", where=str(file), why=error.strerror) from error
-    if not found:
-        raise DataError("the file holds no record", where=str(file), fix="give a file with at least one example")
 
 
 def _json_lines(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:
@@ -192,6 +209,16 @@ def _json_list(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:
             where=f"{file}, line {text.line}",
             fix="name a file with one object on each line .jsonl" if opening == "{" else "write [{…}, {…}]",
         )
+    yield from listed_values(file, text)
+    refuse_more(file, text)
+
+
+def listed_values(file: Path, text: JsonText) -> Iterator[tuple[int, object]]:
+    """The values of a list, from its bracket on, each with the line that it begins in.
+
+    Raises:
+        DataError: If it is not valid JSON.
+    """
     text.advance(text.at + 1)
     separator = text.peek()
     if separator == "]":
@@ -204,6 +231,14 @@ def _json_list(file: Path, stream: TextIO) -> Iterator[tuple[int, object]]:
         if separator not in (",", "]"):
             refuse_json(file, text, json.JSONDecodeError("Expecting ',' or ']'", text.buffer, text.at))
         text.advance(text.at + 1)
+
+
+def refuse_more(file: Path, text: JsonText) -> None:
+    """Refuse a file that goes on behind its list.
+
+    Raises:
+        DataError: If it does.
+    """
     if text.peek():
         refuse_json(file, text, json.JSONDecodeError("Extra text after the list", text.buffer, text.at))
 
@@ -247,7 +282,7 @@ def refuse_json(
     ) from error
 
 
-def undecodable_line(file: Path) -> str:
+def _undecodable_line(file: Path) -> str:
     """The place of the first byte that is not UTF-8, to be put behind a file's name."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):

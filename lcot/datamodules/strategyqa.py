@@ -14,7 +14,7 @@ from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 
 # Between two sentences; U.S. and J. R. are not the end of one.
-_SENTENCES = re.compile(r"(?<=[^\sA-Z.][.!?])[\"')]?\s+(?=[\"'(]?[A-Z0-9])")
+_SENTENCES = re.compile(r"(?:(?<=[^\sA-Z.][.!?])|(?<=[^\sA-Z.][.!?][\"')]))\s+(?=[\"'(]?[A-Z0-9])")
 _ANSWERS = {"true": "Yes", "yes": "Yes", "false": "No", "no": "No"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -63,22 +64,32 @@ class AnswerAccuracy(Metric):
 
 
 class Average(Metric):
-    """Sum over total, added up over ranks: a token-weighted loss, tokens per answer, seconds per question."""
+    """Sum over total, added up over ranks: a token-weighted loss, tokens per answer, seconds per question.
+
+    The sum is kept in two float32 numbers, the second of which holds what the first has no digits for: not every device
+    knows float64.
+    """
 
     full_state_update = False
     summed: Tensor
+    rest: Tensor
     count: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("summed", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("summed", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("rest", torch.tensor(0.0), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, value: Tensor | float, count: int) -> None:
         """Add a sum over ``count`` things."""
-        self.summed += float(value)
+        whole = self.summed.item() + self.rest.item() + float(value)
+        self.summed = torch.full_like(self.summed, whole)
+        kept = self.summed.item()
+        self.rest = torch.full_like(self.rest, whole - kept if math.isfinite(kept) else 0.0)
         self.count += count
 
     def compute(self) -> Tensor:
         """The mean; NaN if nothing was counted."""
-        return (self.summed / self.count).float() if self.count else torch.tensor(float("nan"))
+        total = self.summed.item() + self.rest.item()
+        return torch.tensor(total / int(self.count) if self.count else float("nan"), device=self.count.device)

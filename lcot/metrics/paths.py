@@ -14,6 +14,9 @@ The categories of an output are those of the paper:
 After k hidden steps only the rest of a path is printed. It is a real one if some unseen way from the root can complete
 it: of exactly k edges, one a hidden step, or of any length. The whole is then the unseen way and the printed part.
 
+Where texts have a smallest number of steps (``pad_steps`` in the facts), the target is named again behind a shorter
+path. Up to that number it is no edge, nor is it a mistake.
+
 Where steps are printed they alone decide, not the answer behind them: whether that is right is the accuracy.
 """
 
@@ -143,15 +146,20 @@ def _parts(text: str, marker: str) -> tuple[str, str]:
 
 def _path(moves: Sequence[Move], graph: ProblemGraph, surface: Surface, hidden: int, prefix: Prefix) -> Category:
     """The category of a printed path of at least one move."""
+    written = 0  # steps so far, the unseen ones among them
     if hidden == 0:
         here, length = graph.root, 0
     else:
         here, length = _entry(moves[0], graph, surface, hidden, prefix)
         if length < 0:
             return "hallucination"
-        if moves[0].source is None:
+        named = moves[0].source is None
+        written = length if prefix == "any" else hidden + named
+        if named:
             moves = moves[1:]  # it named the entry itself
-    for move in moves:
+    for number, move in enumerate(moves, start=written + 1):
+        if move.source is None and here == move.end == graph.target and number <= graph.pad_steps:
+            continue
         if move.restates and move.source is None and move.end == here:
             continue
         if move.source not in (None, here) or (here, move.end) not in graph.links:
@@ -170,6 +178,8 @@ def _entry(first: Move, graph: ProblemGraph, surface: Surface, hidden: int, pref
     """
     node = first.end if first.source is None else first.source
     length = hidden if surface == "prose" else hidden + 1
+    if node == graph.target and graph.steps < length <= graph.pad_steps:
+        return node, graph.steps  # the unseen way was there already, and was filled up
     if prefix == "exact":
         return node, length if node in graph.frontier(length) else -1
     leads_nowhere = node < 0 or (surface != "prose" and node == graph.root)  # no edge ends there

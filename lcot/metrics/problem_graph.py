@@ -37,6 +37,8 @@ class ProblemGraph:
         root: Where the reasoning starts.
         target: Where it is to end; the root reaches it.
         neg_target: The wrong option; ``None`` where a question has none.
+        pad_steps: Number of steps that a text has at least: a shorter path is filled up with the target's name, which
+            is no edge; 0 where texts end with their paths.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,7 @@ class ProblemGraph:
     root: int
     target: int
     neg_target: int | None = None
+    pad_steps: int = 0
 
     @cached_property
     def numbers(self) -> Mapping[str, int]:
@@ -93,6 +96,18 @@ class ProblemGraph:
         for _ in range(depth):
             reached = {child for node in reached for child in self.children[node]}
         return tuple(sorted(reached))
+
+    def on_the_way(self, depth: int) -> frozenset[int]:
+        """The nodes of the shortest ways from root to target at a depth; none behind the target.
+
+        Args:
+            depth: Number of edges from the root; 0 for the root alone.
+        """
+        left = self.steps - depth
+        if depth < 0 or left < 0:  # -1 marks nodes that lead nowhere
+            return frozenset()
+        places = zip(self.depths, self.to_target, strict=True)
+        return frozenset(node for node, place in enumerate(places) if place == (depth, left))
 
     def heights(self, height: Height = "shortest") -> tuple[int | None, ...]:
         """Each node's height; 0 for a leaf, ``None`` where a cycle leaves it without one.
@@ -158,6 +173,7 @@ def has_graph(example: ReasoningExample) -> bool:
 
 def _of_options(example: ReasoningExample, facts: dict[str, Any]) -> ProblemGraph:
     names, edges, *asked = (facts[key] for key in _FIELDS)
+    padded = facts.get("pad_steps", 0)
     fits = isinstance(names, list) and isinstance(edges, list) and all(isinstance(name, str) for name in names)
     nodes = range(len(names)) if fits else range(0)
     pairs = [edge for edge in edges if isinstance(edge, list | tuple) and len(edge) == 2] if fits else []
@@ -167,13 +183,15 @@ def _of_options(example: ReasoningExample, facts: dict[str, Any]) -> ProblemGrap
         type(node) is not int or node not in nodes for node in [*asked, *(node for edge in edges for node in edge)]
     ):
         fault = "nodes"
+    elif type(padded) is not int:
+        fault = "pad_steps"
     else:
         root, target, other = asked
-        return ProblemGraph(tuple(names), tuple((start, end) for start, end in edges), root, target, other)
+        return ProblemGraph(tuple(names), tuple((start, end) for start, end in edges), root, target, other, padded)
     raise DataError(
         f"example {example.id!r} has a graph whose {fault} cannot be read",
         where=f"fields {', '.join(_FIELDS)}",
-        fix="give a list of different names, a list of pairs of their places, and three places",
+        fix="give a list of different names, a list of pairs of their places, and three places (pad_steps is a number)",
     )
 
 

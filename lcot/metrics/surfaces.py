@@ -19,12 +19,13 @@ UNKNOWN = -1
 """The node of a name that the graph does not have."""
 
 _WORD = r"[\w-]+"
-# The sentences of lcot.datamodules.ontology_text, which metrics cannot import.
-_RULES = (
+RULES = (
     re.compile(r"(?:Each|Every) (\w+pus) is (?:an? (\w+pus)|(not )?([\w-]+))\."),
     re.compile(r"(\w+pus)es are (?:(\w+pus)es|(not )?([\w-]+))\."),
 )
-_ON_ENTITY = re.compile(r"([A-Z]\w*) is (?:an? (\w+pus)|(not )?([\w-]+))\.")
+"""What ProntoQA says of everything that is a concept: that, and the parent concept or the property (not, which)."""
+ON_ENTITY = re.compile(r"([A-Z]\w*) is (?:an? (\w+pus)|(not )?([\w-]+))\.")
+"""What it says of one entity, likewise."""
 _SENTENCE = re.compile(r"[^.\s][^.]*\.")
 
 
@@ -191,12 +192,12 @@ def _proof_moves(text: str, graph: ProblemGraph) -> list[Move] | None:
 
 def _statement(sentence: str) -> tuple[str, str, bool] | None:
     """Subject, what is said of it, and whether it is a rule; ``None`` if a sentence is of another form."""
-    for form in (*_RULES, _ON_ENTITY):
+    for form in (*RULES, ON_ENTITY):
         found = form.fullmatch(sentence)
         if found is not None:
             subject, parent, negation, adjective = found.groups()
             said = parent or quality(adjective, not negation)
-            return (subject, said, False) if form is _ON_ENTITY else (subject.lower(), said, True)
+            return (subject, said, False) if form is ON_ENTITY else (subject.lower(), said, True)
     return None
 
 

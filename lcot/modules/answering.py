@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from lcot.reasoning.think import Thinking
 from lcot.reasoning.tokens import SpecialTokens
 
 
-class AnsweringModule(L.LightningModule):
+class AnsweringModule(L.LightningModule, ABC):
     """A language model that answers the questions of :class:`~lcot.reasoning.batch.ThoughtBatch`.
 
     A method says how it thinks (:meth:`thinkings`); writing, voting and counting are the same for all of them.
@@ -59,6 +60,7 @@ class AnsweringModule(L.LightningModule):
 
     # -- what a method defines ------------------------------------------------------------------------------------
 
+    @abstractmethod
     def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
         """Think about every row of a batch, so that text can be written.
 
@@ -70,7 +72,6 @@ class AnsweringModule(L.LightningModule):
             Thinkings with their caches, which add up to all paths. One of B · k rows holds k paths of each row, one
             behind another. Each is decoded before the next is asked for.
         """
-        raise NotImplementedError
 
     @property
     def thought_paths(self) -> int:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.errors import UserError
 from lcot.modules.states import StateStore, row_key
@@ -38,15 +38,26 @@ class Assistant:
         model: The frozen model.
         store: Where states are kept.
         pad: Token id for padding.
+        tokenizer: Reads what the model writes; needed for words only.
+        eos: Token id that ends what it writes; needed for words only.
 
     Attributes:
         passes: Number of batches that the model has read.
     """
 
-    def __init__(self, model: PreTrainedModel, store: StateStore, pad: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        store: StateStore,
+        pad: int,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        eos: int = -1,
+    ) -> None:
         self.model = model
         self.store = store
         self.pad = pad
+        self.tokenizer = tokenizer
+        self.eos = eos
         self.passes = 0
         self._written: dict[str, list[int]] = {}
 
@@ -117,12 +128,16 @@ class Assistant:
         with torch.autocast(batch.input_ids.device.type, enabled=False):
             return states_at_slots(self.model, batch)
 
-    def write(self, batch: ThoughtBatch, eos: int) -> list[list[int]]:
-        """What the assistant writes at its placeholders, greedily, as many tokens at most; each text once.
+    def words(self, batch: ThoughtBatch) -> list[str]:
+        """What the assistant writes at its placeholders, as text."""
+        assert self.tokenizer is not None, "words are read by a tokenizer"
+        return [str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip() for ids in self.write(batch)]
+
+    def write(self, batch: ThoughtBatch) -> list[list[int]]:
+        """Ids that the assistant writes at its placeholders, greedily, as many at most, without eos; each text once.
 
         Args:
             batch: B rows that end with their placeholders.
-            eos: Ends a text; it is not handed out.
         """
         keys, counts = _keys(batch), batch.thoughts.tolist()
         missing = [place for place, key in enumerate(keys) if counts[place] and key not in self._written]
@@ -131,7 +146,7 @@ class Assistant:
             asked = batch.select(missing)
             self._ready(asked)
             with torch.autocast(batch.input_ids.device.type, enabled=False):
-                texts = written(self.model, asked, eos, self.pad)
+                texts = written(self.model, asked, self.eos, self.pad)
             found |= {keys[place]: text for place, text in zip(missing, texts, strict=True)}
             if len(self._written) + len(missing) <= WRITTEN:
                 self._written |= found

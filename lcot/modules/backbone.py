@@ -16,11 +16,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.description import vocabulary_hash
-from lcot.modules.frozen import FrozenWeights, check_frozen, check_names, fingerprint, freeze, trained_names
+from lcot.modules.frozen import DType, FrozenWeights, check_frozen, check_names, fingerprint, freeze, trained_names
 from lcot.modules.lora import LoRA, add_lora, merge
+from lcot.modules.probe import check_model, check_sizes
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.reasoning.keyed import keyed_seed
-from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -48,7 +48,7 @@ class Backbone:
 
     path: str | None = None
     config: dict[str, Any] | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: DType = "float32"
     new_tokens: str = "mean"
     attention: Attention = "sdpa"
     lora: LoRA | None = None
@@ -84,8 +84,8 @@ class Backbone:
             tokenizer: The tokenizer that it gave.
 
         Raises:
-            UserError: If it does; a folder that holds this very tokenizer (a run of the same data, or one exported)
-                may. A run's weights want its own tokenizer, whatever its name.
+            UserError: If it does, or its folder is not there; a folder that holds this very tokenizer (a run of the
+                same data, or one exported) may. A run's weights want its own tokenizer, whatever its name.
         """
         run = self._run()
         if run is not None:
@@ -99,7 +99,18 @@ class Backbone:
             return
         if self.path is None or name != "words":
             return
-        file = Path(self.path) / "tokenizer.json"
+        folder = Path(self.path).expanduser()
+        # A name with a folder that is there before its slash is hardly one of the Hub.
+        near = len(folder.parts) > 1 and folder.parent.is_dir()
+        if not folder.is_dir() and (near or self.path.startswith((".", "/", "~")) or self.path.count("/") > 1):
+            others = sorted(other.name for other in folder.parent.glob("*") if other.is_dir())
+            raise UserError(
+                f"there is no folder {self.path!r} to load a model from",
+                where="model.backbone.path",
+                why=f"folders there: {', '.join(others[:8])}" if others else None,
+                fix="check the path; data.tokenizer is then the same folder",
+            )
+        file = folder / "tokenizer.json"
         if file.is_file() and Tokenizer.from_file(str(file)).get_vocab() == tokenizer.get_vocab():
             return
         raise UserError(
@@ -121,14 +132,17 @@ class Backbone:
             The model in training mode; with LoRA, only what is to be trained has gradients.
 
         Raises:
-            UserError: If the model cannot be had, its configuration has an unknown field, or LoRA does not fit it.
+            UserError: If the model cannot be had, its configuration has an unknown field or sizes that do not fit, or
+                LoRA does not fit it.
             CheckpointError: If it is that of a run whose frozen weights are gone or have changed.
         """
-        # Only the CPU's generator draws here (models are made on the CPU), so only that one is put aside.
-        with torch.random.fork_rng(devices=[]):
+        # Only the CPU's generator draws here, so only that one is put aside. Lightning would have weights made on the
+        # device, and the same seed would begin with others on each kind of device.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(keyed_seed("weights", seed))
             if self.config is not None:
                 model = from_config(self._fresh_config(tokenizer, special), self.dtype, self.attention)
+                check_sizes(model)
             else:
                 model = self._pretrained(tokenizer, special)
                 # A run's model knows all tokens, also where a tokenizer of the same words was made anew.
@@ -139,7 +153,7 @@ class Backbone:
                     known = tokenizer.get_vocab()
                     new += [known[token] for token in THOUGHT_TOKENS if token in known]
                     add_lora(model, self.lora, sorted(set(new)))
-        check_head(model)
+        check_model(model)
         model.config.pad_token_id = special.pad
         model.config.eos_token_id = special.eos
         model.train()
@@ -187,7 +201,7 @@ class Backbone:
                 pad_token_id=special.pad,
                 **fields,
             )
-        except (StrictDataclassError, ValueError, TypeError) as err:
+        except (StrictDataclassError, ValueError, TypeError, ArithmeticError) as err:
             raise UserError(
                 f"no {kind} model can be made from model.backbone.config",
                 where="model.backbone.config",
@@ -203,20 +217,28 @@ class Backbone:
         run = self._run()
         if run is not None:
             return model_of_run(run, tokenizer, special, self.dtype, self.attention)
+        folder = Path(str(self.path)).expanduser()
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                str(self.path),
+                str(folder) if folder.is_dir() else str(self.path),
                 revision=self.revision or "main",
                 dtype=getattr(torch, self.dtype),
                 attn_implementation=self.attention,
                 use_safetensors=True,
             )
+        except ImportError as err:
+            raise UserError(
+                f"attention is {self.attention!r}",
+                where="model.backbone.attention",
+                why=str(err).strip().splitlines()[0],
+                fix="use 'sdpa', or install what it needs",
+            ) from err
         except (OSError, ValueError) as err:
             raise UserError(
                 f"the model {self.path!r} could not be loaded",
                 where="model.backbone.path",
                 why=str(err).strip().splitlines()[0],
-                fix="check the name, download it to a folder and give that, or train from scratch with backbone.config",
+                fix="check the name, or download it to a folder and give that",
             ) from err
         assert isinstance(model, PreTrainedModel)
         return model
@@ -232,9 +254,10 @@ def from_config(config: PretrainedConfig, dtype: str, attention: str) -> PreTrai
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=getattr(torch, dtype), attn_implementation=attention
         )
-    except (ValueError, RuntimeError, TypeError, ImportError) as err:
+    except (ValueError, RuntimeError, TypeError, ImportError, ArithmeticError) as err:
         raise UserError(
             f"no {config.model_type} model can be made from model.backbone.config",
+            where="model.backbone.config",
             why=str(err).strip().splitlines()[0],
         ) from err
     return model
@@ -247,11 +270,21 @@ def rebuild(config_json: str, dtype: str, attention: str) -> PreTrainedModel:
         config_json: What ``config.to_json_string()`` gave when the checkpoint was written.
         dtype: Type of the weights.
         attention: Implementation of attention.
+
+    Raises:
+        CheckpointError: If transformers knows no such type of model.
     """
     fields = json.loads(config_json)
     for key in ("transformers_version", "architectures", "dtype", "torch_dtype"):
         fields.pop(key, None)
-    return from_config(AutoConfig.for_model(fields.pop("model_type"), **fields), dtype, attention)
+    kind = fields.pop("model_type", None)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise CheckpointError(
+            f"the checkpoint is of a model of type {kind!r}",
+            why="this version of transformers has no such language model",
+            fix="use the versions that the checkpoint's run names in its config or test.json",
+        )
+    return from_config(AutoConfig.for_model(kind, **fields), dtype, attention)
 
 
 def described_backbone(described: Mapping[str, Any], path: str | None = None) -> Backbone:
@@ -297,7 +330,7 @@ def model_of_run(
         attention: Implementation of attention.
 
     Raises:
-        CheckpointError: If the run's frozen weights are gone or have changed.
+        CheckpointError: If the run's weights are not those of its model, or its frozen ones are gone or have changed.
     """
     saved = read_checkpoint(pick_checkpoint(run))
     described = saved["lcot"]
@@ -306,6 +339,7 @@ def model_of_run(
     frozen = described.get("frozen", {}).get("model")
     if frozen is None:
         model = rebuild(described["backbone"], dtype, attention)
+        check_names(weights, list(model.state_dict()))
         model.load_state_dict(weights)
         return model
     backbone = replace(described_backbone(described), attention=attention)
@@ -320,42 +354,11 @@ def model_of_run(
     return model
 
 
-@torch.no_grad()
-def check_head(model: PreTrainedModel) -> None:
-    """Make sure that logits are the output head applied to the last hidden state.
-
-    The loss applies the head to a few positions only. Models that scale or cap their logits afterwards (Granite,
-    Cohere, Gemma 2) would get a loss that is wrong without any sign of it. A cap does nothing to the small logits of
-    an untrained model, so the configuration is asked first.
-
-    Raises:
-        UserError: If the model does more than that.
-    """
-    told = [
-        f"{name} {value}"
-        for name, without in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0))
-        if (value := getattr(model.config, name, without)) not in (without, None)
-    ]
-    ids = torch.arange(3, device=model.device)[None]
-    mask = torch.ones_like(ids)
-    was_training = model.training
-    model.train(False)
-    direct = output_head(model)(model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state)
-    whole = model(input_ids=ids, attention_mask=mask).logits
-    model.train(was_training)
-    if told or not torch.allclose(direct.float(), whole.float(), rtol=1e-3, atol=1e-3):
-        raise UserError(
-            f"{model.config.model_type} models change their logits behind the output head",
-            where="model.backbone",
-            why=f"losses at supervised positions only would be wrong{''.join(f'; {name}' for name in told)}",
-            fix="use a model without logit scaling or capping, such as GPT-2, Llama, Qwen or Mistral",
-        )
-
-
 def context_length(model: PreTrainedModel) -> int | None:
     """Longest row that the model can take; ``None`` if its configuration does not say.
 
     A sliding window counts as a limit: gaps between a prompt and its text would use up the window of decoding.
     """
-    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "sliding_window")]
+    names = ("max_position_embeddings", "sliding_window", "window_size")
+    limits = [getattr(model.config, name, None) for name in names]
     return min((int(limit) for limit in limits if limit), default=None)

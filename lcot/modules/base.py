@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from lcot.modules.backbone import Backbone, context_length
 from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
 from lcot.modules.evaluation import Answers, Votes
 from lcot.modules.frozen import PartlyTrained
+from lcot.modules.own import own_class
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
@@ -168,18 +170,19 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         """
         summed, tokens, extras = self.loss(batch)
         # DDP averages gradients over ranks; scaling by world / all tokens turns that into one token mean.
-        totals = torch.stack([summed.detach().double(), summed.new_tensor(tokens).double()])
+        total, count = summed.item(), float(tokens)
         if self.trainer.world_size > 1:
-            totals = self.trainer.strategy.reduce(totals, reduce_op="sum")
-        mean = float(totals[0] / totals[1])
-        if not torch.isfinite(totals[0]):
+            mine = torch.tensor([total, count], dtype=torch.float64, device=self.device)
+            total, count = torch.as_tensor(self.trainer.strategy.reduce(mine, reduce_op="sum")).tolist()
+        mean = total / count
+        if not math.isfinite(total):
             self._stop_on_bad_loss(mean, batch_idx)
         self.log("train/loss", mean, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch))
         for name, value in extras.items():
             self.log(f"train/{name}", value, on_step=True, on_epoch=True, batch_size=len(batch))
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self._first_tokens, self._tokens = float(totals[1]), 0.0
-        self._tokens += float(totals[1])
+            self._first_tokens, self._tokens = count, 0.0
+        self._tokens += count
         if self.loss_average == "batches":
             return summed / tokens
         return summed * (self.trainer.world_size / self._first_tokens)
@@ -221,6 +224,7 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         return {
             "format": FORMAT,
             "module": type(self).__name__,
+            "class": own_class(type(self)),
             "backbone": self.model.config.to_json_string(use_diff=False),
             "dtype": self.backbone.dtype,
             "attention": self.backbone.attention,

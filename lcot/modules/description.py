@@ -4,15 +4,74 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+import reprlib
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from transformers import PreTrainedTokenizerBase
 
-from lcot.errors import CheckpointError
-from lcot.modules.frozen import check_frozen
+from lcot.errors import CheckpointError, UserError
+from lcot.modules.frozen import DType, FrozenWeights, check_frozen
+from lcot.modules.lora import LoRA
+from lcot.modules.paths import Paths
+from lcot.reasoning.curriculum import Markers, ThoughtKind
+from lcot.reasoning.decode import Sampling
+from lcot.reasoning.dialogue import Dialogue
+from lcot.reasoning.layout import TextFormat
 
 FORMAT = 1
 """Version of the ``lcot`` entry of a checkpoint."""
+
+INFERENCE = ("kind", "thoughts", "text", "max_new_tokens")
+"""What is needed to ask a model: fields of every description."""
+
+CHECKPOINT = ("module", "stage", "backbone", "dtype", "attention", "vocabulary", *INFERENCE)
+"""What every checkpoint has."""
+
+SOFTCOT = (
+    *("markers", "extractors", "sampling", "lora", "frozen", "frozen.model", "dialogue"),
+    *("soft_thoughts", "paths", "tasks", "states", "assistant", "assistant.attention", "assistant.lora"),
+)
+"""What a checkpoint of SoftCoT has besides."""
+
+# What fields hold, the needed ones and those that some versions or methods write.
+_FIELDS: dict[str, Any] = {
+    "module": str,
+    "class": str | None,
+    "stage": int,
+    "backbone": str,
+    "dtype": DType,
+    "attention": str,
+    "vocabulary": str,
+    "kind": ThoughtKind,
+    "markers": Markers,
+    "thoughts": int,
+    "stepwise_passes": bool | None,
+    "text": TextFormat,
+    "dialogue": Dialogue | None,
+    "extractors": list[str],
+    "max_new_tokens": int,
+    "sampling": Sampling,
+    "recycle": str,
+    "halting": dict | None,
+    "lora": LoRA | None,
+    "frozen": dict,
+    "frozen.model": FrozenWeights,
+    "frozen.assistant_model": FrozenWeights,
+    "soft_thoughts": str,
+    "paths": Paths | None,
+    "tasks": list[str],
+    "states": int | None,
+    "assistant": dict | None,
+    "assistant.attention": str,
+    "assistant.config": str,
+    "assistant.lora": LoRA | None,
+}
+
+_INCIDENTAL = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "use_cache"}
+"""Fields of a model's configuration that do not change what it computes, or are compared by themselves."""
 
 
 def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
@@ -31,16 +90,17 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
     saved: dict[str, Any] | None = checkpoint.get("lcot")
     if saved is None:
         raise CheckpointError("the checkpoint was not written by lcot", fix="give a file of runs/<name>/checkpoints")
-    check_format(saved)
-    if saved["module"] != mine["module"]:
-        raise CheckpointError(f"the checkpoint holds a {saved['module']}, and the config a {mine['module']}")
+    check_described(saved, needed=("module", "vocabulary", "backbone"))
+    # Older checkpoints do not say where a method of one's own is.
+    if saved["module"] != mine["module"] or saved.get("class", mine.get("class")) != mine.get("class"):
+        raise CheckpointError(f"the checkpoint holds a {_method(saved)}, and the config a {_method(mine)}")
     if saved["vocabulary"] != mine["vocabulary"]:
         raise CheckpointError(
             "the checkpoint was trained with another tokenizer",
             why="its token ids mean other words, so every answer would be noise",
             fix="set data.tokenizer to the tokenizer/ folder of the checkpoint's run",
         )
-    differing = _differences(json.loads(saved["backbone"]), json.loads(mine["backbone"]))
+    differing = config_differences(saved["backbone"], mine["backbone"])
     if differing:
         raise CheckpointError(
             "the checkpoint is of another model: " + "; ".join(differing),
@@ -52,22 +112,38 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
     return saved
 
 
-def check_format(described: dict[str, Any], where: str | None = None) -> None:
-    """Refuse a description whose meaning may have changed since this version.
+def check_described(described: object, where: str | None = None, needed: Sequence[str] | None = None) -> None:
+    """Refuse a description that is damaged, or whose meaning may have changed since this version.
 
     Args:
         described: The ``lcot`` entry of a checkpoint, or what ``lcot.json`` of an exported model holds.
         where: The file.
+        needed: Names of the fields that it must have; those of a checkpoint of its method if not given.
 
     Raises:
-        CheckpointError: If a newer version wrote it.
+        CheckpointError: If a newer version wrote it, a field is missing, or one holds what it cannot.
     """
+    if not isinstance(described, dict) or not isinstance(described.get("format", FORMAT), int):
+        raise CheckpointError("this was not written by lcot", where=where, fix="give a run or what was exported of it")
     if described.get("format", FORMAT) > FORMAT:
         raise CheckpointError(
             "the checkpoint was written by a newer lcot",
             where=where,
             why=f"it has format {described['format']}, and this version knows formats up to {FORMAT}",
             fix="update lcot",
+        )
+    if needed is None:
+        needed = (*CHECKPOINT, *(SOFTCOT if described.get("module") == "SoftCoT" else ()))
+    if described.get("assistant"):
+        needed = (*needed, "frozen.assistant_model")
+    found = {name: _fault(described, name, name in needed, hint) for name, hint in _FIELDS.items()}
+    faults = [f"{name} {fault}" for name, fault in found.items() if fault]
+    if faults:
+        raise CheckpointError(
+            "what the checkpoint says about itself cannot be used",
+            where=where,
+            why="; ".join(faults[:3]),
+            fix="use another checkpoint of this run",
         )
 
 
@@ -77,14 +153,33 @@ def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.blake2b(json.dumps(entries).encode(), digest_size=8).hexdigest()
 
 
+def config_hash(config: str) -> str:
+    """A short hash of what a model's configuration says of how it computes.
+
+    Args:
+        config: What ``config.to_json_string()`` gives.
+    """
+    fields = {key: value for key, value in json.loads(config).items() if key not in _INCIDENTAL}
+    return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def config_differences(saved: str, mine: str) -> list[str]:
+    """In which fields two configurations differ, in words; at most four.
+
+    Each release of transformers adds fields, with the default that its models had before: those of both count.
+    """
+    then, now = json.loads(saved), json.loads(mine)
+    keys = sorted((set(then) & set(now)) - _INCIDENTAL)
+    return [f"{key} {then[key]} ≠ {now[key]}" for key in keys if then[key] != now[key]][:4]
+
+
+def _method(described: dict[str, Any]) -> str:
+    """The name of a method; with its module if it is one's own."""
+    return str(described.get("class") or described["module"]).replace(":", ".")
+
+
 def _check_lora(saved: dict[str, Any] | None, mine: dict[str, Any] | None) -> None:
-    # Dropout matters to training only.
-    then, now = (
-        f"LoRA of rank {lora['rank']}, alpha {lora['alpha']:g}, on {', '.join(sorted(lora['targets']))}"
-        if lora
-        else "no LoRA"
-        for lora in (saved, mine)
-    )
+    then, now = (LoRA(**lora).name if lora else "no LoRA" for lora in (saved, mine))
     if then != now:
         raise CheckpointError(
             f"the checkpoint has {then}, and the config {now}",
@@ -93,8 +188,43 @@ def _check_lora(saved: dict[str, Any] | None, mine: dict[str, Any] | None) -> No
         )
 
 
-def _differences(saved: dict[str, Any], mine: dict[str, Any]) -> list[str]:
-    # Each release of transformers adds fields, with the default that its models had before: those of both count.
-    incidental = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "use_cache"}
-    keys = sorted((set(saved) & set(mine)) - incidental)
-    return [f"{key} {saved[key]} ≠ {mine[key]}" for key in keys if saved[key] != mine[key]][:4]
+def _fault(described: dict[str, Any], name: str, needed: bool, hint: Any) -> str | None:
+    """What is wrong with a field; ``None`` if nothing is."""
+    *above, last = name.split(".")
+    for part in above:
+        if not isinstance(inner := described.get(part), dict):
+            return None  # said of itself
+        described = inner
+    if last not in described:
+        return "is missing" if needed else None
+    value = described[last]
+    kind = next(option for option in _options(hint) if option is not type(None))
+    try:
+        fits = _fits(value, hint) and (name != "backbone" or isinstance(json.loads(value), dict))
+        if is_dataclass(kind) and isinstance(value, dict):
+            kinds = get_type_hints(kind)
+            wrong = [f"{key} {one!r}" for key, one in value.items() if key in kinds and not _fits(one, kinds[key])]
+            if wrong:
+                return f"has {', '.join(wrong)}"
+            fits = bool(kind(**value))  # type: ignore[operator]  # a class
+    except (TypeError, ValueError) as err:
+        return f"is {reprlib.repr(value)}: {err.what if isinstance(err, UserError) else err}"
+    return None if fits else f"is {reprlib.repr(value)}"
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a plain value may stand for what an annotation says; lists stand for tuples."""
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            fits = value in get_args(option)
+        elif get_origin(option) in (list, tuple):
+            fits = isinstance(value, list | tuple) and all(_fits(one, get_args(option)[0]) for one in value)
+        else:
+            fits = isinstance(value, int | float if option is float else get_origin(option) or option)
+        if fits:
+            return True
+    return False
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)

@@ -142,7 +142,7 @@ class Evaluation(MetricCollection):
         """
         values: dict[str, Tensor] = {}
         for name in self.names:
-            found = torch.stack([metric.compute() for metric in self.accuracies(name)]).double()
+            found = torch.stack([metric.compute() for metric in self.accuracies(name)]).cpu().double()
             values[name] = found.mean()
             if self.runs > 1:
                 values[f"{name}_std"] = found.std(correction=1)

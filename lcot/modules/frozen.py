@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -17,8 +17,14 @@ from torch import Tensor, nn
 
 from lcot.errors import CheckpointError
 
+DType = Literal["float32", "bfloat16", "float16"]
+"""Types of weights."""
+
 SAMPLE = 65_536
 """Elements of a tensor that :func:`fingerprint` looks at: all of a small one, evenly spaced ones of a larger one."""
+
+# Where users choose the model of a submodule.
+_SETTINGS = {"model": "model.backbone", "assistant_model": "model.assistant"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class FrozenWeights:
 
     path: str
     revision: str | None
-    dtype: str
+    dtype: DType
     fingerprint: str
 
 
@@ -135,7 +141,7 @@ def check_frozen(saved: Mapping[str, Mapping[str, Any]], mine: Mapping[str, Mapp
             types = f"their dtype was {then['dtype']} then, and is {now['dtype']} now"
             raise CheckpointError(
                 "the frozen weights are others than those of the training",
-                where=f"{name}: {_source(then)} then, {_source(now)} now",
+                where=f"{_SETTINGS.get(name, name)}: {_source(then)} then, {_source(now)} now",
                 why=types if retyped else "what was trained is of use beside the same weights only",
                 fix="set the dtype to what it was" if retyped else "give the path to those weights, or train anew",
             )

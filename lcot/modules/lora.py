@@ -20,7 +20,8 @@ from transformers.pytorch_utils import Conv1D
 from lcot.errors import UserError
 from lcot.modules.token_rows import RowsEmbedding, RowsHead, train_rows
 
-_ADAPTER = "default"
+ADAPTER = "default"
+"""What peft calls the only adapter of a model."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class LoRA:
                 where="model.backbone.lora",
                 fix="rank is 1 or more, alpha above 0, dropout at least 0 and below 1",
             )
+
+    @property
+    def name(self) -> str:
+        """What must be the same for weights to fit; dropout matters to training only."""
+        return f"LoRA of rank {self.rank}, alpha {self.alpha:g}, on {', '.join(sorted(self.targets))}"
 
     def described(self) -> dict[str, Any]:
         """The settings in plain values, as a checkpoint has them."""
@@ -103,7 +109,7 @@ def add_lora(model: PreTrainedModel, lora: LoRA, tokens: Sequence[int] = ()) -> 
         lora_dropout=lora.dropout,
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),
     )
-    inject_adapter_in_model(config, model, adapter_name=_ADAPTER)
+    inject_adapter_in_model(config, model, adapter_name=ADAPTER)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(".lora_" in name)
         if parameter.requires_grad:
@@ -148,7 +154,7 @@ def _plain_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
             wrapped: Any = layer
             base = wrapped.get_base_layer()
             # In float32, and rounded once: adding in bfloat16 would round the product and then the sum.
-            total = wrapped.get_base_layer().weight.float() + wrapped.get_delta_weight(_ADAPTER)
+            total = wrapped.get_base_layer().weight.float() + wrapped.get_delta_weight(ADAPTER)
             weight = nn.Parameter(total.to(wrapped.get_base_layer().weight.dtype), requires_grad=False)
         else:
             continue

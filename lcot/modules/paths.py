@@ -43,5 +43,5 @@ class Paths:
         Args:
             table: ``(V, D)`` input embeddings of the assistant.
         """
-        words = table.detach().float()
+        words = table.detach().float().cpu()
         return torch.randn(self.count, words.shape[1]) * words.std(dim=0) + words.mean(dim=0)

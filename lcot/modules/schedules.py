@@ -67,7 +67,7 @@ class WarmupStableDecay(LambdaLR):
             raise UserError(
                 f"the warm-up takes {self.warmup_steps} steps, and the run has {steps}",
                 where="model.lr_scheduler warmup_steps",
-                fix="shorten the warm-up or train longer",
+                fix="shorten the warm-up, train longer, or do without a schedule: --model.lr_scheduler=null",
             )
         self.total_steps = None if math.isinf(steps) else int(steps)
 

@@ -6,22 +6,22 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.errors import UserError
 from lcot.modules.assistant import Assistant, assistants_settings
 from lcot.modules.backbone import Backbone, context_length
 from lcot.modules.base import LossAverage, ReasoningModule
+from lcot.modules.description import config_hash
 from lcot.modules.frozen import freeze
 from lcot.modules.hints import with_words
 from lcot.modules.paths import Paths
 from lcot.modules.projection import Projection
-from lcot.modules.softcot_checks import check_choices, check_reach, check_run, check_saved
+from lcot.modules.softcot_checks import ASKING, Thoughts, check_choices, check_reach, check_run, check_saved
 from lcot.modules.states import StateStore, default_folder
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
@@ -35,14 +35,6 @@ from lcot.reasoning.think import Thinking, supervised_loss
 from lcot.reasoning.tokens import SpecialTokens
 
 __all__ = ["Paths", "SoftCoT", "Thoughts"]
-
-Thoughts = Literal["projected", "random", "zeros", "placeholders", "words"]
-"""What stands at the places of the soft thoughts. ``projected``: the assistant's states through the trained projection,
-the method itself. The others need no training: ``random``, its states through a projection as it was drawn; ``zeros``,
-zero vectors; ``placeholders``, the placeholder tokens as they are (CoT-Unk); ``words``, tokens that the assistant
-writes (Assist-CoT)."""
-
-_ASKING = ("projected", "random", "words")
 
 
 class SoftCoT(ReasoningModule):
@@ -92,11 +84,9 @@ class SoftCoT(ReasoningModule):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting)
-        if thoughts not in get_args(Thoughts):
-            raise UserError.unknown("thoughts", str(thoughts), get_args(Thoughts), where="model.thoughts")
-        check_choices(backbone, assistant, thoughts, thoughts in _ASKING, paths)
+        check_choices(backbone, assistant, thoughts, paths)
         self.thoughts: Thoughts = thoughts
-        self.asked = assistant if thoughts in _ASKING else None
+        self.asked = assistant if thoughts in ASKING else None
         self.paths = paths
         self.states_folder = states
         self.activation_checkpointing = activation_checkpointing
@@ -106,8 +96,6 @@ class SoftCoT(ReasoningModule):
         self.placeholders: nn.Parameter | None = None
         self.builder: DialogueBuilder | None = None
         """Lays out the rows in which words take the place of thoughts."""
-        self._assistant_tokenizer: PreTrainedTokenizerBase | None = None
-        self._assistant_eos = -1
         self._redrawn = False
 
     # -- set-up -----------------------------------------------------------------------------------------------------
@@ -160,12 +148,13 @@ class SoftCoT(ReasoningModule):
         self.assistant_model = model
         if self.thoughts != "words":
             self._make_projection(model.config.hidden_size, tasks, seed)
-        about = {"assistant": weights.fingerprint, "dtype": self.asked.dtype, "attention": self.asked.attention}
+        config = config_hash(model.config.to_json_string(use_diff=False))
+        how = {"config": config, "dtype": self.asked.dtype, "attention": self.asked.attention}
+        about = {"assistant": weights.fingerprint, **how}
         folder = default_folder("-".join(about.values())) if self.states_folder == "auto" else self.states_folder
         kept = folder is not None and self._reads_once and self.projection is not None
         store = StateStore(Path(str(folder)).expanduser() if kept else None, about)
-        self.assistant = Assistant(model, store, special.pad)
-        self._assistant_tokenizer, self._assistant_eos = tokenizer, special.eos
+        self.assistant = Assistant(model, store, special.pad, tokenizer, special.eos)
         return model
 
     @property
@@ -177,7 +166,7 @@ class SoftCoT(ReasoningModule):
     def _make_projection(self, states: int, tasks: list[str], seed: int) -> None:
         assert self.model is not None
         learned = self.thoughts == "projected"
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(keyed_seed("projection", seed))
             embed: Any = self.model.get_input_embeddings()
             self.projection = Projection(states, embed.weight.shape[1], tasks).requires_grad_(learned)
@@ -291,11 +280,13 @@ class SoftCoT(ReasoningModule):
         extras = {"thought_norm": thoughts.detach().float().norm(dim=-1)[slots].mean()}
         self._show_thoughts(thoughts, slots)
         if self.paths is not None:
-            dropout = self.paths.dropout if self.training else 0.0
-            apart = contrast(thoughts.view(len(batch), paths, *thoughts.shape[1:]), self.paths.scale, dropout)
-            extras["contrast"] = apart.detach().mean()
+            own = torch.where(slots[..., None], thoughts, 0.0).view(len(batch), paths, *thoughts.shape[1:])
+            apart = contrast(own, self.paths.scale, self.paths.dropout if self.training else 0.0)
+            there = batch.thoughts > 0  # without thoughts nothing is alike
+            extras["contrast"] = apart.detach()[there].mean()
             # By its own tokens, since the caller divides by those of all rows: each row counts the same in any batch.
-            summed = summed + self.paths.contrast * (apart * (batch.labels != IGNORE).sum(dim=1)).sum()
+            counted = (batch.labels != IGNORE).sum(dim=1) * there
+            summed = summed + self.paths.contrast * (apart * counted).sum()
         return summed, read // paths, extras
 
     @property
@@ -320,25 +311,26 @@ class SoftCoT(ReasoningModule):
         if batch.assistant is None:
             return batch
         assert self.model is not None and self.special is not None and self.assistant is not None
-        assert self.builder is not None and self._assistant_tokenizer is not None
-        texts = self.assistant.write(batch.assistant, self._assistant_eos)
-        words = [str(self._assistant_tokenizer.decode(ids, skip_special_tokens=True)).strip() for ids in texts]
+        assert self.builder is not None
         self.builder.max_length = context_length(self.model)
-        return with_words(batch, words, self.builder, self.special.pad)
+        return with_words(batch, self.assistant.words(batch.assistant), self.builder, self.special.pad)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """As every module does, and what makes the thoughts."""
-        asked = self.asked
-        lora = asked.lora.described() if asked is not None and asked.lora is not None else None
+        asked = None
+        if self.asked is not None:
+            lora = self.asked.lora.described() if self.asked.lora is not None else None
+            config = self.assistant_model.config.to_json_string(use_diff=False)
+            asked = {"attention": self.asked.attention, "lora": lora, "config": config}
         return {
             **super().describe(),
             "soft_thoughts": self.thoughts,
             "paths": asdict(self.paths) if self.paths is not None else None,
             "tasks": list(self.projection.tasks) if self.projection is not None else [],
             "states": self.projection.width if self.projection is not None else None,
-            "assistant": {"attention": asked.attention, "lora": lora} if asked is not None else None,
+            "assistant": asked,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

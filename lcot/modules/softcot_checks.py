@@ -3,30 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from lcot.errors import CheckpointError, UserError
+from lcot.modules.assistant import assistants_settings
 from lcot.modules.backbone import Backbone
+from lcot.modules.description import config_differences
+from lcot.modules.lora import LoRA
 from lcot.modules.paths import Paths
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.dialogue import Dialogue
 
+Thoughts = Literal["projected", "random", "zeros", "placeholders", "words"]
+"""What stands at the places of the soft thoughts. ``projected``: the assistant's states through the trained projection,
+the method itself. The others need no training: ``random``, its states through a projection as it was drawn; ``zeros``,
+zero vectors; ``placeholders``, the placeholder tokens as they are (CoT-Unk); ``words``, tokens that the assistant
+writes (Assist-CoT)."""
 
-def check_choices(
-    backbone: Backbone, assistant: Backbone | None, thoughts: str, asking: bool, paths: Paths | None
-) -> None:
+ASKING = ("projected", "random", "words")
+"""Those for which an assistant is asked."""
+
+
+def check_assistant(settings: Any) -> None:
+    """Refuse an assistant that cannot be, by the names of its own settings.
+
+    Both models are described by one class, whose refusals name those of the language model; a parser that makes the
+    assistant's does not say whose it is.
+
+    Args:
+        settings: The options of the model, as they were parsed, before any of them was made.
+
+    Raises:
+        UserError: If there is an assistant that its class refuses.
+    """
+    given = settings.get("assistant")
+    if given is None:
+        return
+    fields = dict(vars(given))
+    with assistants_settings():
+        Backbone(**{**fields, "lora": LoRA(**vars(fields["lora"])) if fields["lora"] is not None else None})
+
+
+def check_choices(backbone: Backbone, assistant: Backbone | None, thoughts: str, paths: Paths | None) -> None:
     """Refuse settings that contradict one another.
 
     Args:
         backbone: The language model.
         assistant: The assistant, if there is one.
         thoughts: What stands at the places of the thoughts.
-        asking: Whether an assistant is asked for them.
         paths: Several thoughts a question.
 
     Raises:
         UserError: If there are some.
     """
+    if thoughts not in get_args(Thoughts):
+        raise UserError.unknown("thoughts", str(thoughts), get_args(Thoughts), where="model.thoughts")
+    asking = thoughts in ASKING
     if asking and assistant is None:
         raise UserError(
             f"thoughts is {thoughts!r}, and there is no assistant",
@@ -127,10 +159,19 @@ def check_saved(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
                 why=f"{then} then, {now} now",
                 fix="use the config.yaml of the checkpoint's run",
             )
+    config, own = ((described["assistant"] or {}).get("config") for described in (saved, mine))
+    differing = config_differences(config, own) if config and own else []
+    if differing:
+        raise CheckpointError(
+            "the checkpoint was trained for another assistant: " + "; ".join(differing),
+            where="model.assistant",
+            why="its weights are the same, and its states are not",
+            fix="give its folder the config.json that it had, or train anew",
+        )
 
 
 def _paths(described: Mapping[str, Any]) -> int:
-    return int(described["paths"]["count"]) if described["paths"] else 1
+    return Paths(**described["paths"]).count if described["paths"] else 1
 
 
 def _listed(tasks: list[str]) -> str:
@@ -138,8 +179,5 @@ def _listed(tasks: list[str]) -> str:
 
 
 def _lora(described: Mapping[str, Any]) -> str:
-    lora = (described["assistant"] or {}).get("lora")
-    # Dropout matters to training only.
-    return (
-        f"LoRA of rank {lora['rank']}, alpha {lora['alpha']:g}, on {', '.join(lora['targets'])}" if lora else "frozen"
-    )
+    saved = (described["assistant"] or {}).get("lora")
+    return LoRA(**saved).name if saved else "frozen"

@@ -81,14 +81,14 @@ class StateStore:
 
         Raises:
             OSError: If it cannot be written; nothing is left half-written.
+            UserError: If the folder has become another assistant's in the meantime.
         """
         fresh = {key: value.detach().cpu().contiguous() for key, value in states.items() if key not in self}
         if self.folder is None:
             self._memory.update(fresh)
         elif fresh:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / ABOUT).is_file():
-                self._write(self.folder / ABOUT, (json.dumps(self.about, indent=2) + "\n").encode())
+            self._claim(self.folder / ABOUT)
             name = hashlib.blake2b("".join(sorted(fresh)).encode(), digest_size=16).hexdigest()
             target = self.folder / f"{name}.safetensors"
             partial = target.with_suffix(f".{os.getpid()}.partial")
@@ -144,7 +144,17 @@ class StateStore:
                 fix="choose another folder, or leave the setting out: each assistant then has one of its own",
             )
 
-    def _write(self, file: Path, content: bytes) -> None:
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(file)
+    def _claim(self, file: Path) -> None:
+        """Say whose folder it is, unless somebody has."""
+        if not file.is_file():
+            partial = file.with_suffix(f".{os.getpid()}.partial")
+            partial.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
+            try:
+                os.link(partial, file)  # of two processes that come at once, one makes it
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                partial.replace(file)
+            finally:
+                partial.unlink(missing_ok=True)
+        self._check(file.parent)

@@ -9,16 +9,18 @@ from typing import Any
 import torch
 
 from lcot.errors import CheckpointError, UserError
-from lcot.modules.description import check_format
+from lcot.modules.description import check_described
 
 
 def pick_checkpoint(run: Path, name: str | None = None) -> Path:
     """The checkpoint file of a run.
 
     Raises:
-        UserError: If the run or the file is not there.
+        UserError: If the run is no folder, or it or the file is not there.
     """
     folder = run / "checkpoints"
+    if run.is_file():
+        raise UserError(f"{str(run)!r} is a file, not a run", fix=f"give the run's folder: {str(run.parent)!r}")
     if not folder.is_dir():
         others = sorted(other.name for other in run.parent.glob("*") if (other / "checkpoints").is_dir())
         raise UserError(
@@ -51,9 +53,9 @@ def best_score(file: Path) -> float:
     Raises:
         CheckpointError: If it cannot be read, or was not kept as one of the best.
     """
-    states = read_checkpoint(file)["callbacks"]
+    states = read_checkpoint(file).get("callbacks", {})
     state = next((state for name, state in states.items() if name.startswith("BestCheckpoint")), None)
-    if state is None or state["current_score"] is None:
+    if state is None or state.get("current_score") is None:
         raise CheckpointError(f"the checkpoint {str(file)!r} has no score", fix="name the one to load")
     return float(state["current_score"]) * (-1 if state.get("mode") == "min" else 1)
 
@@ -73,12 +75,17 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         others = ", ".join(sorted(other.name for other in file.parent.glob("*.ckpt") if other != file))
         raise CheckpointError(
             f"the checkpoint {str(file)!r} cannot be read",
-            why=f"it is cut short, damaged, or holds more than tensors and plain values: {str(err).splitlines()[0]}",
+            why="it is cut short, damaged, or holds more than tensors and plain values:"
+            f" {(str(err) or type(err).__name__).splitlines()[0]}",
             fix=f"use another checkpoint of this run: {others}" if others else "use another checkpoint",
         ) from err
     if not isinstance(saved, dict) or "lcot" not in saved:
         raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")
-    check_format(saved["lcot"], where=str(file))
+    if not isinstance(saved.get("state_dict"), dict):
+        raise CheckpointError(
+            f"the checkpoint {str(file)!r} holds no weights", fix="use another checkpoint of this run"
+        )
+    check_described(saved["lcot"], where=str(file))
     return saved
 
 

@@ -72,9 +72,9 @@ class ThoughtBatch:
         chosen = self._map(lambda tensor: tensor[list(rows)])
         return replace(chosen, examples=tuple(self.examples[row] for row in rows) if self.examples else ())
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """A copy on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+    def to(self, device: torch.device | str) -> Self:
+        """A copy on another device; without waiting for it where the memory is page-locked."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
 
     def pin_memory(self) -> Self:
         """A copy in page-locked memory; data loaders call this."""

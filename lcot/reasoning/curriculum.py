@@ -135,6 +135,15 @@ class Curriculum(ABC):
         """
         return None
 
+    def hides_all(self, stage: int, thoughts: int) -> bool:
+        """Whether training leaves no step behind so many thoughts, whatever :meth:`hidden_behind` says.
+
+        Args:
+            stage: The stage.
+            thoughts: Number of thoughts that the question was given.
+        """
+        return False
+
     def describe(self, stage: int) -> str:
         """A stage in a few words, for the console."""
         thoughts = self.thoughts_at_inference(stage)

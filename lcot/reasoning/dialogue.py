@@ -79,12 +79,14 @@ class EncodedDialogue(EncodedExample):
         prompts: By number of soft thoughts, the language model's prompt before and behind them.
         asked: By number of soft thoughts, the assistant's prompt before them.
         task: Place of the example's task.
+        taught: The same example in the prompt of training, where that is another one.
     """
 
     example: ReasoningExample
     prompts: dict[int, tuple[array[int], array[int]]] = field(default_factory=dict)
     asked: dict[int, array[int]] = field(default_factory=dict)
     task: int = 0
+    taught: EncodedExample | None = None
 
 
 class DialogueBuilder(LayoutBuilder):
@@ -123,6 +125,12 @@ class DialogueBuilder(LayoutBuilder):
         self._thought_ids = model.reserved
         self._blind = dialogue.question == "assistant"
         self._check()
+        training = model.prompt.in_training()
+        self._training: DialogueBuilder | None = None
+        if training is not None:
+            reader = ChatText(model.tokenizer, model.special, training)
+            same = counts, max_length, markers, stepwise_passes
+            self._training = DialogueBuilder(reader, kind, dialogue, assistant, *same)
         between, header = model.header() if dialogue.header == "supervised" else ("", "")
         self._between, self._header = token_ids(model.tokenizer, [between, header], bos=False)
 
@@ -162,11 +170,15 @@ class DialogueBuilder(LayoutBuilder):
                     [], steps, answer + end, self._header + opening, example=example, task=self._task(example)
                 )
             )
-        if self.kind != "soft":
+        if self.kind == "soft":
+            self._fill(encoded, self.counts)
+        else:
             rows = self.model.ids(self._told(0).before, examples, opens=True)
-            return [replace(pieces, question=row) for pieces, row in zip(encoded, rows, strict=True)]
-        self._fill(encoded, self.counts)
-        return encoded
+            encoded = [replace(pieces, question=row) for pieces, row in zip(encoded, rows, strict=True)]
+        if self._training is None:
+            return encoded
+        lessons = zip(encoded, self._training.encode(examples), strict=True)
+        return [replace(own, taught=lesson) for own, lesson in lessons if isinstance(own, EncodedDialogue)]
 
     def encode_step(self, step: str, place: int = 0) -> list[int]:
         """Token ids of one step with its number, ``place`` + 1."""
@@ -183,13 +195,21 @@ class DialogueBuilder(LayoutBuilder):
     # -- ids -> rows --------------------------------------------------------------------------------------------------
 
     def train(self, encoded: EncodedExample, stage: Stage) -> Layout:
-        """The row that is trained on: the prompt, and the text that the stage leaves of the solution."""
+        """The prompt of inference, and behind it the text that the stage leaves of the solution, supervised."""
         row = super().train(encoded, stage)
         if not self._header:
             return row
         # With the header, what the template writes before it, behind the end of the user's turn, is supervised as well.
         start = row.prompt - len(self._between)
         return replace(row, labels=row.labels[:start] + row.ids[start:])
+
+    def lesson(self, encoded: EncodedExample, stage: Stage) -> Layout:
+        """The same in the prompt of training."""
+        assert isinstance(encoded, EncodedDialogue)
+        if self._training is None or encoded.taught is None:
+            return self.train(encoded, stage)
+        # One of the steps may have been put in the place of another since.
+        return self._training.train(replace(encoded.taught, steps=encoded.steps), stage)
 
     def prompt(self, encoded: EncodedExample, thoughts: int) -> Layout:
         """The row that inference starts from."""

@@ -65,3 +65,7 @@ class Forced(Curriculum):
     def hidden_behind(self, stage: int, thoughts: int) -> int | None:
         """That of the schedule."""
         return self.schedule.hidden_behind(stage, thoughts)
+
+    def hides_all(self, stage: int, thoughts: int) -> bool:
+        """That of the schedule."""
+        return self.schedule.hides_all(stage, thoughts)

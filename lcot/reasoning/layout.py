@@ -129,6 +129,7 @@ class LayoutBuilder:
         self.text = text or TextFormat()
         self.max_length = max_length
         self.max_assistant_length: int | None = None
+        self._shared: dict[int, int] = {}
         self.stepwise_passes = kind == "continuous" if stepwise_passes is None else stepwise_passes
 
     @property
@@ -160,10 +161,14 @@ class LayoutBuilder:
         return encoded
 
     def train(self, encoded: EncodedExample, stage: Stage) -> Layout:
-        """The row that is trained on: the prompt, and the text that the stage leaves of steps, answer and eos."""
+        """The prompt of inference, and behind it, supervised, what the stage leaves of steps, answer and eos."""
         prompt = self.prompt(encoded, stage.thoughts)
         text = _text(encoded, stage)
         return replace(prompt, ids=prompt.ids + text, labels=prompt.labels + text)
+
+    def lesson(self, encoded: EncodedExample, stage: Stage) -> Layout:
+        """The row that a gradient comes from: that of :meth:`train`, unless training has a prompt of its own."""
+        return self.train(encoded, stage)
 
     def prompt(self, encoded: EncodedExample, thoughts: int) -> Layout:
         """The row that inference starts from: question and thoughts, no text."""
@@ -271,7 +276,9 @@ class LayoutBuilder:
         return self._ids([step + self.text.after_step], bos=False)[0]
 
     def _ids(self, texts: list[str], bos: bool) -> list[list[int]]:
-        return token_ids(self.tokenizer, texts, bos)
+        # One int for every use of an id: lists of all examples are kept, in each worker.
+        share = self._shared.setdefault
+        return [[share(token, token) for token in ids] for ids in token_ids(self.tokenizer, texts, bos)]
 
 
 def _text(encoded: EncodedExample, stage: Stage) -> list[int]:

@@ -19,6 +19,8 @@ A prompt is a YAML file, one for each family of models and task, such as ``llama
       problem: "Problem: {question}"
       hint: "Here are prompts: {thoughts}"
       text_hint: null                       # the hint around words in place of thoughts; null: the same
+      train_user: null                      # the paragraphs of rows that are trained on; null: the same
+      train_hint: null                      # the hint there; null: the same
     target:
       opening: ""                           # begins the solution
       step: "## Step {i}: {step}\n"
@@ -33,7 +35,7 @@ from __future__ import annotations
 import importlib.resources
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +62,21 @@ _KEYS: dict[str, tuple[bool, object]] = {
     "llm.problem": (False, _REQUIRED),
     "llm.hint": (False, _REQUIRED),
     "llm.text_hint": (True, None),
+    "llm.train_user": (True, None),
+    "llm.train_hint": (True, None),
     "target.opening": (False, ""),
     "target.step": (False, _REQUIRED),
     "target.answer": (False, _REQUIRED),
     "target.answer_step": (True, None),
 }
 # Fields of a prompt that are not called like the last part of their key.
-_FIELDS = {"assistant.user": "assistant_user", "assistant.turn": "assistant_turn", "llm.user": "paragraphs"}
+_FIELDS = {
+    "assistant.user": "assistant_user",
+    "assistant.turn": "assistant_turn",
+    "llm.user": "paragraphs",
+    "llm.train_user": "train_paragraphs",
+}
+_LISTS = ("llm.user", "llm.train_user")
 _SECTIONS = {key.partition(".")[0] for key in _KEYS if "." in key}
 
 
@@ -88,6 +98,8 @@ class Prompt:
         problem: Paragraph with ``{question}``.
         hint: Paragraph with ``{thoughts}``.
         text_hint: The same where words stand in place of the thoughts.
+        train_paragraphs: The paragraphs of rows that are trained on, where they are others than those of inference.
+        train_hint: The hint there, likewise.
         opening: Beginning of the solution, with ``{question}`` if it likes.
         step: A step, with ``{step}``, and with its number ``{i}`` if it likes.
         answer: The end of the solution, with ``{answer}``.
@@ -107,6 +119,8 @@ class Prompt:
     problem: str
     hint: str
     text_hint: str
+    train_paragraphs: tuple[str, ...] | None
+    train_hint: str | None
     opening: str
     step: str
     answer: str
@@ -123,10 +137,18 @@ class Prompt:
         told = (own.get(paragraph, paragraph) for paragraph in self.paragraphs)
         return self.between.join(paragraph for paragraph in told if paragraph is not None)
 
+    def in_training(self) -> Prompt | None:
+        """The prompt of rows that are trained on; ``None`` if it is this one."""
+        if self.train_paragraphs is None and self.train_hint is None:
+            return None
+        paragraphs, hint = self.train_paragraphs or self.paragraphs, self.train_hint or self.hint
+        return replace(self, paragraphs=paragraphs, hint=hint, train_paragraphs=None, train_hint=None)
+
     def texts(self) -> list[str]:
         """All texts of the file, for a tokenizer that is made of words."""
         assistant, target = (self.assistant_user, self.assistant_turn), (self.opening, self.step, self.answer)
-        return [*assistant, *self.paragraphs, self.between, self.problem, self.hint, self.text_hint, *target]
+        training = [*(self.train_paragraphs or ()), self.train_hint or ""]
+        return [*assistant, *self.paragraphs, self.between, self.problem, self.hint, self.text_hint, *training, *target]
 
 
 def fill(text: str, /, **values: object) -> str:
@@ -172,19 +194,31 @@ def load_prompt(name: str) -> Prompt:
         if key not in flat and default is _REQUIRED:
             raise refuse(key, "is missing", "give it, or extend a prompt that has it")
         value = flat.get(key, default)
-        kinds: Any = {"template": dict, "llm.user": list}.get(key, str)
+        kinds: Any = dict if key == "template" else list if key in _LISTS else str
         if not (isinstance(value, kinds) or (value is None and nullable)):
-            wanted = {"template": "a mapping", "llm.user": "a list of texts"}.get(key, "a text")
+            wanted = "a mapping" if key == "template" else "a list of texts" if key in _LISTS else "a text"
             raise refuse(key, f"is {_kind(value)}", f"give {wanted}{', or null' if nullable else ''}")
         values[key] = fill(value, **words) if isinstance(value, str) and words else value
-    if not all(isinstance(paragraph, str) for paragraph in values["llm.user"]):
-        raise refuse("llm.user", "holds something that is no text", "put each paragraph in quotes")
-    values["llm.user"] = tuple(fill(paragraph, **words) if words else paragraph for paragraph in values["llm.user"])
+    for key in _LISTS:
+        if not all(isinstance(paragraph, str) for paragraph in values[key] or ()):
+            raise refuse(key, "holds something that is no text", "put each paragraph in quotes")
+        if values[key] is not None:
+            values[key] = tuple(fill(paragraph, **words) if words else paragraph for paragraph in values[key])
     for key, problem, fix in _faults(values):
         raise refuse(key, problem, fix)
     if values["llm.text_hint"] is None:
         values["llm.text_hint"] = values["llm.hint"]
     return Prompt(name, **{_FIELDS.get(key, key.rpartition(".")[2]): value for key, value in values.items()})
+
+
+def as_file(prompt: Prompt) -> dict[str, Any]:
+    """What a file would hold that gives this prompt and extends no other."""
+    whole: dict[str, Any] = {}
+    for key in _KEYS:
+        section, _, name = key.rpartition(".")
+        value = getattr(prompt, _FIELDS.get(key, name))
+        (whole.setdefault(section, {}) if section else whole)[name] = _plain(value)
+    return whole
 
 
 def known_prompts() -> list[str]:
@@ -205,23 +239,25 @@ def _faults(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("llm.problem", "question"),
         ("llm.hint", "thoughts"),
         ("llm.text_hint", "thoughts"),
+        ("llm.train_hint", "thoughts"),
         ("target.step", "step"),
         ("target.answer", "answer"),
         ("target.answer_step", "answer"),
     ):
         if values[key] is not None and values[key].count(f"{{{name}}}") != 1:
             faults.append((key, f"does not name {{{name}}} once", f"write {{{name}}} where it belongs"))
-    for name in ("problem", "hint"):
-        if values["llm.user"].count(f"{{{name}}}") != 1:
-            faults.append(
-                ("llm.user", f"has no paragraph {{{name}}}, or several", f'add one that is "{{{name}}}" and no more')
-            )
-    own = "".join(values["llm.user"])
-    faults += [
-        ("llm.user", f"names {{{name}}} itself", f"write it in llm.{place}, which is left out where there is none")
-        for name, place in (("question", "problem"), ("thoughts", "hint"))
-        if f"{{{name}}}" in own
-    ]
+    for key in _LISTS:
+        given = values[key] if values[key] is not None else ("{problem}", "{hint}")
+        faults += [
+            (key, f"has no paragraph {{{name}}}, or several", f'add one that is "{{{name}}}" and no more')
+            for name in ("problem", "hint")
+            if given.count(f"{{{name}}}") != 1
+        ]
+        faults += [
+            (key, f"names {{{name}}} itself", f"write it in llm.{place}, which is left out where there is none")
+            for name, place in (("question", "problem"), ("thoughts", "hint"))
+            if f"{{{name}}}" in "".join(given)
+        ]
     if not values["assistant.turn"].endswith("{thoughts}") or values["assistant.turn"].count("{thoughts}") != 1:
         faults.append(("assistant.turn", "does not end with {thoughts}", "end it with {thoughts}, named once"))
     if "{question}" not in values["assistant.user"]:
@@ -312,6 +348,10 @@ def _file_of(name: str, beside: Path | None) -> str:
 
 def _packaged() -> Any:
     return importlib.resources.files("lcot") / "prompts"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
 def _kind(value: object) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import Cache, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lcot.errors import UserError
@@ -79,7 +79,7 @@ def think_given(
         whole = torch.cat([prompt.repeat_interleave(paths, dim=0), rest], dim=1)
         with checkpointed(model) if checkpointing else nullcontext():
             states = Passes(model, wide.attention_mask, wide.position_ids, None)(whole, 0, length)
-        return _record(wide, states[:, head - 1 :], None)
+        return Thinking.of(wide, states[:, head - 1 :], None)
     cache = growing_cache(model.config, length)
     with torch.no_grad() if frozen else nullcontext():
         last = Passes(model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, head)[:, -1:]
@@ -96,7 +96,7 @@ def think_given(
         )
     with checkpointed(model) if lean else nullcontext():
         states = Passes(model, wide.attention_mask, wide.position_ids, cache)(rest, head, length)
-    return _record(wide, torch.cat([last, states], dim=1), cache if keep_cache else None)
+    return Thinking.of(wide, torch.cat([last, states], dim=1), cache if keep_cache else None)
 
 
 def states_at_slots(
@@ -200,15 +200,3 @@ def checkpointed(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.forward  # what the class has is seen again
-
-
-def _record(batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Thinking:
-    return Thinking(
-        states=states,
-        first=batch.first,
-        cache=cache,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids,
-        prompt_ends=batch.prompt_ends,
-        thoughts=batch.thoughts,
-    )

@@ -145,6 +145,10 @@ class Stepwise(Curriculum):
         """One step for c thoughts; without thoughts, the steps of the stage."""
         return thoughts // self.thoughts_per_step if self.thoughts_per_step else min(stage, self.max_stage)
 
+    def hides_all(self, stage: int, thoughts: int) -> bool:
+        """Beyond ``max_stage``, with the thoughts of ``max_stage``: longer chains have lost their rest there."""
+        return stage > self.max_stage and thoughts >= self.thoughts_at_inference(stage)
+
     def numbers_trained(self, stage: int) -> set[int]:
         """That of the stage; with ``mix_probability`` those of the stages that may be drawn as well.
 

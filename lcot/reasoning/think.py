@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,19 @@ class Thinking:
     position_ids: Tensor
     prompt_ends: Tensor
     thoughts: Tensor
+
+    @classmethod
+    def of(cls, batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Self:
+        """What passes over the columns of a batch left behind."""
+        return cls(
+            states=states,
+            first=batch.first,
+            cache=cache,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            prompt_ends=batch.prompt_ends,
+            thoughts=batch.thoughts,
+        )
 
     def state_at(self, columns: Tensor) -> Tensor:
         """Last hidden states ``(B, D)`` of one column a row; ``columns`` is ``(B,)``, each at least P - 1."""
@@ -107,7 +120,7 @@ def think(
     forward = Passes(model, batch.attention_mask, batch.position_ids, cache)
     if end == head:
         states = forward(embeddings, 0, length)[:, head - 1 :]
-        return _thinking(batch, states, cache)
+        return Thinking.of(batch, states, cache)
     # One split instead of a slice each: the backward of a slice fills a gradient of all columns with zeros.
     widths = [1] * (end - head) if batch.stepped else [end - head]
     prompt, *slots, text = embeddings.split([head, *widths, length - end], dim=1)
@@ -116,7 +129,7 @@ def think(
         is_thought = torch.arange(end - head, device=embeddings.device) < batch.thoughts[:, None]
         inputs = torch.where(is_thought[..., None], gathered[0], slots[0])
         gathered.append(forward(torch.cat([inputs, text], dim=1), head, length))
-        return _thinking(batch, torch.cat(gathered, dim=1), cache)
+        return Thinking.of(batch, torch.cat(gathered, dim=1), cache)
     for column, token in enumerate(slots, start=head):
         # Rows whose thoughts are over read their own token here; torch.where keeps both gradients exact.
         is_thought = (column - head < batch.thoughts)[:, None, None]
@@ -125,7 +138,7 @@ def think(
             gathered.append(forward(inputs, column, column + 1))
         else:  # nothing waits for the last thought's state but the text, so both share a pass
             gathered.append(forward(torch.cat([inputs, text], dim=1), column, length))
-    return _thinking(batch, torch.cat(gathered, dim=1), cache)
+    return Thinking.of(batch, torch.cat(gathered, dim=1), cache)
 
 
 def think_until(
@@ -256,10 +269,11 @@ def supervised_loss(model: PreTrainedModel, batch: ThoughtBatch, thinking: Think
     A sum is returned so that the caller can divide by the number of tokens of all ranks.
     """
     targets = batch.labels[:, batch.first :]
-    chosen = targets != IGNORE
-    logits = output_head(model)(thinking.states[:, : targets.shape[1]][chosen])
-    loss = F.cross_entropy(logits.float(), targets[chosen], reduction="sum")
-    return loss, int(chosen.sum())
+    # Looked up once: on a GPU each use of a mask as an index waits for it to be read back.
+    rows, columns = (targets != IGNORE).nonzero(as_tuple=True)
+    logits = output_head(model)(thinking.states[rows, columns])
+    loss = F.cross_entropy(logits.float(), targets[rows, columns], reduction="sum")
+    return loss, len(rows)
 
 
 def output_head(model: PreTrainedModel) -> nn.Module:
@@ -314,15 +328,3 @@ def _new_cache(model: PreTrainedModel, columns: int, compiled: OneColumn | None)
     if compiled.model is not model:
         raise UserError("the compiled passes are of another model", fix="make a OneColumn of this one")
     return compiled.cache(columns)
-
-
-def _thinking(batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Thinking:
-    return Thinking(
-        states=states,
-        first=batch.first,
-        cache=cache,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids,
-        prompt_ends=batch.prompt_ends,
-        thoughts=batch.thoughts,
-    )

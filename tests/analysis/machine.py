@@ -31,7 +31,7 @@ NEVER = -60.0
 OX: tuple[str, ...] = (*NAMES[:-1], "ox")
 """The names, with one that the tokenizer has to spell: three tokens for the dead end."""
 
-STATES = tuple(f"<0x{number:02X}>" for number in range(8))
+STATES = tuple(f"▁state{number}" for number in range(8))
 """Tokens that no text here has; they name the states of thoughts."""
 
 S0, S1, S2, S3, S4, *_ = STATES
@@ -55,8 +55,8 @@ OX_BEHIND_ITS_FIRST = 0.5 * 0.8
 
 
 def tokenizer_of(texts: Iterable[str]) -> PreTrainedTokenizerBase:
-    """One token a word of some texts, and bytes for all else; with the thought tokens."""
-    tokenizer = build_word_tokenizer(texts)
+    """One token a word of some texts, and bytes for all else; with the thought tokens and those of states."""
+    tokenizer = build_word_tokenizer([*texts, " ".join(state.removeprefix("▁") for state in STATES)])
     add_thought_tokens(tokenizer)
     return tokenizer
 

@@ -68,6 +68,16 @@ def naive_value(chances: Sequence[float]) -> float:
     return math.prod(chances)
 
 
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours such as ``#0072b2`` by the definition of WCAG 2, from 1 to 21."""
+    lights = []
+    for colour in (one, other):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        lights.append(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
 @contextmanager
 def counted_rows(model: PreTrainedModel) -> Iterator[list[int]]:
     """The number of rows of each pass of the backbone."""

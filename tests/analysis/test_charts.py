@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.colors import to_hex
 
 from lcot.analysis import Thinker, measure, plots
 from lcot.analysis.charts import Chart, charts, save_chart
 from lcot.analysis.summaries import SHOWN, AccuracyRow, LensRow, PathRow, ResultRow
+from lcot.analysis.tree import HeightRow
 from lcot.metrics.paths import CATEGORIES
 from tests.analysis.machine import builder_of
-from tests.analysis.support import problems, random_setting
+from tests.analysis.support import contrast, problems, random_setting
 
 ACCURACY = [
     asdict(AccuracyRow(k, steps, 40, 20 + 10 * k, 0.5 + 0.2 * k, 0.4 + 0.2 * k, 0.6 + 0.2 * k, 3.0))
@@ -45,8 +47,19 @@ def test_each_summary_has_a_figure_with_its_count(summary: dict[str, list[dict[s
         assert "n = " in chart.caption and "{" not in chart.caption
     assert "n = 6 questions of a test" in found["accuracy"].caption
     assert "never saw k = 0" in found["accuracy"].caption
+    fewer = {chart.name: chart for chart in charts(summary, None, "questions", {"paths": 4, "nodes": 3})}
+    for name, count in {"accuracy": 6, "paths": 4, "lens": 4, "nodes": 3, "attention": 6}.items():
+        assert f"n = {count} questions" in fewer[name].caption
     rows = [row for row in summary["parallelism"] if row["thoughts"] == 1]
     assert f"n = {rows[0]['questions']} for k = 1" in found["parallelism"].caption
+
+
+def test_a_run_without_thoughts_is_not_said_to_have_any() -> None:
+    rows = [row for row in ACCURACY if row["thoughts"] == 0]
+    (chart,) = charts({"accuracy": rows}, frozenset({0}), "sums")
+    assert chart.title == "Accuracy" and "thought" not in chart.caption and "n = 40 sums. Bars" in chart.caption
+    (chart,) = charts({"accuracy": rows}, frozenset({0, 1}), "sums")
+    assert chart.title == "Accuracy after k thoughts" and "are forced" in chart.caption
 
 
 def test_figures_of_arithmetic() -> None:
@@ -84,6 +97,8 @@ class TestDrawings:
         assert list(lines["2 steps (n = 40)"]) == [50.0, 70.0]
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0*", "1"]
         assert "50.0" in {text.get_text() for text in axes.texts}
+        (alone,) = plots.draw_accuracy([row for row in ACCURACY if row["steps"] != 3], []).axes
+        assert not any("steps" in str(line.get_label()) for line in alone.lines), "they are all questions"
 
     def test_ways(self) -> None:
         axes: Any = plots.draw_paths(PATHS, []).axes[0]
@@ -94,6 +109,13 @@ class TestDrawings:
         row = next(row for row in summary["parallelism"] if row["thoughts"] == 1)
         axes: Any = plots.draw_parallelism([row]).axes[0]
         assert [list(line.get_ydata()) for line in axes.lines] == [list(row[name]) for name in ("top1", "top2", "top3")]
+
+    def test_heights_of_one_kind_near_one(self) -> None:
+        rows = [asdict(HeightRow(4, height, True, 40, 0.9999, 0.0)) for height in (1, 2)]
+        figure: Any = plots.draw_heights(rows)
+        (axes,) = figure.axes
+        assert axes.get_ylim()[0] == 0.0 and axes.get_ylim()[1] > 1.04, "no point is cut off"
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["leads to the target"]
 
     def test_heights(self, summary: dict[str, list[dict[str, Any]]]) -> None:
         figure: Any = plots.draw_heights(summary["heights"])
@@ -108,6 +130,12 @@ class TestDrawings:
             own = [row["mean"] for row in summary["heights"] if (row["thoughts"], row["leads"]) == (k, leads)]
             assert means == own
 
+    def test_counts_of_heights_can_be_read(self, summary: dict[str, list[dict[str, Any]]]) -> None:
+        figure: Any = plots.draw_heights(summary["heights"])
+        small = [text for axes in figure.axes for text in axes.texts]
+        assert len({text.get_color() for text in small}) == 2
+        assert all(contrast(to_hex(text.get_color()), "#ffffff") >= 4.5 for text in small)
+
     @pytest.mark.parametrize(("draw", "name"), [(plots.draw_attention, "attention"), (plots.draw_nodes, "nodes")])
     def test_groups(self, draw: Callable[[Any], Any], name: str, summary: dict[str, list[dict[str, Any]]]) -> None:
         axes: Any = draw(summary[name]).axes[0]
@@ -120,10 +148,11 @@ class TestDrawings:
         for looks in (plots.CATEGORY_LOOKS, plots.SHOWN_LOOKS):
             colours = [colour for colour, _ in looks.values()]
             assert len(set(colours)) == len(colours)
-            hatched = [bool(hatch) for _, hatch in looks.values()]
-            assert any(hatched)
-            plain = [_lightness(colour) for colour, hatch in looks.values() if not hatch]
-            assert all(abs(one - other) > 0.02 for one, other in pairwise(plain))
+            hatches = [hatch for _, hatch in looks.values() if hatch]
+            assert hatches and len(set(hatches)) == len(hatches)
+            plain = [colour for colour, hatch in looks.values() if not hatch]
+            assert all(contrast(one, other) > 1.5 for one, other in combinations(plain, 2))
+        assert plots.CATEGORY_LOOKS["correct_path"][1] != plots.CATEGORY_LOOKS["correct_label"][1]
 
     def test_lens_and_results(self) -> None:
         assert len(plots.draw_lens(LENS).axes[0].patches) == 8
@@ -134,8 +163,3 @@ class TestDrawings:
         row = {"thought": 1, "norm": 2.0, "word_norm": 1.0, "previous": None, "across": 0.5, "vocabulary_cosine": 0.1}
         _, right = plots.draw_collapse([row]).axes
         assert [line.get_label() for line in right.lines] == ["other questions", "nearest word"]
-
-
-def _lightness(colour: str) -> float:
-    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
-    return float(0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +67,40 @@ def test_an_empty_folder_is_nothing_to_lose(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     write(tmp_path / "a", "one")
     assert (tmp_path / "a" / MARK).is_file()
+
+
+def left_over(target: Path, word: str, process: int, host: str = platform.node()) -> Path:
+    """What a process that was killed leaves."""
+    folder = target.with_name(f".{target.name}.{word}-{host}-{process}")
+    folder.mkdir()
+    (folder / MARK).write_text(word, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The number of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, dead: int) -> None:
+    write(tmp_path / "a", "one")
+    stale = [left_over(tmp_path / "a", word, dead) for word in ("part", "old")]
+    kept = [
+        left_over(tmp_path / "a", "part", os.getppid()),  # still at work
+        left_over(tmp_path / "a", "part", dead, host="elsewhere"),  # nobody knows
+        left_over(tmp_path / "b", "part", dead),
+    ]
+    write(tmp_path / "a", "two")
+    assert (tmp_path / "a" / MARK).read_text(encoding="utf-8") == "two"
+    assert not any(folder.exists() for folder in stale) and all(folder.exists() for folder in kept)
+
+
+def test_what_was_killed_while_it_moved_is_put_back(tmp_path: Path, dead: int) -> None:
+    left_over(tmp_path / "a", "old", dead)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        write(tmp_path / "a", "two", fail=True)
+    assert list(contents(tmp_path)) == ["a", f"a/{MARK}"]
+    assert (tmp_path / "a" / MARK).read_text(encoding="utf-8") == "old"

@@ -27,7 +27,7 @@ from lcot.analysis import (
 from lcot.analysis.measure import SUMMARIES, Measured, Subject, described, fields_of, measure
 from lcot.compare.record import data_hash
 from lcot.datamodules.rows import ListSource
-from lcot.errors import DataError, UserError
+from lcot.errors import UserError
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, builder_of, machine, tokenizer_of, worked_tokenizer
@@ -105,7 +105,7 @@ class TestNumbers:
         _, measured, _ = found
         for name, rows in measured.summary.items():
             assert list(rows[0]) == list(described()[name])
-        assert all(what for kind in SUMMARIES.values() for what in fields_of(kind).values())
+        assert all(what and "`" not in what for kind in SUMMARIES.values() for what in fields_of(kind).values())
 
 
 @pytest.mark.parametrize("kind", ["continuous", "pause"])
@@ -150,6 +150,16 @@ class TestWhatDoesNotApply:
         assert measured.summary["heights"] and measured.summary["attention"]
         assert measured.deepest == 0
 
+    def test_soft_thoughts_come_to_no_node(self, tmp_path: Path) -> None:
+        plain = random_thinker("soft")
+        width = plain.model.config.hidden_size
+        soft = replace(plain, soft=lambda batch: torch.ones(len(batch), batch.max_thoughts, width))
+        measured = measure(subject(soft, problems("compact", 2), 2, thoughts_per_step=3, hidden=lambda k: 0), tmp_path)
+        assert "stand for no steps" in measured.missing["nodes"]
+        assert {"heights", "collapse", "attention"} <= measured.summary.keys()
+        assert not measured.summary.keys() & {"nodes", "lens"}
+        assert {row["place"] for row in measured.summary["attention"]} == {0, 1, 2}
+
     def test_words_that_no_surface_knows(self, tmp_path: Path) -> None:
         strange = [replace(one, question=f"{one.question} Which?") for one in problems("compact", 2)]
         measured = measure(subject(random_thinker(), strange, 1), tmp_path)
@@ -178,10 +188,77 @@ class TestRefusals:
         with pytest.raises(UserError, match="there are no questions"):
             measure(subject(random_thinker(), [], 0), tmp_path)
 
-    def test_a_later_question_without_a_graph(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="'plain' carries no graph"):
-            mixed = [*problems("compact", 1), ReasoningExample("x? y", ("x",), "x", "plain")]
-            measure(subject(random_thinker(), mixed, 0), tmp_path)
+    def test_a_later_question_that_is_too_long(self, tmp_path: Path) -> None:
+        long = ReasoningExample("x " * 400, ("x",), "x", "long")
+        with pytest.raises(UserError, match="1 thoughts need"):
+            measure(subject(random_thinker(), [*problems("compact", 3), long], 0, 1), tmp_path)
+        assert not list(tmp_path.iterdir())  # refused before anything was done
+
+
+PLAIN = [ReasoningExample("Every x? y", ("x",), "x", f"plain{number}") for number in range(2)]
+
+
+class TestMixedFiles:
+    """Each question is part of what it has the needs of, whatever the first one has."""
+
+    @pytest.mark.parametrize("places", [(0, 1), (1, 3), (3, 4)])
+    def test_some_without_a_graph(self, places: tuple[int, int], tmp_path: Path) -> None:
+        graphs = problems("compact", 3)
+        mixed: list[ReasoningExample] = list(graphs)
+        for place, one in zip(places, PLAIN, strict=True):
+            mixed.insert(place, one)
+        thinker = random_thinker(max_rows=2)
+        measured = measure(subject(thinker, mixed, 0, 2), tmp_path)
+        parts = ("paths", "concepts", "attention", "nodes")
+        assert measured.left_out == dict.fromkeys(parts, "2 of 5 questions carry no graph and are left out")
+        assert measured.counts == dict.fromkeys(parts, 3)
+        assert measured.missing == {"results": "these questions have no steps that compute numbers"}
+        (tmp_path / "alone").mkdir()
+        alone = measure(subject(thinker, graphs, 0, 2), tmp_path / "alone")
+        assert not alone.left_out and not alone.counts
+        for name in ("paths", "lens"):
+            assert measured.summary[name] == alone.summary[name]
+        heights, same = measured.summary["heights"], alone.summary["heights"]
+        assert [row["mean"] for row in heights] == pytest.approx([row["mean"] for row in same], rel=1e-4)
+        numbers = {example.id: number for number, example in enumerate(mixed)}
+        for name in ("concepts", "attention", "nodes"):
+            rows = list(tables.read_rows(tmp_path, name))
+            assert len(rows) == alone.rows[name]
+            assert {row["id"] for row in rows} == {example.id for example in graphs}
+            assert all(row["question"] == numbers[row["id"]] for row in rows)
+        judged = {row["id"]: row["category"] is not None for row in tables.read_rows(tmp_path, "outcomes")}
+        assert judged == {example.id: example in graphs for example in mixed}
+
+    def test_faults_of_single_questions(self, tmp_path: Path) -> None:
+        good = problems("compact", 4)
+        facts = {**good[1].facts, "edges": [[0, 99]]}
+        silent = replace(good[2], question=good[2].question.partition(". ")[2])
+        mixed = [good[0], replace(good[1], facts=facts), silent, PLAIN[0], good[3]]
+        measured = measure(subject(random_thinker(), mixed, 1), tmp_path)
+        assert measured.counts == {"paths": 3, "concepts": 3, "attention": 2, "nodes": 3}
+        assert measured.left_out["paths"].startswith("2 of 5 questions are left out; the first that is faulty: example")
+        assert "whose nodes cannot be read" in measured.left_out["concepts"]
+        assert "3 of 5" in measured.left_out["attention"]
+
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_arithmetic_without_steps(self, place: int, tmp_path: Path) -> None:
+        tokenizer = tokenizer_of(["2 + 3 = 5", "4 and 4 ?", "6 8 1 ", " ".join(OX), "a Every", "### "])
+        mixed = list(SUMS)
+        mixed.insert(place, ReasoningExample("4 and 4?", (), "8", "bare"))
+        measured = measure(subject(Thinker(machine(tokenizer), builder_of(tokenizer)), mixed, 2), tmp_path)
+        assert "results" not in measured.missing and measured.summary["results"]
+        assert measured.left_out == {"results": "1 of 3 questions has no steps that compute numbers and is left out"}
+
+
+def test_behind_the_last_stage_nothing_is_pending(tmp_path: Path) -> None:
+    """Two thoughts after which every step is hidden, of questions with three."""
+    tokenizer = worked_tokenizer()
+    thinker = Thinker(machine(tokenizer), builder_of(tokenizer))
+    asked = subject(thinker, [worked("compact", OX)], 1, 2, whole=lambda k: k == 2)
+    measured = measure(asked, tmp_path)
+    assert [record.pending for _, record in tables.read_values(tmp_path)] == [True, False]
+    assert {row["thoughts"] for row in measured.summary["heights"]} == {1}
+    assert [row["thoughts"] for row in measured.summary["parallelism"]] == [1]
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

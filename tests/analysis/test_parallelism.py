@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
+import sys
+import tracemalloc
+from itertools import repeat
 
 import pytest
 
@@ -51,6 +55,33 @@ def test_questions_without_a_step_left_do_not_count() -> None:
 def test_a_question_without_candidates_adds_nothing() -> None:
     (lines,) = parallelism([record(off=0.4)], (50,))
     assert (lines.top1, lines.top3) == ((0.0,), (0.0,))
+
+
+def test_of_many_questions_only_counts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(0)
+    records = [record(*(draw.random() ** 3 / 2 for _ in range(4))) for _ in range(400)]
+    records += [record(0.0, 0.0), record(1.0), record(1.0, 1.0, 1.0)]  # both ends; names that begin with one another
+    (exact,) = parallelism(records)
+    monkeypatch.setattr(sys.modules[parallelism.__module__], "EXACT", 100)
+    (counted,) = parallelism(records)
+    for name in ("top1", "top2", "top3"):
+        assert getattr(counted, name) == pytest.approx(getattr(exact, name), abs=1e-4)
+        assert getattr(counted, name) != getattr(exact, name)
+    assert (counted.questions, counted.means, counted.gaps) == (exact.questions, exact.means, exact.gaps)
+
+
+def test_memory_does_not_grow_with_the_number_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[parallelism.__module__], "EXACT", 100)
+    peaks = []
+    for count in (1_000, 20_000):
+        tracemalloc.start()
+        try:
+            (lines,) = parallelism(repeat(record(0.5, 0.2), count))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert lines.questions == count
+    assert peaks[1] - peaks[0] < 10_000 and peaks[1] < 2_000_000
 
 
 def test_on_the_machine() -> None:

@@ -29,6 +29,8 @@ def test_what_the_root_does_not_reach_stands_by_what_it_leads_to() -> None:
     assert (found[ALEX], found[YUMPUS]) == (0, 1)
     # A chain beside everything else begins at the left.
     assert columns(tree_of(((0, 1), (2, 3), (3, 4)), 5)) == [0, 1, 0, 1, 2]
+    # One that leads to what the root reaches makes room before the root.
+    assert columns(tree_of(((0, 1), (2, 3), (3, 4), (4, 1)), 6)) == [2, 3, 0, 1, 2, 2]
 
 
 def test_no_two_nodes_in_one_place() -> None:

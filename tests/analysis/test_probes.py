@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from lcot.analysis import Thinker, node_products, probe_table
+from lcot.analysis.attention import fact_groups
 from lcot.analysis.probes import NodeProducts, node_groups
 from lcot.analysis.thinker import measuring
 from lcot.errors import DataError, UserError
-from lcot.metrics.problem_graph import problem_graph
+from lcot.metrics.problem_graph import ProblemGraph, problem_graph
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, TOM, builder_of, machine, worked_tokenizer
 from tests.analysis.support import Watched, counted_rows, problems, random_setting
@@ -77,6 +78,16 @@ class TestOnPaper:
         record = measured(4)
         assert {row.thought for row in probe_table([record])} == {1, 2, 3}
         assert {row.thought for row in probe_table([record], pending_only=False)} == {1, 2, 3, 4}
+
+    def test_nothing_behind_the_target_is_on_the_way(self) -> None:
+        graph = ProblemGraph(("R", "a", "T", "b", "c"), ((0, 1), (1, 2), (1, 3), (3, 4)), root=0, target=2)
+        assert [graph.on_the_way(depth) for depth in range(-1, 5)] == [set(), {0}, {1}, {2}, set(), set()]
+        assert node_groups(graph, 3)[4] == ("reachable", "frontier")  # c leads nowhere, one step behind the target
+        assert not any("optimal" in own for own in node_groups(graph, 3))
+        assert [groups[-1] for groups in fact_groups(graph, graph.edges, 1)] == [
+            "reachable", "optimal", "frontier", "not_reachable",
+        ]  # fmt: skip
+        assert not any("optimal" in own for reached in (2, 3) for own in fact_groups(graph, graph.edges, reached))
 
     def test_two_thoughts_a_step(self) -> None:
         graph = problem_graph(EXAMPLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,33 +11,39 @@ from lcot.analysis.readouts import Readout, readout, readout_ids
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import UserError
 from lcot.metrics.problem_graph import problem_graph
+from lcot.reasoning.chat import ChatText
+from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
-from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
+from lcot.reasoning.prompts import load_prompt
+from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 from tests.analysis.machine import OX, builder_of, worked_tokenizer
+from tests.chat import chat_tokenizer
 from tests.models import word_tokenizer
 from tests.problems import PROOF, worked
 
 GPT2 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt2_tokenizer"
 GRAPH = problem_graph(worked("prose", OX))
+BARE = builder_of(worked_tokenizer())
+LINES = builder_of(worked_tokenizer(), text=TextFormat())
 
 
 def test_prose_forces_every_and_scores_the_depth_of_the_hidden_steps() -> None:
-    first = readout(GRAPH, "prose", 0, "\n")
+    first = readout(GRAPH, "prose", 0, LINES)
     assert (first.depth, first.lead, first.follows) == (1, "Tom is a", ".\n")
-    later = [readout(GRAPH, "prose", hidden, "\n") for hidden in (1, 2)]
+    later = [readout(GRAPH, "prose", hidden, LINES) for hidden in (1, 2)]
     assert [(form.depth, form.lead, form.follows) for form in later] == [(1, "Every", " is a"), (2, "Every", " is a")]
     assert later[0].names[2] == " lempus"
 
 
 @pytest.mark.parametrize("surface", ["compact", "symbolic"])
 def test_names_alone_are_one_edge_farther_on(surface: str) -> None:
-    forms = [readout(GRAPH, surface, hidden, "") for hidden in (0, 1, 2)]  # type: ignore[arg-type]
+    forms = [readout(GRAPH, surface, hidden, BARE) for hidden in (0, 1, 2)]  # type: ignore[arg-type]
     assert [(form.depth, form.lead, form.names[2]) for form in forms] == [(depth, "", "lempus") for depth in (1, 2, 3)]
 
 
 def test_proofs_score_the_article_as_well() -> None:
     graph = problem_graph(PROOF)
-    form = readout(graph, "proof", 1, "\n")
+    form = readout(graph, "proof", 1, LINES)
     assert (form.depth, form.lead) == (2, "Max is")
     named = dict(zip(graph.names, form.names, strict=True))
     assert (named["impus"], named["jompus"], named["not hot"]) == (" an impus", " a jompus", " not hot")
@@ -45,7 +52,7 @@ def test_proofs_score_the_article_as_well() -> None:
 def test_tokens_of_words_and_of_a_spelled_name() -> None:
     tokenizer = worked_tokenizer()
     builder = builder_of(tokenizer)
-    prose, compact = readout_ids(builder, [readout(GRAPH, "prose", 1, "\n"), readout(GRAPH, "compact", 1, "")])
+    prose, compact = readout_ids(builder, [readout(GRAPH, "prose", 1, LINES), readout(GRAPH, "compact", 1, BARE)])
     pieces = tokenizer.convert_ids_to_tokens
     assert pieces(prose.lead) == ["▁Every"]
     assert compact.lead == []
@@ -57,6 +64,27 @@ def test_tokens_of_words_and_of_a_spelled_name() -> None:
     assert prose.lead + prose.names[2] == builder.encode_step("Every lempus is a impus.")[:2]
 
 
+def prompted(step: str) -> DialogueBuilder:
+    """Lays out rows in the words of a prompt file that puts steps so."""
+    tokenizer, prompt = chat_tokenizer("llama3"), replace(load_prompt("llama3/gsm8k"), step=step)
+    model = ChatText(tokenizer, prompt_tokens(tokenizer, prompt), prompt)
+    return DialogueBuilder(model, "continuous", Dialogue(prompt.name), markers="never")
+
+
+def test_what_a_prompt_file_writes_around_a_step() -> None:
+    numbered, bare = prompted("## Step {i}: {step}\n"), prompted("{step}")
+    form = readout(GRAPH, "compact", 1, numbered)
+    assert (form.depth, form.lead, form.names[2], form.follows) == (2, "## Step 2:", " lempus", "\n")
+    first, later = (readout(GRAPH, "prose", hidden, numbered) for hidden in (0, 1))
+    assert (first.lead, first.follows, later.lead) == ("## Step 1: Tom is a", ".\n", "## Step 2: Every")
+    form = readout(GRAPH, "compact", 0, bare)
+    assert (form.lead, form.names[2], form.follows) == ("", "lempus", "")
+    for builder in (numbered, bare):
+        (ids,) = readout_ids(builder, [readout(GRAPH, "compact", 1, builder)])
+        step = builder.encode_step("lempus", 1)
+        assert step[: len(ids.lead) + len(ids.names[2])] == ids.lead + ids.names[2]  # as in training
+
+
 @pytest.mark.skipif(not GPT2.is_dir(), reason="the published tokenizer is not part of the project")
 def test_tokens_of_gpt2_are_those_of_whole_steps() -> None:
     tokenizer = load_tokenizer(GPT2)
@@ -64,7 +92,7 @@ def test_tokens_of_gpt2_are_those_of_whole_steps() -> None:
     example = worked("prose")
     graph = problem_graph(example)
     for hidden, step in enumerate(example.steps):
-        (ids,) = readout_ids(builder, [readout(graph, "prose", hidden, "\n")])
+        (ids,) = readout_ids(builder, [readout(graph, "prose", hidden, builder)])
         name = ids.names[graph.numbers["lempus" if hidden < 2 else "impus"]]
         assert len(name) > 1
         assert builder.encode_step(step)[: len(ids.lead) + len(name)] == ids.lead + name

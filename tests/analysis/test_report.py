@@ -12,7 +12,7 @@ import pytest
 
 from lcot.analysis import Outcome, Thinker, tables
 from lcot.analysis.measure import Subject, measure
-from lcot.analysis.report import About, _inline, _tables, choose, search_trees, write_report
+from lcot.analysis.report import About, _in_page, _inline, _tables, choose, search_trees, write_report
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, builder_of, machine, worked_tokenizer
 from tests.problems import worked
@@ -67,7 +67,8 @@ def test_no_more_questions_are_read_than_are_shown(tmp_path: Path) -> None:
 def test_figures_keep_their_ids_apart() -> None:
     inside = '<clipPath id="p"/><use xlink:href="#m"/><g clip-path="url(#p)"/>'
     assert _inline(f"<?xml?><svg><metadata>http://x</metadata>{inside}</svg>", "heights") == (
-        '<svg><clipPath id="heights-p"/><use xlink:href="#heights-m"/><g clip-path="url(#heights-p)"/></svg>'
+        '<svg role="img" aria-labelledby="figure-heights" aria-describedby="caption-heights">'
+        '<clipPath id="heights-p"/><use xlink:href="#heights-m"/><g clip-path="url(#heights-p)"/></svg>'
     )
 
 
@@ -83,6 +84,14 @@ def test_rows_become_cells() -> None:
     assert [head["name"] for head in second["heads"]] == ["means 1", "means 2"]
     assert [head["name"] for head in third["heads"]] == ["thoughts", "correct path"]
     assert first["heads"][0]["what"] == "k."
+    assert [name for name, _ in first["meant"]] == ["thoughts", "steps", "accuracy", "questions"]
+    assert [name for name, _ in second["meant"]] == ["means"]
+
+
+def test_numbers_that_json_does_not_have() -> None:
+    broken = {"a": [1, float("nan")], "b": ({"c": float("-inf")}, 0.5, "NaN", None, True)}
+    assert json.loads(_in_page(broken)) == {"a": [1, None], "b": [{"c": None}, 0.5, "NaN", None, True]}
+    assert not re.search(r"NaN\b(?!\")|Infinity", _in_page(broken))
 
 
 def test_texts_cannot_break_the_page(tmp_path: Path) -> None:

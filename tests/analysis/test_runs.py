@@ -11,6 +11,7 @@ from lcot.analysis import Thinker
 from lcot.analysis.runs import all_counts, listed, stage_of, subject_of, warnings_of
 from lcot.errors import UserError
 from lcot.reasoning.curriculum import Curriculum, Fixed
+from lcot.reasoning.forced import Forced
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokenwise import Tokenwise
 from tests.analysis.machine import builder_of, machine, worked_tokenizer
@@ -63,6 +64,17 @@ def test_what_is_measured() -> None:
     assert next(found.examples()).id == "worked"
 
 
+def test_after_the_last_stage_every_step_is_hidden() -> None:
+    schedule = Stepwise(epochs_per_stage=1, max_stage=2, thoughts_per_step=2)
+    for clock in (schedule, Forced(schedule, 3)):
+        last, before = (subject_of(solver(stage=stage, thoughts=4), clock, lambda: iter([])) for stage in (3, 2))
+        assert [last.whole(k) for k in range(6)] == [False, False, False, False, True, True]
+        assert not any(before.whole(k) for k in range(6))
+    without = subject_of(solver("none", 0, 3), Stepwise(1, 2, 0, "none"), lambda: iter([]))
+    assert without.whole(0)
+    assert not subject_of(solver("soft", 4), Fixed("none", 4, "soft"), lambda: iter([])).whole(4)
+
+
 def test_thoughts_that_stand_for_no_steps() -> None:
     found = subject_of(solver("soft", 4), Fixed("none", 4, "soft"), lambda: iter([]))
     assert (found.behind(4), found.way(4)) == (0, (0, "exact"))
@@ -89,7 +101,9 @@ class TestWarnings:
     def test_numbers_that_training_never_saw(self) -> None:
         schedule = Stepwise(epochs_per_stage=1, max_stage=3)
         (line,) = warnings_of(solver(stage=3), schedule, range(4))
-        assert line.startswith("training's last stage never saw k = 0 … 2 (it saw 3)")
+        assert line.startswith("training's last stage never saw k = 0 … 2 (it saw 3)") and "coconut_mixed" in line
+        first, _ = warnings_of(solver("pause", 6), Fixed("all", 6, "pause"), [5, 6])
+        assert "never saw k = 5 (it saw 6)" in first and "coconut_mixed" not in first
         assert list(warnings_of(solver(stage=3), schedule, [3])) == []
         mixed = Stepwise(epochs_per_stage=1, max_stage=3, mix_probability=0.1)
         assert list(warnings_of(solver(stage=3), mixed, range(4))) == []

@@ -15,6 +15,7 @@ from lcot.analysis.summaries import (
     shown_first,
     wilson,
 )
+from lcot.reasoning.example import ReasoningExample
 from tests.problems import worked
 
 EXAMPLE = worked("compact")
@@ -77,6 +78,18 @@ class TestLens:
     )
     def test_what_it_is(self, token: str, depth: int, shown: str) -> None:
         assert shown_first(EXAMPLE, lens(1, token), depth) == shown
+
+    def test_a_dead_end_behind_the_target_is_on_no_way(self) -> None:
+        facts = {
+            "idx_to_symbol": ["Tom", "apus", "topus", "bepus", "capus"],
+            "edges": [[0, 1], [1, 2], [1, 3], [3, 4]],
+            "root": 0,
+            "target": 2,
+            "neg_target": 4,
+        }
+        example = ReasoningExample("Tom?", ("x",), "topus", "dead", facts)
+        shown = [shown_first(example, lens(depth, "capus"), depth) for depth in (2, 3, 4)]
+        assert shown == ["concept", "frontier", "concept"]
 
     def test_shares(self) -> None:
         table = LensTable()

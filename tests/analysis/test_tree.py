@@ -16,6 +16,7 @@ from lcot.analysis import (
     height_table,
     search_tree,
 )
+from lcot.analysis.tree import reached
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, builder_of, machine, worked_tokenizer
@@ -76,6 +77,24 @@ class TestSearchTree:
             search_tree(EXAMPLE, measured(0, 0))
         with pytest.raises(UserError, match="unknown height 'tall'"):
             search_tree(EXAMPLE, [], height="tall")  # type: ignore[arg-type]
+
+
+def test_the_part_that_the_root_reaches() -> None:
+    whole = search_tree(EXAMPLE, measured(0, 1, scored="all"))
+    part = reached(whole)
+    names = [node.name for node in whole.nodes]
+    assert (
+        [node.name for node in part.nodes]
+        == [node.name for node in whole.nodes if node.depth >= 0 or node.role == "neg_target"]
+        != names
+    )
+    assert [node.node for node in part.nodes] == list(range(len(part.nodes)))
+    by_name = {(part.nodes[start].name, part.nodes[end].name) for start, end in part.edges}
+    kept = {node.name for node in part.nodes}
+    assert by_name == {(names[start], names[end]) for start, end in whole.edges if {names[start], names[end]} <= kept}
+    for node in part.nodes:
+        assert dataclasses.replace(node, node=names.index(node.name)) == whole.nodes[names.index(node.name)]
+    assert (part.other, part.thoughts) == (whole.other, whole.thoughts)
 
 
 def test_frontiers_up_to_the_target() -> None:

@@ -21,6 +21,7 @@ def test_rows_that_stand_for_no_word_are_left_out() -> None:
     kept = set(VOCABULARY.ids.tolist())
     names = TOKENIZER.get_vocab()
     left_out = {names[token] for token in THOUGHT_TOKENS} | {TOKENIZER.pad_token_id}
+    left_out |= {names[f"<0x{byte:02X}>"] for byte in range(256)}
     assert kept == set(range(len(TOKENIZER))) - left_out
     assert VOCABULARY.tokens[VOCABULARY.ids.tolist().index(names["▁impus"])] == "impus"
 

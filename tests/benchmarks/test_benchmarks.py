@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from benchmarks import dashboard, decode, softcot_step, train_step
-from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, report
+from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
 from lcot.reasoning.batch import ThoughtBatch, collate
 from tests.reasoning.support import assert_same_gradients, loss_and_gradients
 
@@ -91,6 +90,11 @@ def test_dashboard_prints_its_ratio(capsys: pytest.CaptureFixture[str], monkeypa
     assert len(made) == 2 and all(0 < board.spent < 60 for board in made)
 
 
+def peak_of_a_sum() -> int:
+    """Bytes that half a gigabyte of ones takes while it is summed up."""
+    return peak_bytes(lambda: torch.ones(2**27).sum(), "cpu")
+
+
 class TestCommon:
     """Interleaving, bounds and the exit status."""
 
@@ -105,9 +109,8 @@ class TestCommon:
 
     def test_peak_counts_what_was_freed(self) -> None:
         # In a process of its own, as the benchmarks do it: another test may have left a higher peak behind.
-        code = "import torch, benchmarks.common as c; print(c.peak_bytes(lambda: torch.ones(2**27).sum(), 'cpu'))"
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        assert int(done.stdout) > 2**28
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.apply(peak_of_a_sum) > 2**28
 
     @pytest.mark.parametrize(("ratio", "at_most", "holds"), [(1.0, True, True), (1.2, True, False), (1.2, False, True)])
     def test_bounds(self, ratio: float, at_most: bool, holds: bool, capsys: pytest.CaptureFixture[str]) -> None:

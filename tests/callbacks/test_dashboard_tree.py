@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import pytest
 import torch
 
 from lcot.analysis import Thinker, concept_values
-from lcot.callbacks import dashboard_tree
+from lcot.callbacks import Dashboard, dashboard_tree
 from lcot.callbacks.dashboard_tree import TreeView, find_view
 from lcot.datamodules import ListSource, ProntoQA
 from lcot.errors import UserError
 from lcot.metrics.problem_graph import problem_graph
+from lcot.modules import Backbone
 from lcot.reasoning.curriculum import Fixed
+from lcot.reasoning.dialogue import Dialogue
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokenwise import Tokenwise
-from tests.training import stages, tiny_data, tiny_module, tiny_trainer
+from tests.training import GPT2, stages, tiny_data, tiny_module, tiny_trainer
 
 
 def chain(length: int, name: str, beside: int = 0) -> ReasoningExample:
@@ -108,8 +111,7 @@ def test_values_are_those_of_the_model(tmp_path: Path, kind: Any, recycle: Any) 
 
 def test_proofs_have_trees_too(tmp_path: Path) -> None:
     data = ProntoQA(train_size=4, val_size=3, test_size=3, seed=0, batch_size=4)
-    module = tiny_module()
-    module.backbone.config["n_positions"] = 512  # type: ignore[index]
+    module = tiny_module(backbone=Backbone(config={**GPT2, "n_positions": 512}))
     trainer = tiny_trainer(tmp_path, stages(), max_epochs=2)
     trainer.fit(module, datamodule=data)
     view = find_view(data.source("val"), stages(), None)
@@ -131,3 +133,18 @@ def test_a_question_that_cannot_be_read_out(
     with caplog.at_level(logging.WARNING, "lcot"):
         assert view.image(module, data, 1, 1) is None
     assert "no search tree in TensorBoard: names are no tokens" in caplog.text
+
+
+@pytest.mark.parametrize(("opening", "drawn"), [("", True), ("So: ", False)])
+def test_rows_of_a_prompt_file(tmp_path: Path, opening: str, drawn: bool, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"extends: plain/prosqa\ntarget:\n  opening: {json.dumps(opening)}\n", encoding="utf-8")
+    module, data = tiny_module(), tiny_data(dialogue=Dialogue(str(file)))
+    schedule, board = stages(markers="never"), Dashboard(curves=False)
+    trainer = tiny_trainer(tmp_path, schedule, board, max_epochs=2)
+    trainer.fit(module, datamodule=data)
+    view = board._view
+    assert view is not None and view.numbers(1) in ([0], [0, 1])
+    with caplog.at_level(logging.WARNING, "lcot"):
+        assert (view.image(module, data, 1, 1) is not None) == drawn
+    assert ("begins with words of the prompt file" in caplog.text) != drawn

@@ -51,6 +51,20 @@ def test_records_stand_in_the_order_of_the_data(tmp_path: Path, world: int) -> N
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["answers.jsonl"]
 
 
+def test_any_text_stands_in_one_line(tmp_path: Path) -> None:
+    said = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei\r\nj\rk \u00e9\u2713"
+    writer, trainer = PredictionWriter(), rank(0, 1, tmp_path)
+    writer.on_predict_start(trainer, MODULE)
+    writer.write_on_batch_end(
+        trainer, MODULE, [{"index": 1, "output": said}, {"index": 0, "output": ""}], None, None, 0, 0
+    )
+    writer.on_predict_end(trainer, MODULE)
+    text = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8")
+    assert len(text.splitlines()) == 2 and "\u00e9\u2713" in text
+    with (tmp_path / "predictions.jsonl").open(encoding="utf-8") as file:
+        assert [json.loads(line)["output"] for line in file] == ["", said]
+
+
 def test_the_file_is_in_the_folder_of_the_run_if_no_path_is_given(tmp_path: Path) -> None:
     writer = PredictionWriter()
     write(writer, rank(0, 1, tmp_path), [0])

@@ -86,6 +86,8 @@ def test_results_of_validate(runs: Path) -> None:
         (["runs", "--plot=a.jpg"], ".png, .svg, .pdf"),
         (["-c", "a.yaml"], "-c without --methods"),
         (["-c", "a.yaml", "--methods", "cot", "--seeds", "one"], "invalid int value: 'one'"),
+        (["-c", "a.yaml", "--methods", "cot", "--seeds", "0,1"], "'0,1': separate seeds by spaces"),
+        (["-c", "a.yaml", "--methods", "cot,no_cot"], "separate methods by spaces"),
         (["-c", "a.yaml", "--methods", "cot", "--jobs=0"], "jobs is 0"),
         (["-c", "a.yaml", "--methods", "cot", "--slurm=a.sh", "--csv=a.csv"], "--slurm beside --csv"),
         (["runs", "-c", "a.yaml", "--methods", "cot", "--slurm=a.sh"], "--slurm beside run folders"),
@@ -117,6 +119,28 @@ def test_ctrl_c(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Launcher, "make", interrupted)
     outcome = lcot("compare", "-c", "a.yaml", "--methods", "b.yaml")
     assert outcome.code == 130 and not outcome.out
+
+
+def test_ctrl_c_while_settings_are_read(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Launcher, task: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Launcher, "_print_config", interrupted)
+    outcome = lcot("compare", "-c", "a.yaml", "--methods", "coconut.yaml", "cot.yaml")
+    assert outcome.code == 130 and not outcome.out
+    assert outcome.err == "reading the settings of 2 methods …\nlcot: interrupted\n"
+
+
+def test_folders_that_hold_no_run_are_left_out(runs: Path) -> None:
+    (runs / "killed" / "checkpoints").mkdir(parents=True)
+    (runs / "killed" / ".lock").touch()
+    outcome = lcot("compare", *sorted(runs.iterdir()))
+    assert outcome.code == 0 and outcome.err == "lcot: there is no run at 'runs/killed': it is left out\n"
+    assert " coconut " in outcome.out and " cot " in outcome.out
+    assert "there is no run at 'runs/killed'" in refused(runs / "killed")
+    assert "there is no run at 'runs/kiled'" in refused(*sorted(runs.iterdir()), runs / "kiled")
 
 
 def test_a_script_for_the_scheduler(runs: Path) -> None:

@@ -14,8 +14,8 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from lcot.compare.results import _WITHOUT_EFFECT
-from lcot.compare.runs import find_runs, read_run
+from lcot.compare.evaluations import WITHOUT_EFFECT
+from lcot.compare.runs import find_runs, read_results, read_run
 from lcot.errors import DataError, UserError
 from lcot.reasoning.decode import Sampling
 from tests.compare.folders import write_run, write_untrained
@@ -67,7 +67,7 @@ def test_how_answers_were_written_is_that_of_the_evaluation(tmp_path: Path) -> N
     assert run.result is not None and run.result.protocol["decoding"] == {"temperature": 0.7}
     greedy = {"model.init_args.sampling": {"temperature": 0.0, "seed": 1}}
     other = read_run(write_run(tmp_path, "coconut-1", report=greedy)).result
-    assert _WITHOUT_EFFECT == {name: value for name, value in asdict(Sampling()).items() if name != "temperature"}
+    assert WITHOUT_EFFECT == {name: value for name, value in asdict(Sampling()).items() if name != "temperature"}
     assert other is not None and other.protocol["decoding"] == "greedy"
 
 
@@ -164,20 +164,24 @@ def test_a_test_of_several_runs_says_how_it_was_made(trained: Path, tmp_path: Pa
     sampling = ["--model.sampling.temperature=0.9", "--model.sampling.top_k=5", "--model.sampling.seed=41"]
     outcome = lcot(*words, *voting, *sampling)
     assert outcome.code == 0, outcome.err
-    report = json.loads((path / "test.json").read_text())
+    file = path / "test-temperature-0.9-top_k-5-seed-41-samples-3-runs-2.json"
+    report = json.loads(file.read_text())
     assert report["protocol"]["decoding"] == {
         "temperature": 0.9, "top_k": 5, "top_p": 1.0, "repetition_penalty": 1.0, "seeds": [41, 42],
         "paths": 1, "samples": 3, "votes": 3, "runs": 2,
     }  # fmt: skip
     assert "over all 6 answers to each question" in report["protocol"]["averages"]
-    result = read_run(path).result
+    (found,) = read_results(path)
+    result = found.result
+    assert found.other == file and read_run(path).result is None, "it is not how the run has it"
     assert result is not None and (result.votes, result.runs) == (3, 2) and set(result.deviations) == {"accuracy"}
     assert result.protocol["decoding"] == {"temperature": 0.9, "top_k": 5, "seed": 41}
     assert result.protocol["voting"] == "majority of 3 votes, mean over 2 runs" and 0 <= result.metrics["answered"] <= 1
     # Validation takes one text a question, and says so.
     outcome = lcot("validate", *words[1:], *sampling)
     assert outcome.code == 0, outcome.err
-    validated = read_run(path, "val").result
+    (found,) = read_results(path, "val")
+    validated = found.result
     assert validated is not None and (validated.votes, validated.runs, validated.deviations) == (1, 1, {})
 
 

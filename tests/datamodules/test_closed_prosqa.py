@@ -12,6 +12,8 @@ from lcot.datamodules.closed_prosqa import ClosedProsQA, ClosedSource, Ontology,
 from lcot.datamodules.graphs import CONCEPTS, Problem
 from lcot.datamodules.rows import Source
 from lcot.errors import UserError
+from lcot.metrics import judge
+from lcot.metrics.problem_graph import problem_graph
 from lcot.reasoning.example import ReasoningExample
 
 #     a → c → d      a, b are kinds of nothing else's; d and e are leaves
@@ -110,6 +112,16 @@ def test_redrawing_changes_persons_and_options_of_training_alone() -> None:
     one, two = examples(made["train"], 0), examples(made["train"], 1)
     assert one != two and [asked(example) for example in one] == [asked(example) for example in two]
     assert examples(made["test"], 0) == examples(made["test"], 1)
+
+
+@pytest.mark.parametrize("pad_steps", [0, 3, 6])
+def test_gold_texts_are_shortest_paths_however_they_are_filled_up(pad_steps: int) -> None:
+    for example in examples(splits(pad_steps=pad_steps)["test"]):
+        assert len(example.steps) >= pad_steps and problem_graph(example).pad_steps == pad_steps
+        for hidden in range(len(example.steps) + 1):
+            text = " ".join(example.steps[hidden:]) + f"### {example.answer}"
+            category = judge(text, example, hidden)
+            assert category == ("correct_path" if hidden < len(example.steps) else "correct_label"), (hidden, text)
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,10 @@ def test_a_split_that_no_graph_belongs_to_is_named() -> None:
     empty = [split for split in splits if split != split_of(draw_problem(spec, random.Random(0)))]
     with pytest.raises(UserError, match=f"no further graph of the {empty[0]} split"):
         generate(spec, 0, empty[0], 1)
+
+
+def test_what_leaves_few_shapes_is_named() -> None:
+    spec = GraphSpec(nodes=(9, 9), hops=(1, 3), symbols=6)
+    with pytest.raises(UserError, match="the graphs needed more entity or concept names") as caught:
+        generate(spec, 0, "val", 300)
+    assert caught.value.where == "symbols" and str(caught.value.fix).startswith("raise symbols")

@@ -193,7 +193,10 @@ def test_the_papers_root_is_node_0() -> None:
         (lambda: GraphSpec((6, 6), (1, 2), root="last"), "root", "known: deeper, first"),  # type: ignore[arg-type]
         (lambda: GraphSpec((6, 6.5), (1, 2)), "nodes", "whole numbers"),  # type: ignore[arg-type]
         (lambda: draw_problem(GraphSpec((12, 12), (9, 9)), random.Random(0)), "hops", "no graph with nodes=(12, 12)"),
-        (lambda: draw_problem(GraphSpec((28, 28), (3, 6), 10), random.Random(0)), "symbols", "raise symbols"),
+        (lambda: GraphSpec((28, 28), (3, 6), 10), "symbols, nodes", "lower nodes to at most"),
+        (lambda: GraphSpec((6, 120), (1, 4), 16), "symbols, nodes", "there are 11 concept names"),
+        (lambda: GraphSpec((6, 12), (1, 4), 4), "symbols, nodes", "raise symbols"),
+        (lambda: GraphSpec((6, 100_000), (1, 4)), "symbols, nodes", "lower nodes to at most"),
         (lambda: draw_problem(GraphSpec((6, 6), (1, 3), 16, 0.001), random.Random(0)), "nodes", "raise nodes"),
     ],
 )
@@ -202,3 +205,24 @@ def test_impossible_settings_are_named(make: Callable[[], object], where: str, w
         make()
     assert caught.value.where == where
     assert words in str(caught.value)
+
+
+def test_the_largest_graphs_that_names_are_said_to_be_enough_for_are_drawn() -> None:
+    with pytest.raises(UserError) as caught:
+        GraphSpec((6, 120), (1, 4), 16)
+    most = int(str(caught.value.fix).rpartition(" ")[2])
+    GraphSpec((6, most), (1, 4), 16)
+    with pytest.raises(UserError):
+        GraphSpec((6, most + 1), (1, 4), 16)
+    # The share that decides is that of drawn graphs.
+    rng = random.Random(0)
+    sizes = [graphs._draw_graph(12, 1.5, rng) for _ in range(2000)]
+    few = sum(len({child for _, child in edges}) <= 6 for _, edges in sizes) / 2000
+    assert few == pytest.approx(graphs._share_within(10, 1.5, 6), abs=0.03)
+
+
+def test_names_that_are_hardly_ever_enough_are_told_by_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "RAREST", 0.0)
+    with pytest.raises(UserError, match="the graphs needed more entity or concept names") as caught:
+        draw_problem(GraphSpec((28, 28), (3, 6), 10), random.Random(0))
+    assert caught.value.where == "symbols" and str(caught.value.fix).startswith("raise symbols")

@@ -59,6 +59,7 @@ def test_answers_in_any_form(tmp_path: Path, answer: object, said: str) -> None:
         ("Owls are birds. Birds cannot read.", ("Owls are birds.", "Birds cannot read.")),
         ("The U.S. Army has 3.5 tanks. It is J. R. Smith's.", ("The U.S. Army has 3.5 tanks.", "It is J. R. Smith's.")),
         ("Can owls read? No! They cannot", ("Can owls read?", "No!", "They cannot")),
+        ('Owls say "hoo." (Not moo.) They fly.', ('Owls say "hoo."', "(Not moo.)", "They fly.")),
         ("Owls are birds", ("Owls are birds",)),
         (" ", ()),
     ],

@@ -70,6 +70,24 @@ def test_average_is_weighted_by_count() -> None:
     assert float(metric.compute()) == pytest.approx(16 / 12)
 
 
+def test_small_values_are_not_lost_beside_a_large_sum() -> None:
+    metric = Average()
+    metric.update(2.0**26, 1)
+    for _ in range(1000):
+        metric.update(0.25, 1)
+    assert metric.summed.item() + metric.rest.item() == 2.0**26 + 250
+    assert {state.dtype for state in (metric.summed, metric.rest, metric.count)} == {torch.float32, torch.long}
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    metric = Average()
+    metric.update(1.0, 1)
+    metric.update(value, 1)
+    metric.update(1.0, 1)
+    assert str(float(metric.compute())) == str(value)
+
+
 def test_nothing_counted_is_not_a_number() -> None:
     assert math.isnan(float(Average().compute())) and math.isnan(float(AnswerAccuracy().compute()))
 

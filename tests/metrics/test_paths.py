@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -113,6 +114,37 @@ def test_paths_in_compact_text(hidden: int, text: str, exact: Category, any_leng
     assert judge(text, COMPACT, hidden) == exact
     assert judge(text, COMPACT, hidden, prefix="any") == (any_length or exact)
     assert judge(text.replace("###", "="), SYMBOLIC, hidden, marker="= ") == exact
+
+
+@pytest.mark.parametrize(
+    ("hidden", "text", "exact", "any_length"),
+    [
+        # Texts have five steps at least; the shortest way has three: lempus impus wumpus.
+        (0, "lempus impus wumpus wumpus wumpus### wumpus", "correct_path", None),
+        (0, "lempus impus wumpus wumpus### wumpus", "correct_path", None),  # filled up too little
+        (0, "lempus impus wumpus### wumpus", "correct_path", None),
+        (0, "lempus impus wumpus wumpus wumpus wumpus### wumpus", "hallucination", None),  # too much
+        (0, "rompus lempus impus wumpus wumpus### wumpus", "longer_path", None),
+        (0, "lempus lempus impus wumpus wumpus### wumpus", "hallucination", None),  # only the target fills up
+        (0, "rompus zumpus zumpus zumpus zumpus### zumpus", "hallucination", None),
+        (0, "wumpus wumpus wumpus wumpus wumpus### wumpus", "hallucination", None),
+        (1, "impus wumpus wumpus wumpus### wumpus", "correct_path", None),
+        (2, "wumpus wumpus wumpus### wumpus", "correct_path", None),
+        (2, "impus wumpus wumpus### wumpus", "longer_path", "correct_path"),
+        (3, "wumpus wumpus### wumpus", "correct_path", None),
+        (4, "wumpus### wumpus", "correct_path", None),
+        (4, "wumpus wumpus### wumpus", "hallucination", "correct_path"),
+        (4, "zumpus### wumpus", "hallucination", "wrong_target"),
+        (5, "wumpus### wumpus", "hallucination", "correct_path"),  # there is no sixth step
+        (5, "### wumpus", "correct_label", None),
+    ],
+)
+def test_shorter_paths_may_be_filled_up(hidden: int, text: str, exact: Category, any_length: Category | None) -> None:
+    padded = replace(COMPACT, facts={**COMPACT.facts, "pad_steps": 5})
+    assert judge(text, padded, hidden) == exact
+    assert judge(text, padded, hidden, prefix="any") == (any_length or exact)
+    if "wumpus wumpus" in text:
+        assert judge(text, COMPACT, hidden) == "hallucination"
 
 
 @pytest.mark.parametrize(

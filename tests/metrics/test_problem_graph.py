@@ -155,6 +155,7 @@ class TestRefusals:
             ({"edges": [[0]]}, "names and edges"),
             ({"edges": None}, "names and edges"),
             ({"idx_to_symbol": [1, 2]}, "names and edges"),
+            ({"pad_steps": "4"}, "pad_steps"),
         ],
     )
     def test_a_graph_that_cannot_be_read(self, change: dict[str, object], fault: str) -> None:

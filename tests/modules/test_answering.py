@@ -15,6 +15,7 @@ import torch
 from lcot.datamodules import JSONReasoning
 from lcot.errors import UserError
 from lcot.modules import Backbone, Coconut, Halting, Voting
+from lcot.modules.base import ReasoningModule
 from lcot.modules.evaluation import Answers, Votes
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.decode import Draws, Sampling, decode
@@ -247,3 +248,14 @@ def test_a_single_text_has_a_record_without_samples(tmp_path: Path) -> None:
 def test_greedy_texts_are_not_repeated() -> None:
     with pytest.raises(UserError, match="decoding is greedy"):
         Coconut(Backbone(config={"model_type": "gpt2"}), voting=Voting(runs=5))
+
+
+def test_a_method_has_to_say_how_it_thinks() -> None:
+    def loss(self: ReasoningModule, batch: ThoughtBatch) -> Any:
+        raise AssertionError("never asked")
+
+    mute: Any = type("Mute", (ReasoningModule,), {"loss": loss})
+    with pytest.raises(TypeError, match=r"abstract method '?thinkings"):
+        mute(Backbone(config={"model_type": "gpt2"}), None, None, 4, None)
+    spoken: Any = type("Spoken", (mute,), {"thinkings": Coconut.thinkings})
+    assert spoken(Backbone(config={"model_type": "gpt2"}), None, None, 4, None).max_new_tokens == 4

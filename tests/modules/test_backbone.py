@@ -87,6 +87,22 @@ def test_a_saved_model_comes_back_with_new_rows(
     assert model.training, "pretrained models arrive in evaluation mode"
 
 
+def test_the_home_folder_may_be_a_tilde(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    saved = Backbone(config=TINY).build(*words, seed=1)
+    saved.save_pretrained(tmp_path / "models")
+    words[0].save_pretrained(tmp_path / "models")
+    backbone = Backbone(path="~/models")
+    backbone.check_tokenizer("words", words[0])
+    model = backbone.build(*words, seed=0)
+    kept, found = saved.state_dict(), model.state_dict()
+    layers = [name for name in kept if ".layers." in name]  # rows of added tokens are drawn anew
+    assert layers and all(torch.equal(found[name], kept[name]) for name in layers)
+    assert backbone.frozen_weights(model).path == str(tmp_path / "models")
+
+
 def test_a_checkpoint_s_description_makes_the_same_model(
     words: tuple[PreTrainedTokenizerBase, SpecialTokens],
 ) -> None:
@@ -175,3 +191,54 @@ def test_a_pretrained_model_does_not_get_the_words_of_the_data(
 def test_a_sliding_window_limits_the_context(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
     mistral = {**TINY, "model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 24}
     assert context_length(Backbone(config=mistral).build(*words, seed=0)) == 24
+    local: dict[str, Any] = {"num_heads": 4, "num_layers": 2, "attention_types": [[["global", "local"], 1]]}
+    neo = {"model_type": "gpt_neo", "hidden_size": 32, "window_size": 48, **local}
+    assert context_length(Backbone(config=neo, attention="eager").build(*words, seed=0)) == 48
+
+
+def test_weights_do_not_depend_on_where_they_are_to_be(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
+    """Lightning makes models within the device of the run, whose generator draws other numbers."""
+    plain = Backbone(config=TINY).build(*words, seed=0)
+    with torch.device("meta"):
+        there = Backbone(config=TINY).build(*words, seed=0)
+    for one, other in zip(plain.parameters(), there.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"model_type": "qwen3", "num_key_value_heads": 3}, "must match"),
+        ({"model_type": "qwen2", "num_attention_heads": 6}, "must match"),
+        ({"model_type": "mistral", "num_key_value_heads": 8}, "must match"),
+        ({"model_type": "gemma", "num_attention_heads": 6}, "must match"),
+        ({"num_attention_heads": 0}, "zero"),
+        ({"num_key_value_heads": 0}, "zero"),
+        ({"model_type": "mistral", "hidden_size": 0}, "negative power"),
+    ],
+    ids=str,
+)
+def test_sizes_that_do_not_fit_are_refused_when_it_is_made(
+    fields: dict[str, Any], why: str, words: tuple[PreTrainedTokenizerBase, SpecialTokens]
+) -> None:
+    usual = {**TINY, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 4}
+    with pytest.raises(UserError, match=r"sizes do not fit each other|model can be made") as caught:
+        Backbone(config={**usual, **fields}).build(*words, seed=1)
+    assert caught.value.where == "model.backbone.config" and why in str(caught.value.why)
+
+
+def test_a_model_that_takes_two_tokens_is_no_such_fault(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
+    model = Backbone(config={"model_type": "gpt2", "n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 2})
+    assert model.build(*words, seed=1).training
+
+
+@pytest.mark.parametrize("path", ["./modle", "{}/modle", "a/b/c"])
+def test_a_folder_that_is_not_there_is_said_before_its_tokenizer(
+    path: str, words: tuple[PreTrainedTokenizerBase, SpecialTokens], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    with pytest.raises(UserError, match=r"there is no folder .* to load a model") as caught:
+        Backbone(path=path.format(tmp_path)).check_tokenizer("words", words[0])
+    assert "model" in str(caught.value.why) or "{}" not in path
+    with pytest.raises(UserError, match="would read words that were numbered"):
+        Backbone(path="some/model").check_tokenizer("words", words[0])

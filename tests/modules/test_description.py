@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lcot.errors import CheckpointError
-from lcot.modules.description import FORMAT, check_fits
+from lcot.modules.description import FORMAT, INFERENCE, check_described, check_fits
 
 
 def described(**fields: Any) -> dict[str, Any]:
@@ -30,3 +30,90 @@ def test_an_older_description_counts_and_a_newer_one_does_not() -> None:
     assert check_fits({"lcot": {**described(), "format": FORMAT - 1}}, described())
     with pytest.raises(CheckpointError, match="written by a newer lcot"):
         check_fits({"lcot": {**described(), "format": FORMAT + 1}}, described())
+
+
+WHOLE: dict[str, Any] = {
+    **described(model_type="llama"),
+    "module": "SoftCoT",
+    "stage": 0,
+    "dtype": "bfloat16",
+    "attention": "sdpa",
+    "kind": "soft",
+    "markers": "always",
+    "thoughts": 4,
+    "text": {},
+    "dialogue": {"prompt": "llama3/gsm8k"},
+    "extractors": ["boxed"],
+    "max_new_tokens": 9,
+    "sampling": {"temperature": 1.0},
+    "lora": None,
+    "frozen": {
+        part: {"path": part, "revision": None, "dtype": "bfloat16", "fingerprint": "f"}
+        for part in ("model", "assistant_model")
+    },
+    "soft_thoughts": "projected",
+    "paths": None,
+    "tasks": [],
+    "states": 8,
+    "assistant": {"attention": "sdpa", "lora": {"rank": 2}},
+}
+"""What a checkpoint of SoftCoT says about itself."""
+
+
+def refused(said: object) -> str:
+    """Why a description is refused, in one block."""
+    with pytest.raises(CheckpointError) as caught:
+        check_described(said, "runs/a/checkpoints/last.ckpt")
+    assert caught.value.where == "runs/a/checkpoints/last.ckpt" and len(str(caught.value).splitlines()) <= 4
+    return str(caught.value)
+
+
+def test_a_whole_description_is_accepted() -> None:
+    check_described(WHOLE)
+    check_described({**WHOLE, "assistant": None, "frozen": {"model": WHOLE["frozen"]["model"]}, "states": None})
+    check_described({"kind": "pause", "thoughts": 0, "text": {}, "max_new_tokens": 1, "unknown": 1}, needed=INFERENCE)
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "format"])
+def test_a_field_that_is_missing(name: str) -> None:
+    assert f"{name} is missing" in refused({other: value for other, value in WHOLE.items() if other != name})
+    with pytest.raises(CheckpointError):
+        check_fits({"lcot": {key: value for key, value in described().items() if key != "module"}}, described())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": "1"}, "was not written by lcot"),
+        ({"module": None}, "module is None"),
+        ({"backbone": "{"}, "backbone is '{'"),
+        ({"backbone": "[]"}, "backbone is '[]'"),
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"kind": "loud"}, "kind is 'loud'"),
+        ({"kind": []}, "kind is []"),
+        ({"text": {"before_answer": " "}}, "before_answer is ' '"),
+        ({"sampling": {"warmth": 1}}, "unexpected keyword argument 'warmth'"),
+        ({"sampling": {"temperature": "hot", "seed": None}}, "sampling has temperature 'hot', seed None"),
+        ({"dialogue": {"prompt": "a", "tasks": ["b", 3]}}, "dialogue has tasks ['b', 3]"),
+        ({"assistant": {"attention": "sdpa", "lora": {"targets": "q"}}}, "assistant.lora has targets 'q'"),
+        ({"dialogue": {}}, "missing 1 required positional argument: 'prompt'"),
+        ({"paths": {"count": 1}}, "paths is {'count': 1}: count 1"),
+        ({"lora": 3}, "lora is 3"),
+        ({"lora": {"rank": 0}}, "rank 0"),
+        ({"assistant": {}}, "assistant.attention is missing; assistant.lora is missing"),
+        ({"assistant": 3}, "assistant is 3"),
+        ({"assistant": {"attention": "sdpa", "lora": {"rank": 0}}}, "assistant.lora is {'rank': 0}"),
+        ({"frozen": {"model": {"path": "x"}, "assistant_model": {}}}, "missing 3 required positional arguments"),
+        ({"frozen": {"model": WHOLE["frozen"]["model"]}}, "frozen.assistant_model is missing"),
+        ({"tasks": None, "states": "8"}, "tasks is None; states is '8'"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_field_that_holds_what_it_cannot(changes: dict[str, Any], says: str) -> None:
+    assert says in refused({**WHOLE, **changes})
+
+
+def test_what_is_no_description() -> None:
+    nothing: list[object] = [None, 3, [], "abc"]
+    for said in nothing:
+        assert "was not written by lcot" in refused(said)

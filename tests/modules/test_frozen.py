@@ -162,7 +162,7 @@ def test_frozen_weights_are_compared() -> None:
     check_frozen({"model": then}, {"model": {**then, "path": "/else/where", "revision": None}})
     with pytest.raises(CheckpointError, match="the frozen weights are others than those of the training") as caught:
         check_frozen({"model": then}, {"model": {**then, "path": "/b", "revision": None, "fingerprint": "2"}})
-    assert "model: 'a/b' at c0ffee then, '/b' now" in str(caught.value)
+    assert "model.backbone: 'a/b' at c0ffee then, '/b' now" in str(caught.value)
     with pytest.raises(CheckpointError, match="frozen weights are others") as caught:
         check_frozen({"model": then}, {"model": {**then, "dtype": "bfloat16", "fingerprint": "2"}})
     assert "their dtype was float32 then, and is bfloat16 now" in str(caught.value)

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from lcot.modules import Paths
 from lcot.modules.softcot import Thoughts
-from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.stepwise import Stepwise
 from tests.reasoning.test_soft import defined_loss, defined_text
@@ -254,6 +255,22 @@ class TestPaths:
         assert ("placeholders" in wanted) == learned
         for name, gradient in gradients(module, loss).items():
             assert wanted[name].norm() > 0 and (gradient - wanted[name]).norm() < 1e-4 * wanted[name].norm(), name
+
+    def test_rows_with_fewer_thoughts_count_what_they_count_alone(self, pair: Pair, tmp_path: Path) -> None:
+        paths = Paths(3, contrast=5.0, scale=0.5, dropout=0.0)
+        module, data = ready(pair, tmp_path, Stepwise(kind="soft", max_stage=3), paths=paths)
+        build, numbers = data.builder(), [3, 1, 0, 2, 3]
+        source = data.make_source("train")
+        examples = [source.example(place, 0) for place in range(len(numbers))]
+        rows = [
+            build.train(pieces, Stage(0, count)) for pieces, count in zip(build.encode(examples), numbers, strict=True)
+        ]
+        batch = collate(rows, pads(data)[0], None, examples, assistant_pad=pads(data)[1])
+        whole, each = module.loss(batch), [module.loss(one) for one in alone(batch, pads(data))]
+        assert whole[0].item() == pytest.approx(sum(loss.item() for loss, _, _ in each), rel=1e-5)
+        apart = [extras["contrast"].item() for _, _, extras in each if extras]
+        assert len(apart) == 4 and min(apart) > 0.3
+        assert whole[2]["contrast"].item() == pytest.approx(sum(apart) / 4, rel=1e-4)
 
     @pytest.mark.parametrize("learned", [True, False])
     def test_what_training_changes(self, pair: Pair, tmp_path: Path, learned: bool) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lcot.errors import CheckpointError, DataError, UserError
 from lcot.modules import Backbone, Coconut, LoRA, Paths
 from lcot.modules.softcot_checks import check_saved
 from lcot.reasoning.curriculum import Fixed
 from tests.softcot import ASSISTANT, LORA, Pair, fit, make_pair, ready, soft, write_model
-from tests.tiny import contents
+from tests.tiny import contents, lcot
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,32 @@ def test_what_is_wrong_with_the_assistant_is_not_said_of_the_language_model(pair
         with pytest.raises(UserError) as caught:
             fit(pair.module(assistant=assistant), pair.data(), tmp_path)
         assert "model.assistant" in str(caught.value) and "model.backbone" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says", "where"),
+    [
+        (
+            ["config={model_type: llama}"],
+            "both of model.assistant.path and model.assistant.config",
+            "assistant.config (",
+        ),
+        (["revision=main"], "model.assistant.revision is 'main'", "model.assistant.revision ("),
+        (["lora={rank: 0}"], "rank 0, alpha 32.0", "model.assistant.lora ("),
+        (["lora.targets=[]"], "targets is ()", "model.assistant.lora.targets ("),
+        (["attention=flash_attention_2"], "attention is 'flash_attention_2'", "model.assistant.attention ("),
+        (["new_tokens=foo"], "unknown policy 'foo'", "model.assistant.new_tokens ("),
+    ],
+    ids=lambda value: value[-1].partition("=")[0] if isinstance(value, list) else "",
+)
+def test_settings_of_the_assistant_go_by_their_own_names(
+    pair: Pair, tmp_path: Path, options: list[str], says: str, where: str
+) -> None:
+    config = tmp_path / "soft.yaml"
+    config.write_text(yaml.safe_dump(pair.settings()), encoding="utf-8")
+    outcome = lcot("fit", "-c", config, *(f"--model.assistant.{option}" for option in options))
+    assert outcome.code == 2 and says in outcome.block and where in outcome.block
+    assert "model.backbone" not in outcome.block
 
 
 def test_a_place_for_states_that_is_taken(pair: Pair, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from safetensors import safe_open
 import lcot as package
 from lcot.errors import CheckpointError, UserError
 from lcot.modules import SoftCoT, assistant
+from lcot.modules.backbone import Backbone
 from lcot.modules.states import ABOUT, StateStore
 from tests import runs
-from tests.softcot import ASSISTANT, LLM, LORA, Pair, make_pair, write_model
+from tests.softcot import ASSISTANT, LLM, LORA, Pair, make_pair, ready, write_model
 from tests.tiny import contents, lcot
 
 STEPS = 3
@@ -209,8 +210,8 @@ def test_loaded_it_answers_as_predict_does(run: Path, pair: Pair, tmp_path: Path
     assert {one.question: (one.text, one.answer) for one in found} == expected
     assert [one.thoughts for one in found] == [3] * 5
     assert [one.thoughts for one in solver.solve(list(expected)[:1], thoughts=0)] == [0]
-    with pytest.raises(UserError, match="this run is of SoftCoT"):
-        solver.save_pretrained(tmp_path / "model")
+    again = package.load(solver.save_pretrained(tmp_path / "model"))
+    assert again.solve(list(expected), batch_size=2) == found
     with pytest.raises(UserError, match="task is 'sums'"):
         solver.solve(list(expected), task="sums")
     helper: Any = solver.module.assistant_model
@@ -268,8 +269,23 @@ def test_another_model_or_assistant(run: Path, pair: Pair, tmp_path: Path) -> No
     said = "the frozen weights are others than those of the training"
     for part, place in (("backbone", other), ("assistant", narrow)):
         block = refused("test", "-c", "soft.yaml", f"--model.{part}.path={place}")
-        assert said in block and str(place) in block
+        assert said in block and str(place) in block and f"model.{part}" in block
     assert "then, and is bfloat16 now" in refused("test", "-c", "soft.yaml", "--model.assistant.dtype=bfloat16")
+
+
+def test_the_same_weights_that_compute_in_another_way(run: Path, pair: Pair, tmp_path: Path) -> None:
+    copy = shutil.copytree(pair.assistant, tmp_path / "stretched")
+    config = json.loads((copy / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 77.0}
+    (copy / "config.json").write_text(json.dumps(config))
+    block = refused("test", "-c", "soft.yaml", f"--model.assistant.path={copy}")
+    assert "trained for another assistant: rope_parameters" in block and "77.0" in block and "model.assistant" in block
+    # Nor are states that one of the two made taken for the other's.
+    stores = []
+    for path in (pair.assistant, copy):
+        module, _ = ready(pair, tmp_path, assistant=Backbone(path=str(path)))
+        stores.append(module.assistant.store.about)
+    assert stores[0]["assistant"] == stores[1]["assistant"] and stores[0]["config"] != stores[1]["config"]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +309,32 @@ def test_a_checkpoint_with_other_keys(run: Path) -> None:
         torch.save(saved, file)
     block = refused("test", "-c", "soft.yaml")
     assert "missing: projection.maps.0.bias; unexpected: projection.maps.1.weight" in block
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is(run: Path) -> None:
+    """Commands and lcot.load refuse it by the same block, and nothing is lost."""
+    files = list((run / "checkpoints").glob("*.ckpt"))
+    for name, says in (
+        ("assistant", "assistant is missing"),
+        ("kind", "kind is missing"),
+        ("paths", "paths is missing"),
+    ):
+        for file in files:
+            saved = torch.load(file, weights_only=True)
+            kept = saved["lcot"].pop(name)
+            torch.save(saved, file)
+        assert says in refused("test", "-c", "soft.yaml")
+        with pytest.raises(CheckpointError, match=says):
+            package.load(run)
+        for file in files:
+            saved = torch.load(file, weights_only=True)
+            torch.save({**saved, "lcot": {**saved["lcot"], name: kept}}, file)
+    package.load(run)
+    saved = torch.load(file, weights_only=True)
+    for changes, says in (({"state_dict": None}, "holds no weights"), ({"state_dict": {}}, "missing: projection")):
+        torch.save({**saved, **changes}, file)
+        with pytest.raises(CheckpointError, match=says):
+            package.load(file)
 
 
 def test_a_folder_of_another_assistant(run: Path) -> None:

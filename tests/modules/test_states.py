@@ -38,7 +38,7 @@ def assistant(folder: Path | None = None) -> Assistant:
     """A frozen tiny model with a store."""
     model = tiny_model()
     model.train(False).requires_grad_(False)
-    return Assistant(model, StateStore(folder, MINE), SPECIAL.pad)
+    return Assistant(model, StateStore(folder, MINE), SPECIAL.pad, eos=SPECIAL.eos)
 
 
 def plain(of: Assistant, row: Layout) -> Tensor:
@@ -95,6 +95,33 @@ class TestStore:
         with pytest.raises(UserError, match="cannot be read") as refusal:
             StateStore(tmp_path, MINE)
         assert file.name in str(refusal.value)
+
+    def test_of_two_assistants_that_come_at_once_one_has_the_folder(self, tmp_path: Path) -> None:
+        first, second = StateStore(tmp_path, MINE), StateStore(tmp_path, {**MINE, "dtype": "bfloat16"})
+        first.add({row_key([1]): torch.zeros(2, 4)})
+        with pytest.raises(UserError, match="states of another assistant"):
+            second.add({row_key([2]): torch.ones(2, 4)})
+        assert len(StateStore(tmp_path, MINE)) == 1
+        assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+    @pytest.mark.parametrize("error", [FileExistsError, PermissionError])
+    def test_a_folder_that_is_claimed_meanwhile_is_looked_at(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+    ) -> None:
+        def link(source: Path, target: Path) -> None:
+            if error is FileExistsError:  # the other process was faster by a moment
+                Path(target).write_text(json.dumps({**MINE, "assistant": "def"}))
+            raise error
+
+        monkeypatch.setattr("os.link", link)
+        store = StateStore(tmp_path, MINE)
+        if error is PermissionError:  # a file system without links
+            store.add({row_key([1]): torch.zeros(2, 4)})
+            assert json.loads((tmp_path / ABOUT).read_text()) == MINE
+        else:
+            with pytest.raises(UserError, match="states of another assistant"):
+                store.add({row_key([1]): torch.zeros(2, 4)})
+            assert [file.name for file in tmp_path.iterdir()] == [ABOUT]
 
     def test_a_write_that_fails_leaves_nothing_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(tensors: dict[str, Tensor], path: Path) -> None:
@@ -166,15 +193,15 @@ class TestAssistant:
     def test_mixed_precision_around_it_changes_no_bit(self) -> None:
         made, batch = assistant(), collate(rows(3), SPECIAL.pad)
         with torch.autocast("cpu", torch.bfloat16):
-            within, texts = made.read(batch), made.write(batch, SPECIAL.eos)
+            within, texts = made.read(batch), made.write(batch)
         assert torch.equal(within, made.read(batch)) and within.dtype == torch.float32
-        assert texts == assistant().write(batch, SPECIAL.eos)
+        assert texts == assistant().write(batch)
 
     def test_what_it_writes_is_that_of_each_row_alone_and_once(self) -> None:
         made = assistant()
         asked = [*rows(4, thoughts=5), *rows(1, thoughts=2, seed=3)]
         nothing = Layout([SPECIAL.pad], [IGNORE], head=1, thoughts=0, prompt=1)
-        texts = made.write(collate([*asked, nothing], SPECIAL.pad), SPECIAL.eos)
+        texts = made.write(collate([*asked, nothing], SPECIAL.pad))
         for row, text in zip(asked, texts, strict=False):
             prompt = torch.tensor([row.ids[: row.head]])
             expected = made.model.generate(  # type: ignore[operator]
@@ -182,13 +209,13 @@ class TestAssistant:
             )
             assert text == [token for token in expected[0, row.head :].tolist() if token != SPECIAL.eos]
         assert texts[5] == [] and made.passes == 1
-        assert made.write(collate(asked[1:3], SPECIAL.pad), SPECIAL.eos) == texts[1:3] and made.passes == 1
+        assert made.write(collate(asked[1:3], SPECIAL.pad)) == texts[1:3] and made.passes == 1
 
     def test_texts_do_not_fill_the_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lcot.modules.assistant.WRITTEN", 3)
         made = assistant()
         for seed in range(4):
-            made.write(collate(rows(2, seed=seed), SPECIAL.pad), SPECIAL.eos)
+            made.write(collate(rows(2, seed=seed), SPECIAL.pad))
         assert len(made._written) == 2
 
     def test_processes_share_the_work_by_way_of_the_folder(

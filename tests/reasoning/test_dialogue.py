@@ -5,6 +5,7 @@ Tokenizers spell in bytes, so ids are characters but for special tokens; ▢ is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -244,6 +245,50 @@ def test_the_answer_as_a_step_of_its_own(family: Family) -> None:
     hidden = build.train(build.encode([TOM])[0], Stage(2, 2))
     assert_row(hidden, family, words(family, "gsm8k", soft=True), text.partition("5.\n")[2] + END[family])
     assert build.answer_text(TOM) == text.partition("5.\n")[2]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_steps_as_the_released_code_writes_them(family: Family) -> None:
+    build = chats(family, "strategyqa_official")
+    text = (
+        "OK. The question is Do cats { fly?\n\nNow let's start reasoning according to the following facts:\n"
+        "## Step 1: Cats have no wings.\n## Step 2: Wings are needed.\nFinished reasoning, the answer is: No."
+    )
+    row = build.lesson(build.encode([CATS])[0], Stage(0, 2))
+    assert_row(row, family, words(family, "strategyqa", soft=True), text + END[family])
+    assert build.prompt(build.encode([CATS])[0], 2).assistant == row.assistant
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "asdiv", "aqua"])
+class TestTrainingHasAShorterPrompt:
+    """Qwen3 as it was trained for SoftCoT++: without the directions of the tests."""
+
+    def test_the_rows(self, task: str) -> None:
+        example, _, text, _ = TASKS[task]
+        build, plain = chats("qwen3", f"{task}_official"), chats("qwen3", task)
+        (pieces,), (other,) = build.encode([example]), plain.encode([example])
+        short = f"{START['qwen3']}Problem: {example.question}"
+        hint = "\n\nHere are prompts of a weaker assistant: <think>▢▢</think>"
+        row = build.lesson(pieces, Stage(0, 2))
+        assert_row(row, "qwen3", short + hint + HEADER["qwen3"], text + END["qwen3"])
+        bare = build.lesson(pieces, Stage(0, 0))
+        assert_row(bare, "qwen3", short + HEADER["qwen3"], text + END["qwen3"])
+        # Validation, tests, and what the assistant reads are as without it.
+        for thoughts in (0, 2):
+            assert build.prompt(pieces, thoughts) == plain.prompt(other, thoughts)
+            assert build.train(pieces, Stage(0, thoughts)) == plain.train(other, Stage(0, thoughts))
+        assert row.assistant == plain.lesson(other, Stage(0, 2)).assistant
+
+    @pytest.mark.parametrize("kind", ["none", "continuous", "soft"])
+    def test_a_step_that_was_put_in_the_place_of_another_is_kept(self, task: str, kind: ThoughtKind) -> None:
+        example, _, _, _ = TASKS[task]
+        build = chats("qwen3", f"{task}_official", kind)
+        pieces = build.encode([example])[0]
+        changed = replace(pieces, steps=[build.encode_step("Another."), *pieces.steps[1:]])
+        row = build.lesson(changed, Stage(0, 0))
+        written = str(build.tokenizer.decode([label for label in row.labels if label >= 0]))
+        assert written.startswith("## Step 1: Another.\n")
+        assert "be concise" not in str(build.tokenizer.decode(row.ids))
 
 
 @pytest.mark.parametrize(("task", "end"), [("gsm8k", "Therefore, the final answer is: $\\boxed{5}$."),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lcot.errors import UserError
-from lcot.reasoning.prompts import Prompt, fill, known_prompts, load_prompt
+from lcot.reasoning.prompts import Prompt, as_file, fill, known_prompts, load_prompt
 
 FAMILIES = ("llama3", "qwen25", "qwen3")
 TASKS = ("gsm8k", "asdiv", "aqua", "strategyqa", "date_understanding")
@@ -47,7 +49,10 @@ class TestPackaged:
 
     def test_there_is_one_for_every_family_and_task(self) -> None:
         plain = {"plain/choice", "plain/hinted_prosqa", "plain/math", "plain/prosqa", "plain/yes_no"}
-        assert set(known_prompts()) == plain | {f"{family}/{task}" for family in FAMILIES for task in TASKS}
+        official = {f"{family}/strategyqa_official" for family in FAMILIES}
+        official |= {f"qwen3/{task}_official" for task in ("gsm8k", "asdiv", "aqua")}
+        whole = {f"{family}/{task}" for family in FAMILIES for task in TASKS}
+        assert set(known_prompts()) == plain | whole | official
 
     @pytest.mark.parametrize("name", known_prompts())
     def test_each_can_be_read_and_leaves_no_word_open(self, name: str) -> None:
@@ -57,6 +62,12 @@ class TestPackaged:
         for text in prompt.texts():
             left = fill(text, **dict.fromkeys(filled, ""))
             assert "{" not in left.replace(r"\boxed{}", ""), text
+
+    @pytest.mark.parametrize("name", known_prompts())
+    def test_each_can_be_written_into_one_file(self, name: str, tmp_path: Path) -> None:
+        whole = load_prompt(name)
+        own = write(tmp_path, yaml.safe_dump(as_file(whole), allow_unicode=True))
+        assert load_prompt(own) == replace(whole, name=own)
 
     @pytest.mark.parametrize("name", [name for name in known_prompts() if not name.startswith("plain")])
     def test_chat_families_mark_thoughts_and_pin_what_their_templates_leave_open(self, name: str) -> None:
@@ -98,6 +109,8 @@ class TestOwn:
             problem="P: {question}",
             hint="H: {thoughts}",
             text_hint="H: {thoughts}",
+            train_paragraphs=None,
+            train_hint=None,
             opening="",
             step="{step};",
             answer="= {answer}",
@@ -118,6 +131,20 @@ class TestOwn:
         write(tmp_path, "extends: [whole.yaml, first.yaml, second.yaml]\n", "parts/all.yaml")
         own = load_prompt(write(tmp_path, "extends: parts/all.yaml\nllm: {problem: '{question}'}\n"))
         assert (own.problem, own.hint, own.text_hint) == ("{question}", "Y {thoughts}", "T {thoughts}")
+
+    def test_training_may_have_words_of_its_own(self, tmp_path: Path) -> None:
+        own = load_prompt(write(tmp_path, WHOLE))
+        assert own.in_training() is None
+        for name, change, told in (
+            ("user", '  train_user: ["{hint}", "{problem}"]\n', "H: {thoughts}\n\nP: {question}"),
+            ("hint", '  train_hint: "T: {thoughts}"\n', "Solve.\n\nP: {question}\n\nT: {thoughts}"),
+        ):
+            file = write(tmp_path, WHOLE.replace("target:\n", f"{change}target:\n"), f"{name}.yaml")
+            whole = load_prompt(file)
+            other = whole.in_training()
+            assert other is not None and other.in_training() is None
+            assert other.user_turn(other.hint, True) == told
+            assert whole.user_turn(whole.hint, True) == own.user_turn(own.hint, True) != told
 
     def test_paragraphs_are_left_out_with_what_stands_between(self, tmp_path: Path) -> None:
         own = load_prompt(write(tmp_path, WHOLE))
@@ -152,6 +179,9 @@ class TestRefused:
             (("hint: \"H: {thoughts}\"", "hints: x"), "llm.hints", "did you mean 'llm.hint'?"),
             (("\"{hint}\"]", "\"a {hint}\"]"), "llm.user", "has no paragraph {hint}"),
             (("\"Solve.\"", "\"{question}\""), "llm.user", "names {question} itself"),
+            (("target:", "  train_user: [\"{hint}\"]\ntarget:"), "llm.train_user", "has no paragraph {problem}"),
+            (("target:", "  train_user: x\ntarget:"), "llm.train_user", "give a list of texts, or null"),
+            (("target:", "  train_hint: x\ntarget:"), "llm.train_hint", "does not name {thoughts} once"),
             (("\"Solve.\"", "1"), "llm.user", "holds something that is no text"),
             (("[\"Solve.\", \"{problem}\", \"{hint}\"]", "\"{problem} {hint}\""), "llm.user", "give a list of texts"),
             (("Here: {thoughts}", "{thoughts} here"), "assistant.turn", "does not end with {thoughts}"),

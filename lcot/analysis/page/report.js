@@ -7,9 +7,13 @@
   const SHADES = [[0, "#f2f7fc"], [0.15, "#d3e3f3"], [0.35, "#9dc6e3"], [0.6, "#4a90c4"], [0.8, "#1f66ab"], [1, "#08306b"]];
   const SHAPES = { root: "square", target: "hexagon2", neg_target: "diamond", "": "circle" };
   const ROLES = { root: "root", target: "target", neg_target: "other option" };
+  const stage = document.querySelector(".stage");
+  let filename = "";
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  const said = (p) => (p > 0.995 ? "1" : p.toFixed(2).replace(/^0/, ""));
+  // Numbers that are not finite are null.
+  const digits = (p, places) => (p === null ? "none" : p.toFixed(places));
+  const said = (p) => (p > 0.995 ? "1" : digits(p, 2).replace(/^0/, ""));
   const plain = (text) => text.replaceAll("_", " ");
   const escaped = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
   const many = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
@@ -29,7 +33,7 @@
       line.className = row.name || "";
       row.cells.forEach((cell) => {
         const place = line.insertCell();
-        if (typeof cell === "number") {
+        if (typeof cell === "number" || cell === null) {
           place.className = "bar";
           const bar = element("i");
           bar.style.width = `${Math.max(0, Math.min(1, cell)) * 100}%`;
@@ -38,6 +42,20 @@
       });
     });
     return made;
+  }
+
+  function channels(value) {
+    const above = Math.max(1, SHADES.findIndex(([place]) => place >= value));
+    const [[low, from], [high, to]] = [SHADES[above - 1], SHADES[above]], part = (value - low) / (high - low);
+    const at = (colour, n) => parseInt(colour.slice(1 + 2 * n, 3 + 2 * n), 16);
+    return [0, 1, 2].map((n) => at(from, n) + part * (at(to, n) - at(from, n)));
+  }
+
+  // Black or white, whichever has more contrast on a value's fill (relative luminance of WCAG 2): 4.5 at least.
+  function inkOn(value) {
+    const [r, g, b] = channels(Math.max(0, Math.min(1, value ?? 0))).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+    const light = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    return 1.05 / (light + 0.05) > (light + 0.05) / 0.05 ? "#ffffff" : "#000000";
   }
 
   // -- the graph ----------------------------------------------------------------------------------------------------
@@ -78,7 +96,7 @@
     made.push({
       type: "scatter", mode: "markers+text", x, y, showlegend: false, cliponaxis: false,
       text: values.map((value) => (value === null ? "" : said(value))),
-      textfont: { size: 13, color: values.map((value) => (value > 0.5 ? "#ffffff" : INK)) },
+      textfont: { size: 13, color: values.map(inkOn) },
       marker: {
         size: question.nodes.map((node) => (node.role === "neg_target" ? SIZE * 0.92 : SIZE)),
         symbol: question.nodes.map((node) => SHAPES[node.role]), opacity: 1,
@@ -115,12 +133,18 @@
       font: { family: "system-ui, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif", color: INK },
       paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", showlegend: false, dragmode: false,
     };
-    const buttons = {
-      displaylogo: false, responsive: true, scrollZoom: false, modeBarButtons: [["toImage"]],
-      toImageButtonOptions: { format: "svg", filename: `${question.id}-k${moment.k}` },
-    };
     const column = Math.max(1, graph.clientWidth - 110) / (right + 0.9);
-    return Plotly.react(graph, traces(question, moment, column), layout, buttons);
+    filename = `${question.id}-k${moment.k}`;
+    graph.setAttribute("aria-label", "Graph of the question; its button saves it as a picture");
+    if (graph.classList.contains("js-plotly-plot")) return Plotly.react(graph, traces(question, moment, column), layout);
+    // Given once: at each change of its settings plotly draws all anew, and two changes at a time would do so forever.
+    return Plotly.newPlot(graph, traces(question, moment, column), layout, {
+      displaylogo: false, responsive: true, scrollZoom: false,
+      modeBarButtons: [[{
+        name: "download", title: "Download picture as SVG", icon: Plotly.Icons.camera,
+        click: () => Plotly.downloadImage(graph, { format: "svg", filename, width: graph.clientWidth, height: graph.clientHeight }),
+      }]],
+    });
   }
 
   // -- the words ----------------------------------------------------------------------------------------------------
@@ -138,21 +162,22 @@
     place.append(element("h3", `Most probable concepts${behind}`), table(["concept", "p", ""], rows));
   }
 
-  function showLens(question, k) {
+  function showLens(question, k, before) {
     const place = part("lens");
     place.replaceChildren();
     if (!question.lens || k < 1 || question.lens.length < k) return;
-    // Beside a graph there is room for the newest thought; otherwise all of them are shown.
-    for (let number = question.places ? k : 1; number <= k; number++) {
+    // Beside a graph there is room for the thoughts since the slider's last place; otherwise all of them are shown.
+    for (let number = question.places ? before + 1 : 1; number <= k; number++) {
       const thought = question.lens[number - 1], block = element("div");
       block.append(element("h3", `Thought ${number} under the output head`));
       block.append(table(["token", "p", "", "nearest word", "cos"], thought.top.map(([token, p], n) => {
         const near = thought.near[n];
-        return { cells: [token, said(p), p, near ? near[0] : "", near ? near[1].toFixed(2) : ""] };
+        return { cells: [token, said(p), p, near ? near[0] : "", near ? digits(near[1], 2) : ""] };
       })));
       if (thought.results.length) {
-        const rows = thought.results.map(([text, step, rank, p]) => ({ cells: [text, String(step), String(rank), p.toFixed(3)] }));
-        block.append(element("h3", "Intermediate results there"), table(["result", "step", "rank", "p"], rows));
+        const rows = thought.results.map(([text, step, rank, p]) => ({ cells: [text, String(step), String(rank), digits(p, 3)] }));
+        const firsts = thought.results.some(([, , , , whole]) => !whole);
+        block.append(element("h3", `Intermediate results there${firsts ? ", by their first tokens" : ""}`), table(["result", "step", "rank", "p"], rows));
       }
       place.append(block);
     }
@@ -169,16 +194,22 @@
     if (moment.category) verdict.append(element("span", plain(moment.category), "mark plain"));
     verdict.append(element("span", ` answer: ${moment.answer ?? "none"}; gold: ${question.gold}`));
     part("asked").textContent = `Question ${question.id}: ${question.question}`;
+    stage.classList.toggle("alone", !moment.values);
+    (moment.values ? stage.after : stage.before).call(stage, part("asked"));
     if (moment.values) {
       drawGraph(question, moment);
       const ranked = moment.values.map((value, n) => [value ?? 0, question.nodes[n].name]).sort((a, b) => b[0] - a[0]).slice(0, 3);
       const told = ranked.map(([value, name]) => `${name} ${said(value)}`).join(", ");
       part("told").textContent = `After ${many(k, "thought")}: ${told}`;
-      graph.setAttribute("role", "img");
-      graph.setAttribute("aria-label", `Graph of the question with the probability of each concept after ${many(k, "thought")}: ${told}`);
+      // The picture is one of plotly's parts; its button is another, and would be lost within an image.
+      graph.querySelectorAll(".main-svg").forEach((layer, n) => {
+        if (n) return layer.setAttribute("aria-hidden", "true");
+        layer.setAttribute("role", "img");
+        layer.setAttribute("aria-label", `Graph of the question with the probability of each concept after ${many(k, "thought")}: ${told}`);
+      });
     }
     showConcepts(question, moment);
-    showLens(question, k);
+    showLens(question, k, Number(slider.value) ? question.moments[Number(slider.value) - 1].k : 0);
   }
 
   // -- the controls -------------------------------------------------------------------------------------------------
@@ -199,9 +230,9 @@
     show();
     play.textContent = "stop";
     timer = setInterval(() => {
-      if (slider.value === slider.max) return stop();
       slider.value = Number(slider.value) + 1;
       show();
+      if (slider.value === slider.max) stop();
     }, calm ? 2600 : 1500);
   });
   slider.addEventListener("input", () => { stop(); show(); });
@@ -212,14 +243,17 @@
   document.querySelectorAll(".ticks span").forEach((tick, n) => {
     if (data.trained && !data.trained.includes(data.thoughts[n])) tick.className = "new";
   });
-  if (data.questions[0].moments[0].values) {
-    part("legend").textContent = "Fill and number: probability of the concept as the next one after k thoughts. Orange rim: the nodes that a real path would name next;" +
-      " orange arrows lead to them, the wider the more probable. Dark arrows: a shortest way from root (square) to target (hexagon); the other option is a diamond.";
-  } else {
-    const stage = document.querySelector(".stage");
-    stage.classList.add("alone");
-    stage.before(part("asked"));
-  }
+  part("legend").textContent = "Fill and number: probability of the concept as the next one after k thoughts. Orange rim: the nodes that a real path would name next;" +
+    " orange arrows lead to them, the wider the more probable. Dark arrows: a shortest way from root (square) to target (hexagon); the other option is a diamond.";
+
+  // Closed parts cannot be opened on paper.
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    closed.forEach((one) => { one.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
+
   slider.value = 0;
   picker.value = data.first;
   show();
