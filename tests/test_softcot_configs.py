@@ -277,6 +277,7 @@ def test_methods_that_train_nothing(method: str, thoughts: int, config: Path, tm
 
 def test_several_paths(tmp_path: Path) -> None:
     words = ["-c", QWEN3, "-c", METHODS / "softcot_pp.yaml", *QUICK, f"--runs_dir={tmp_path}", "--name=pp"]
+    words.append("--model.voting.runs=1")
     done("fit", *words, *SHORT, "--data.batch_size=2")
-    done("test", *words, "--model.voting.runs=1")
+    done("test", *words)
     assert report(tmp_path, "pp")["protocol"]["decoding"]["votes"] == 10
