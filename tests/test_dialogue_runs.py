@@ -50,7 +50,9 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "continuous" else pytest.param(kind, marks=pytest.mark.slow) for kind in SCHEDULES]
+)
 def test_a_run_with_a_prompt_answers_and_is_analysed_as_any_other(here: Path, kind: str) -> None:
     write_config(here, {**CHAT, "curriculum.schedule": SCHEDULES[kind]})
     assert (outcome := lcot("fit", "-c", "tiny.yaml")).code == 0, outcome.err
