@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.datamodules.graph_splits import generate
-from lcot.datamodules.graph_text import draw_names, render
-from lcot.datamodules.graphs import CONCEPTS, GraphSpec
+from lcot.datamodules.graphs.generator import CONCEPTS, GraphSpec
+from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.text import draw_names, render
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.reasoning.curriculum import Stage

@@ -32,7 +32,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from benchmarks.common import Bound, clock, median_ratio, report
 from lcot.callbacks import CurriculumCallback, Dashboard
-from lcot.console import quiet_the_console
+from lcot.cli.console import quiet_the_console
 from lcot.datamodules import ProsQA
 from lcot.modules import Backbone, Coconut
 from lcot.reasoning.layout import TextFormat

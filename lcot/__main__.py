@@ -1,6 +1,6 @@
 """``python -m lcot``."""
 
-from lcot.cli import main
+from lcot.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -19,8 +19,6 @@ from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
-from lcot.exports import DESCRIPTION, read_description, read_softcot, write_coconut, write_softcot
-from lcot.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
 from lcot.metrics import extractor
 from lcot.modules.backbone import context_length
 from lcot.modules.coconut import Coconut
@@ -34,6 +32,8 @@ from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import Layout, LayoutBuilder
 from lcot.reasoning.tokens import SpecialTokens
+from lcot.runs.exports import DESCRIPTION, read_description, read_softcot, write_coconut, write_softcot
+from lcot.runs.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,8 @@ class Solver:
         a language model and is refused; so is a tokenizer that ``AutoTokenizer`` would not load as it is, such as that
         of the data's words beside a Qwen 2 model.
 
-        For SoftCoT, whose models are as they were, it holds what was trained beside them (:mod:`lcot.exports` lists the
-        files): LoRA adapters are in peft's own format, prompts and tokenizers are there, frozen weights are named.
+        For SoftCoT, whose models are as they were, it holds what was trained beside them (:mod:`lcot.runs.exports` has
+        their list): LoRA adapters are in peft's own format, prompts and tokenizers are there, frozen weights are named.
 
         Raises:
             UserError: If the module has a classifier or is of a class of one's own, ``AutoTokenizer`` would read texts

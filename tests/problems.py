@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from lcot.datamodules.graph_text import Style, render
-from lcot.datamodules.graphs import Problem
+from lcot.datamodules.graphs.generator import Problem
+from lcot.datamodules.graphs.text import Style, render
 from lcot.reasoning.example import ReasoningExample
 
 NAMES = ("Tom", "Alex", "lempus", "rompus", "impus", "wumpus", "yumpus", "zumpus")

@@ -22,6 +22,7 @@ from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.tokens import add_thought_tokens
 from tests.models import ARCHITECTURES
+from tests.places import ROOT
 from tests.tiny import lcot, write_config
 
 LONG = "Tom impus. Max hilpus. impus hilpus. hilpus or impus? Max"
@@ -195,7 +196,7 @@ def test_a_run_with_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_other_methods_answer_as_predict_does(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
-    overlay = Path(__file__).parents[1] / "configs" / "methods" / f"{method}.yaml"
+    overlay = ROOT / "configs" / "methods" / f"{method}.yaml"
     for command in ("fit", "predict"):
         outcome = lcot(command, "-c", "tiny.yaml", "-c", overlay, "--trainer.max_epochs=1")
         assert outcome.code == 0, outcome.err

@@ -17,7 +17,7 @@ from lightning import Trainer
 
 from lcot.modules import coconut
 from lcot.reasoning.think import supervised_loss
-from lcot.runs import RunFolder
+from lcot.runs.folder import RunFolder
 from tests.tiny import contents, lcot, settings, write_config
 
 

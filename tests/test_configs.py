@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.places import ROOT
 from tests.stand_ins import data_options, pretrained, softcot_models
 from tests.tiny import contents, lcot, write_config
 from tests.training import tiny_data
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 WHOLE = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))

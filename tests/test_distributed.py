@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from lcot.cli import STOPPED
+from lcot.cli.main import STOPPED
 from lcot.modules.coconut import Coconut
 from lcot.modules.evaluation import Answers
 from lcot.reasoning.batch import ThoughtBatch
-from tests.runs import Sabotage, free_port, last, replace, run, same_state, scalars, settings, write_config
 from tests.test_resume import in_training, in_validation
+from tests.whole_runs import Sabotage, free_port, last, replace, run, same_state, scalars, settings, write_config
 
 pytestmark = pytest.mark.distributed
 

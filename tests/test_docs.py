@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import lcot as package
+from tests.places import ROOT
 from tests.tiny import lcot
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

@@ -17,7 +17,7 @@ from lcot.errors import CheckpointError, UserError
 from lcot.modules import Backbone
 from lcot.modules.frozen import weights_hash
 from lcot.modules.stored import pick_checkpoint
-from tests import runs
+from tests import whole_runs
 from tests.stand_ins import pretrained
 from tests.test_resume import in_training
 from tests.tiny import contents, lcot, settings, write_config
@@ -98,36 +98,36 @@ def test_it_learned_something(tuned: Path) -> None:
 def test_killed_and_resumed_it_ends_in_the_same_weights(base: Path, tmp_path: Path) -> None:
     ends = []
     for name in ("whole", "killed"):
-        config = runs.settings(tokenizer=str(base))
+        config = whole_runs.settings(tokenizer=str(base))
         config["model"]["init_args"]["backbone"] = {"path": str(base), "lora": LORA}
         config["trainer"]["max_epochs"] = 2
         config["curriculum"]["schedule"]["init_args"]["max_stage"] = 1
         (tmp_path / name).mkdir()
-        path = runs.write_config(tmp_path / name, config)
+        path = whole_runs.write_config(tmp_path / name, config)
         if name == "killed":  # in the second stage
-            code = runs.run(path, "--last_checkpoint.every_n_steps=2", sabotage=[in_training(9)])
-            assert code == -signal.SIGKILL and runs.last(path)["global_step"] == 8
-        assert runs.run(path, "--last_checkpoint.every_n_steps=2") == 0
-        ends.append(runs.last(path))
-    assert ends[0]["global_step"] == 2 * runs.STEPS
-    assert runs.same_state(*ends) == []
+            code = whole_runs.run(path, "--last_checkpoint.every_n_steps=2", sabotage=[in_training(9)])
+            assert code == -signal.SIGKILL and whole_runs.last(path)["global_step"] == 8
+        assert whole_runs.run(path, "--last_checkpoint.every_n_steps=2") == 0
+        ends.append(whole_runs.last(path))
+    assert ends[0]["global_step"] == 2 * whole_runs.STEPS
+    assert whole_runs.same_state(*ends) == []
 
 
 @pytest.mark.distributed
 def test_two_processes_follow_the_curve_of_one(base: Path, tmp_path: Path) -> None:
     configs = []
     for ranks in (1, 2):
-        config = runs.settings(tokenizer=str(base), batch_size=8 // ranks, train_size=45)
+        config = whole_runs.settings(tokenizer=str(base), batch_size=8 // ranks, train_size=45)
         config["model"]["init_args"]["backbone"] = {"path": str(base), "lora": {**LORA, "dropout": 0.0}}
         config["model"]["init_args"]["optimizer"]["init_args"].update(lr=3e-3, eps=1e-4)
         config["trainer"]["max_epochs"] = 2
         config["curriculum"]["schedule"]["init_args"]["max_stage"] = 1
         (tmp_path / str(ranks)).mkdir()
-        configs.append(runs.write_config(tmp_path / str(ranks), config))
-        assert runs.run(configs[-1], ranks=ranks) == 0
-    losses = [[value for _, value in runs.scalars(config, "train/loss_step")] for config in configs]
-    assert len(losses[0]) == 2 * runs.STEPS and losses[1] == pytest.approx(losses[0], rel=1e-4)
-    weights, others = (runs.last(config)["state_dict"] for config in configs)
+        configs.append(whole_runs.write_config(tmp_path / str(ranks), config))
+        assert whole_runs.run(configs[-1], ranks=ranks) == 0
+    losses = [[value for _, value in whole_runs.scalars(config, "train/loss_step")] for config in configs]
+    assert len(losses[0]) == 2 * whole_runs.STEPS and losses[1] == pytest.approx(losses[0], rel=1e-4)
+    weights, others = (whole_runs.last(config)["state_dict"] for config in configs)
     assert weights.keys() == others.keys()
     for name, weight in weights.items():
         torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-4)

@@ -10,11 +10,12 @@ import yaml
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from lcot.datamodules.tokenizers import build_word_tokenizer
+from tests.places import ROOT
 from tests.stand_ins import GSM8K, PRONTOQA, data_options
 from tests.tiny import RECORD, Outcome, contents, lcot
 
-PAPER = sorted((Path(__file__).parents[1] / "configs" / "paper").glob("*.yaml"))
-METHODS = Path(__file__).parents[1] / "configs" / "methods"
+PAPER = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
+METHODS = ROOT / "configs" / "methods"
 UNDER_COT = ("gsm8k_coconut", "gsm8k_llama3_8b", "prosqa_coconut_mixed", "prosqa_symbolic_coconut")
 """Configs of each kind of curriculum that chains of thought take the place of."""
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from lcot.callbacks.checkpoints import WholeFiles
-from lcot.cli import INTERRUPTED, STOPPED
+from lcot.cli.main import INTERRUPTED, STOPPED
 from lcot.datamodules import ProsQA
 from lcot.modules.coconut import Coconut
-from tests.runs import STEPS, Sabotage, die, last, replace, run, same_state, scalars, settings, write_config
+from tests.whole_runs import STEPS, Sabotage, die, last, replace, run, same_state, scalars, settings, write_config
 
 STAGES = 5
 

@@ -20,10 +20,10 @@ from lcot.modules.stored import pick_checkpoint
 from lcot.reasoning.stepwise import Stepwise
 from tests.chat import Family, chat_tokenizer
 from tests.models import tiny_model
+from tests.places import ROOT
 from tests.stand_ins import AQUA, STRATEGYQA
 from tests.tiny import Outcome, lcot, write_records
 
-ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs" / "softcot"
 METHODS = ROOT / "configs" / "methods"
 OFFICIAL, COCONUT = FOLDER / "official.yaml", FOLDER / "coconut.yaml"

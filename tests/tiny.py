@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lcot.cli import main
+from lcot.cli.main import main
 
 _SETTINGS: dict[str, Any] = {
     "model": {

@@ -8,8 +8,8 @@ from lcot.analysis.attention import FactAttention, GroupRow, fact_attention, gro
 from lcot.analysis.concepts import Candidate, ConceptValues, concept_values
 from lcot.analysis.geometry import Collapse, ThoughtGeometry, collapse, thought_geometry
 from lcot.analysis.lens import ThoughtLens, intermediate_results, thought_lenses
-from lcot.analysis.outcomes import Outcome, outcomes
-from lcot.analysis.parallelism import Parallelism, parallelism
+from lcot.analysis.outcomes import Outcome
+from lcot.analysis.parallelism import Parallelism
 from lcot.analysis.probes import NodeProducts, ProbeRow, node_products, probe_table
 from lcot.analysis.thinker import Thinker
 from lcot.analysis.tree import HeightRow, SearchTree, TreeNode, frontiers, height_table, search_tree
@@ -38,8 +38,6 @@ __all__ = [
     "height_table",
     "intermediate_results",
     "node_products",
-    "outcomes",
-    "parallelism",
     "probe_table",
     "search_tree",
     "thought_geometry",

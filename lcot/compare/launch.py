@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from lcot.compare.plan import Task, Todo, changes, is_trained, wanted_result, what_to_do
-from lcot.compare.results import Split
-from lcot.compare.runs import Run, read_run
+from lcot.runs.results import Split
+from lcot.runs.run import Run, read_run
 from lcot.signals import leaving_when_told
 
 PROGRAM = (sys.executable, "-m", "lcot")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from lcot.compare.origins import origins
-from lcot.compare.results import ONE_ANSWER
 from lcot.compare.rows import Row, brief, plain
-from lcot.compare.runs import COMMAND, Run
-from lcot.compare.settings import shown
+from lcot.runs.results import ONE_ANSWER
+from lcot.runs.run import COMMAND, Run
+from lcot.runs.settings import shown
 from lcot.settings import UNTRAINED
 
 FROM_EVENTS = "*"

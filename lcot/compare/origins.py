@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lcot.compare.rows import Row
-from lcot.compare.runs import Run, read_run
-from lcot.compare.settings import ANSWERING, differences
 from lcot.errors import DataError
+from lcot.runs.run import Run, read_run
+from lcot.runs.settings import ANSWERING, differences
 
 # Settings beside model.….path that may lead into the folder of another run.
 _TOKENIZERS = ("data.tokenizer", "data.dialogue.assistant")

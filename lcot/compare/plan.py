@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from lcot.compare.results import Split
-from lcot.compare.runs import COMMAND, Run, read_results, read_run
-from lcot.compare.settings import ANSWERING, differences, evaluation_settings, method_settings, shown
 from lcot.errors import UserError
+from lcot.runs.results import Split
+from lcot.runs.run import COMMAND, Run, read_results, read_run
+from lcot.runs.settings import ANSWERING, differences, evaluation_settings, method_settings, shown
 from lcot.settings import UNTRAINED
 
 _METHODS = Path("methods")

@@ -18,8 +18,8 @@ from rich.table import Table as RichTable
 from lcot.compare.notes import ESTIMATED, FROM_EVENTS, OVER_RUNS, described
 from lcot.compare.paths import path_metrics
 from lcot.compare.rows import Row, Spread
-from lcot.compare.runs import Run
 from lcot.compare.table import Comparison, Table
+from lcot.runs.run import Run
 
 WIDTH = 100
 """Columns of text that tables are made for; narrower terminals break names and heads more often."""

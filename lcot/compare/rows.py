@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lcot.compare.results import Result
-from lcot.compare.runs import Run
+from lcot.runs.results import Result
+from lcot.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from lcot.compare.notes import notes
 from lcot.compare.origins import method_differences
-from lcot.compare.results import Result, Split
 from lcot.compare.rows import Row, brief, plain
-from lcot.compare.runs import Run
-from lcot.compare.settings import data_settings, differences, shown
+from lcot.runs.results import Result, Split
+from lcot.runs.run import Run
+from lcot.runs.settings import data_settings, differences, shown
 from lcot.settings import UNTRAINED
 
 

@@ -18,7 +18,7 @@ from lcot.datamodules.records import (
     refuse_json,
     refuse_more,
 )
-from lcot.datamodules.text_records import check_file
+from lcot.datamodules.word_problems.text_records import check_file
 
 _KINDS = f"give a .json or .jsonl file (a list of objects, or objects one after another), or {PREFIX}NAME"
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.rows import ListSource, Source
-from lcot.datamodules.text_records import read_arithmetic_lines
+from lcot.datamodules.word_problems.text_records import read_arithmetic_lines
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TextIO
 
-from lcot.datamodules.text_records import check_file
+from lcot.datamodules.word_problems.text_records import check_file
 from lcot.errors import DataError
 from lcot.reasoning.example import ReasoningExample, parse_example
 

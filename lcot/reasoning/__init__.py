@@ -2,12 +2,12 @@
 
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import Curriculum, Fixed, Stage, StageClock
-from lcot.reasoning.decode import Sampling, decode
+from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.stepwise import Stepwise
-from lcot.reasoning.think import Thinking, supervised_loss, think, think_until
+from lcot.reasoning.think import Thinking, supervised_loss, think_until
 from lcot.reasoning.tokenwise import Tokenwise
 
 __all__ = [
@@ -26,8 +26,6 @@ __all__ = [
     "ThoughtBatch",
     "Tokenwise",
     "collate",
-    "decode",
     "supervised_loss",
-    "think",
     "think_until",
 ]

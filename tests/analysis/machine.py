@@ -18,7 +18,7 @@ from typing import get_args
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.datamodules.graph_text import Style
+from lcot.datamodules.graphs.text import Style
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.layout import LayoutBuilder, TextFormat

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.datamodules.graph_splits import generate
-from lcot.datamodules.graph_text import Style, draw_names, render, surface_texts
-from lcot.datamodules.graphs import GraphSpec
+from lcot.datamodules.graphs.generator import GraphSpec
+from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 from lcot.reasoning.layout import LayoutBuilder, TextFormat

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
@@ -32,9 +31,10 @@ from tests.analysis.machine import OX, builder_of, machine, worked_tokenizer
 from tests.analysis.support import PROSE, Watched, counted_rows, problems, random_setting
 from tests.models import ARCHITECTURES
 from tests.oracle import cut, naive_thoughts
+from tests.places import SHARED
 from tests.problems import EDGES, PROOF, worked
 
-GPT2 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt2_tokenizer"
+GPT2 = SHARED / "gpt2_tokenizer"
 TOKENIZER = worked_tokenizer()
 EXAMPLE = worked("compact", OX)
 SPELLED = 2

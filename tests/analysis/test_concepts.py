@@ -12,7 +12,7 @@ import torch
 from lcot.analysis import ConceptValues, Thinker, concept_values
 from lcot.analysis.concepts import chosen_rows, name_chances
 from lcot.analysis.thinker import measuring
-from lcot.datamodules.graph_text import Style
+from lcot.datamodules.graphs.text import Style
 from lcot.errors import DataError, UserError
 from lcot.reasoning.cache import growing_cache
 from lcot.reasoning.curriculum import Markers, ThoughtKind

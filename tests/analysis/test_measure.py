@@ -18,18 +18,18 @@ from lcot.analysis import (
     group_table,
     height_table,
     node_products,
-    outcomes,
-    parallelism,
     probe_table,
     tables,
     thought_geometry,
 )
 from lcot.analysis.measure import SUMMARIES, Measured, Subject, described, fields_of, measure
-from lcot.compare.record import data_hash
+from lcot.analysis.outcomes import outcomes
+from lcot.analysis.parallelism import parallelism
 from lcot.datamodules.rows import ListSource
 from lcot.errors import UserError
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.example import ReasoningExample
+from lcot.runs.record import data_hash
 from tests.analysis.machine import OX, builder_of, machine, tokenizer_of, worked_tokenizer
 from tests.analysis.support import counted_rows, problems, random_setting
 from tests.problems import worked

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import lcot
-from lcot.analysis import Thinker, outcomes
+from lcot.analysis import Thinker
+from lcot.analysis.outcomes import outcomes
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, S0, S1, S2, S3, TOM, builder_of, machine, worked_tokenizer

@@ -11,7 +11,8 @@ from itertools import repeat
 
 import pytest
 
-from lcot.analysis import Candidate, ConceptValues, Parallelism, Thinker, concept_values, parallelism
+from lcot.analysis import Candidate, ConceptValues, Parallelism, Thinker, concept_values
+from lcot.analysis.parallelism import parallelism
 from tests.analysis.machine import OX, builder_of, machine, worked_tokenizer
 from tests.problems import worked
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from lcot.analysis import SearchTree, search_tree
 from lcot.analysis.placement import columns, crossings, node_places, shortest_way
-from lcot.datamodules.graph_text import render
-from lcot.datamodules.graphs import Problem
+from lcot.datamodules.graphs.generator import Problem
+from lcot.datamodules.graphs.text import render
 from tests.analysis.support import problems
 from tests.problems import ALEX, IMPUS, LEMPUS, NAMES, ROMPUS, TOM, WUMPUS, YUMPUS, ZUMPUS, InOrder, worked
 

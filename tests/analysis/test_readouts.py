@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +18,10 @@ from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_toke
 from tests.analysis.machine import OX, builder_of, worked_tokenizer
 from tests.chat import chat_tokenizer
 from tests.models import word_tokenizer
+from tests.places import SHARED
 from tests.problems import PROOF, worked
 
-GPT2 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt2_tokenizer"
+GPT2 = SHARED / "gpt2_tokenizer"
 GRAPH = problem_graph(worked("prose", OX))
 BARE = builder_of(worked_tokenizer())
 LINES = builder_of(worked_tokenizer(), text=TextFormat())

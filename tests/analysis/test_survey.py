@@ -8,10 +8,10 @@ import pytest
 
 from lcot.analysis import Thinker
 from lcot.analysis.survey import NEEDS, Need, Survey
-from lcot.compare.record import data_hash
 from lcot.datamodules.rows import ListSource
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
+from lcot.runs.record import data_hash
 from tests.analysis.machine import builder_of
 from tests.analysis.support import Watched, problems, random_setting
 

@@ -12,11 +12,11 @@ from lcot.analysis import (
     concept_values,
     fact_attention,
     node_products,
-    outcomes,
     tables,
     thought_geometry,
     thought_lenses,
 )
+from lcot.analysis.outcomes import outcomes
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, S0, S1, builder_of, machine, tokenizer_of, worked_tokenizer
 from tests.analysis.support import problems, random_setting

@@ -16,9 +16,9 @@ from lcot.datamodules import JSONReasoning
 from lcot.errors import UserError
 from lcot.modules.judging import SHARES
 from tests.callbacks.boards import OFF, image, read, scalars, tags, trained
-from tests.runs import STEPS, run, settings, write_config
 from tests.tiny import RECORD, write_records
 from tests.training import no_thoughts, stages, tiny_data
+from tests.whole_runs import STEPS, run, settings, write_config
 
 
 @pytest.fixture(scope="module")

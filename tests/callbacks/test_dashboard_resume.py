@@ -10,8 +10,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.callbacks.boards import read
-from tests.runs import STEPS, last, run, same_state, settings, write_config
 from tests.test_resume import in_training
+from tests.whole_runs import STEPS, last, run, same_state, settings, write_config
 
 RUN = ("runs", "run")
 

@@ -18,10 +18,11 @@ from lcot.compare import launch
 from lcot.compare.launch import Launcher
 from lcot.compare.plan import Task
 from tests.compare.folders import CONFIG, changed, write_run
+from tests.places import ROOT
 from tests.stand_ins import softcot_models
 from tests.tiny import contents, lcot, write_config
 
-METHODS = Path(__file__).parents[2] / "configs" / "methods"
+METHODS = ROOT / "configs" / "methods"
 
 # Stands for lcot: notes when it begins and ends, and does what the first config says.
 _PROGRAM = """
@@ -205,7 +206,7 @@ def test_methods_are_trained_tested_and_compared(
     def compared(*more: str) -> list[str]:
         within.clear()
         # Not with lcot(): the commands within would end in its output.
-        from lcot.cli import main
+        from lcot.cli.main import main
 
         main([*command, *more])
         return list(within)
@@ -245,7 +246,7 @@ def test_methods_that_train_nothing_are_tested_once(
     command += ["--data.batch_size=2", "--trainer.max_epochs=1", "--model.lr_scheduler.warmup_steps=1"]
 
     def compared(*more: str) -> list[str]:
-        from lcot.cli import main
+        from lcot.cli.main import main
 
         within.clear()
         main([*command, *more])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lcot.compare.origins import method_differences
-from lcot.compare.runs import read_run
 from lcot.compare.table import Comparison, compare
+from lcot.runs.run import read_run
 from tests.compare.folders import COT, write_run
 
 

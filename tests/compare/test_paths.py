@@ -15,9 +15,9 @@ from matplotlib.patches import Rectangle
 
 from lcot.compare.paths import CATEGORIES, draw_bars, path_metrics, to_paths
 from lcot.compare.render import to_csv
-from lcot.compare.runs import read_run
 from lcot.compare.table import Comparison, compare
 from lcot.modules.judging import SHARES
+from lcot.runs.run import read_run
 from tests.compare.folders import COT, write_run
 from tests.tiny import lcot
 

@@ -10,9 +10,9 @@ import matplotlib.image
 import pytest
 
 from lcot.compare.plot import check_plot, to_plot
-from lcot.compare.runs import read_run
 from lcot.compare.table import Comparison, compare
 from lcot.errors import UserError
+from lcot.runs.run import read_run
 from tests.compare.folders import COT, write_run
 
 METHODS = {"coconut": (0.97, 2, 4), "pause_as_thought": (0.965, 2, 4), "cot": (0.98, 4.2, 0), "icot": (0.8, 2, 0)}

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from lcot.compare.render import to_csv, to_markdown, to_terminal
-from lcot.compare.runs import read_run
 from lcot.compare.table import Comparison, compare
+from lcot.runs.run import read_run
 from tests.compare.folders import COT, write_run
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lcot.compare.rows import Spread
-from lcot.compare.runs import read_run
 from lcot.compare.table import Comparison, compare
+from lcot.runs.run import read_run
 from tests.compare.folders import COT, write_run, write_untrained
 
 

@@ -11,8 +11,9 @@ from lcot.datamodules import ReasoningDataModule
 from lcot.datamodules.base import Split
 from lcot.metrics import extractor
 from lcot.reasoning.example import ReasoningExample
+from tests.places import SHARED
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED
 """Copies of published files, which are no part of this project."""
 
 

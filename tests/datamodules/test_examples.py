@@ -11,7 +11,7 @@ import pytest
 
 from lcot.datamodules import ASDiv, DateUnderstanding, JSONReasoning, ProsQA, ReasoningDataModule
 from lcot.datamodules.base import Split
-from lcot.datamodules.graph_text import Style
+from lcot.datamodules.graphs.text import Style
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 from tests.datamodules.reading import json_list

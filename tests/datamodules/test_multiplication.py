@@ -25,8 +25,9 @@ from lcot.metrics import EXTRACTORS
 from lcot.reasoning.curriculum import Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, LayoutBuilder
+from tests.places import SHARED
 
-PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "multiplication" / "4_by_4_valid.txt"
+PUBLISHED = SHARED / "multiplication" / "4_by_4_valid.txt"
 needs_published = pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs 4_by_4_valid.txt of published iCoT")
 SMALL: dict[str, Any] = {"digits": (2, 2), "train_size": 200, "val_size": 30, "test_size": 40, "seed": 1}
 LINE = "5 2 * 4 3 1||0 0 1 + 0 5 7 0 ( 0 5 8 0 ) + 0 0 5 2 0 #### 0 5 3 3 0"

@@ -11,8 +11,9 @@ import pytest
 from lcot.datamodules import records
 from lcot.datamodules.records import read_examples
 from lcot.errors import DataError
+from tests.places import SHARED
 
-PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "prosqa" / "prosqa_valid.json"
+PUBLISHED = SHARED / "prosqa" / "prosqa_valid.json"
 GOOD = {"question": "Is it?", "steps": ["It is."], "answer": "yes"}
 LINE = json.dumps(GOOD)
 

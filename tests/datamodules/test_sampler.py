@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from torch.utils.data import Dataset
 
-from lcot.datamodules.prosqa import ProsQA
+from lcot.datamodules.graphs.prosqa import ProsQA
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.sampler import Position, ResumableLoader, RowKey, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
@@ -22,8 +21,8 @@ from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokens import add_thought_tokens
+from tests.places import SHARED
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 START = Position(epoch=0, stage=0)
 
 

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lcot.datamodules.tokenizers import END_OF_TEXT, PADDING, build_word_tokenizer, load_tokenizer
 from lcot.errors import UserError
+from tests.places import SHARED
 
-GPT2 = Path(__file__).parents[2].parent / "shared" / "data" / "gpt2_tokenizer"
+GPT2 = SHARED / "gpt2_tokenizer"
 TEXTS = ["Tom terpus. terpus fompus. Tom: lempus or scrompus?", "terpus.", "### lempus.", "<<3*4=12>>"]
 ODD = [
     *"ab1_.,#?:'\n\t\r ▁é漢😀<|>0",

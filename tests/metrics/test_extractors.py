@@ -7,14 +7,14 @@ import pickle
 import random
 import re
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from lcot.errors import UserError
 from lcot.metrics import EXTRACTORS, accuracy_names, extract_answer, extractor, is_correct, resolved
+from tests.places import SHARED
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED
 STRING, NUMBER, LAST = (EXTRACTORS[name] for name in ("string", "number", "last_number"))
 NO = None
 

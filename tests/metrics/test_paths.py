@@ -7,25 +7,25 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 
-from lcot.datamodules.graph_splits import generate
-from lcot.datamodules.graph_text import Style, draw_names, render
-from lcot.datamodules.graphs import GraphSpec
-from lcot.datamodules.ontology_records import read_problems
+from lcot.datamodules.graphs.generator import GraphSpec
+from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.text import Style, draw_names, render
+from lcot.datamodules.ontologies.records import read_problems
 from lcot.datamodules.records import read_examples
 from lcot.errors import DataError, UserError
 from lcot.metrics import CATEGORIES, Category, PathCategories, judge
 from lcot.metrics.problem_graph import ProblemGraph, problem_graph
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
+from tests.places import SHARED
 from tests.problems import PROOF, worked
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED
 PROSE, COMPACT, SYMBOLIC = worked("prose"), worked("compact"), worked("symbolic")
 
 

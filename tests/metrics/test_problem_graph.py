@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lcot.datamodules.graph_splits import generate
-from lcot.datamodules.graph_text import draw_names, render
-from lcot.datamodules.graphs import GraphSpec
-from lcot.datamodules.ontology_text import read_facts
+from lcot.datamodules.graphs.generator import GraphSpec
+from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.text import draw_names, render
+from lcot.datamodules.ontologies.text import read_facts
 from lcot.errors import DataError
 from lcot.metrics.problem_graph import ProblemGraph, has_graph, problem_graph
 from lcot.reasoning.example import ReasoningExample

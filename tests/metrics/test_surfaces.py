@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from lcot.datamodules.graph_splits import generate
-from lcot.datamodules.graph_text import Style, draw_names, render
-from lcot.datamodules.graphs import GraphSpec
+from lcot.datamodules.graphs.generator import GraphSpec
+from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.text import Style, draw_names, render
 from lcot.errors import DataError, UserError
 from lcot.metrics.problem_graph import problem_graph
 from lcot.metrics.surfaces import (

@@ -19,7 +19,7 @@ from lcot.errors import CheckpointError, UserError
 from lcot.modules import SoftCoT, assistant
 from lcot.modules.backbone import Backbone
 from lcot.modules.states import ABOUT, StateStore
-from tests import runs
+from tests import whole_runs
 from tests.softcot import ASSISTANT, LLM, LORA, Pair, make_pair, ready, write_model
 from tests.tiny import contents, lcot
 
@@ -115,7 +115,7 @@ def test_what_is_learned_is_used(run: Path) -> None:
 # -- killed and continued ---------------------------------------------------------------------------------------------
 
 
-def killed(step: int) -> runs.Sabotage:
+def killed(step: int) -> whole_runs.Sabotage:
     """The process is killed while a training batch is computed."""
 
     def sabotage() -> None:
@@ -123,17 +123,17 @@ def killed(step: int) -> runs.Sabotage:
 
         def loss(self: SoftCoT, batch: Any) -> Any:
             if self.training and self.trainer.global_step == step:
-                runs.die()
+                whole_runs.die()
             return inner(self, batch)
 
-        runs.replace(SoftCoT, "loss", loss)
+        whole_runs.replace(SoftCoT, "loss", loss)
 
     return sabotage
 
 
 def small_chunks() -> None:
     """States are written to the disk four rows at a time."""
-    runs.replace(assistant, "CHUNK", 4)
+    whole_runs.replace(assistant, "CHUNK", 4)
 
 
 def killed_while_preparing() -> None:
@@ -143,10 +143,10 @@ def killed_while_preparing() -> None:
     def add(self: StateStore, states: Any) -> None:
         calls[0] += 1
         if calls[0] == 3:
-            runs.die()
+            whole_runs.die()
         inner(self, states)
 
-    runs.replace(StateStore, "add", add)
+    whole_runs.replace(StateStore, "add", add)
 
 
 @pytest.mark.parametrize("folder", [False, True])
@@ -158,18 +158,18 @@ def test_killed_and_resumed_it_ends_in_the_same_projection(pair: Pair, tmp_path:
         every = "--last_checkpoint.every_n_steps=1"
         if name == "killed":
             if folder:
-                code = runs.run(config, every, sabotage=[small_chunks, killed_while_preparing])
+                code = whole_runs.run(config, every, sabotage=[small_chunks, killed_while_preparing])
                 assert code == -signal.SIGKILL and len(list(Path(str(place)).glob("*.safetensors"))) == 2
-            code = runs.run(config, every, sabotage=[small_chunks, killed(STEPS + 1)])
-            assert code == -signal.SIGKILL and runs.last(config)["global_step"] == STEPS + 1
-        assert runs.run(config, every, sabotage=[small_chunks]) == 0
-        ends.append(runs.last(config))
+            code = whole_runs.run(config, every, sabotage=[small_chunks, killed(STEPS + 1)])
+            assert code == -signal.SIGKILL and whole_runs.last(config)["global_step"] == STEPS + 1
+        assert whole_runs.run(config, every, sabotage=[small_chunks]) == 0
+        ends.append(whole_runs.last(config))
         if folder:
             files = list(Path(str(place)).glob("*.safetensors"))
             kept = [key for file in files for key in safe_open(file, framework="pt").keys()]  # type: ignore[no-untyped-call]
             assert len(kept) == len(set(kept)) == 15 and (Path(str(place)) / ABOUT).is_file()
     assert ends[0]["global_step"] == 2 * STEPS
-    assert runs.same_state(*ends) == []
+    assert whole_runs.same_state(*ends) == []
 
 
 @pytest.mark.distributed
@@ -183,10 +183,10 @@ def test_two_processes_follow_the_curve_of_one(pair: Pair, tmp_path: Path) -> No
         changes["model__init_args__states"] = str(tmp_path / str(ranks) / "states")
         config = pair.settings(curriculum__schedule=schedule, **changes)
         configs.append(write(tmp_path / str(ranks), config, "run"))
-        assert runs.run(configs[-1], ranks=ranks, sabotage=[small_chunks]) == 0
-    losses = [[value for _, value in runs.scalars(config, "train/loss_step")] for config in configs]
+        assert whole_runs.run(configs[-1], ranks=ranks, sabotage=[small_chunks]) == 0
+    losses = [[value for _, value in whole_runs.scalars(config, "train/loss_step")] for config in configs]
     assert len(losses[0]) == 2 * STEPS and losses[1] == pytest.approx(losses[0], rel=1e-5)
-    states = [runs.last(config)["state_dict"] for config in configs]
+    states = [whole_runs.last(config)["state_dict"] for config in configs]
     assert states[0].keys() == states[1].keys() and len(states[0]) == 4
     for name, weight in states[0].items():
         torch.testing.assert_close(states[1][name], weight, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lcot.datamodules.graph_hints import CLOSES, OPENS
+from lcot.datamodules.graphs.hints import CLOSES, OPENS
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import DataError, UserError
 from lcot.reasoning.batch import collate

@@ -6,7 +6,6 @@ The files are not part of the project; see the data's own README for how they we
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +19,10 @@ from lcot.reasoning.layout import EncodedExample, Layout, LayoutBuilder
 from lcot.reasoning.think import supervised_loss, think
 from lcot.reasoning.tokens import SpecialTokens
 from tests.models import word_tokenizer
+from tests.places import SHARED
 from tests.reasoning.support import loss_and_gradients, row_losses
 
-FOLDER = Path(__file__).parents[3] / "shared" / "data" / "oracle" / "coconut"
+FOLDER = SHARED / "oracle" / "coconut"
 CASES = 7
 NUMBERS_OF_THOUGHTS = (0, 1, 3, 6)
 

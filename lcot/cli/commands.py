@@ -1,0 +1,373 @@
+"""What the commands do: LightningCLI with a curriculum, a folder for each run, and messages for people."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import torch
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+# Imported for their side effect too: configs name these classes without their packages.
+from lcot import callbacks, datamodules, modules, reasoning
+from lcot.cli.checks import (
+    check_monitor,
+    check_origins,
+    check_processes,
+    check_trainer,
+    ignored_settings,
+    memory_error,
+    refusal_in,
+    refuse_null,
+    trainer_error,
+)
+from lcot.cli.console import quiet_the_console
+from lcot.cli.explain import explain
+from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
+from lcot.modules.base import ReasoningModule
+from lcot.modules.softcot_checks import check_assistant
+from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.reasoning.curriculum import find_clock
+from lcot.runs.folder import RunFolder
+from lcot.runs.method import check_method
+from lcot.runs.writer import RunFiles
+from lcot.settings import COMMANDS, UNTRAINED, Settings, given_run, refuse
+from lcot.signals import interrupted_patiently, leaving_when_told
+
+__all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "modules", "reasoning", "run"]
+
+_log = logging.getLogger("lcot")
+
+
+def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] | None = None) -> int | None:
+    """Run a command.
+
+    Args:
+        args: The command line; ``None`` for that of this process.
+        settings: What is set in it.
+        cli: What does it; :class:`ReasoningCLI` if not given.
+
+    Returns:
+        ``None`` if it came to its end; the number of the signal if it was told to stop before.
+
+    Raises:
+        KeyboardInterrupt: If it was interrupted, and nothing was saved.
+        UserError: If it cannot be done as it was set.
+    """
+    quiet_the_console()
+    Parser.settings = settings
+    described = {command: _described(command) for command in ReasoningCLI.subcommands()}
+    try:
+        (cli or ReasoningCLI)(
+            ReasoningModule,
+            datamodules.ReasoningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            parser_kwargs={"prog": "lcot", "allow_abbrev": False, **described},
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults={
+                "logger": {
+                    "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                    "init_args": {"save_dir": "runs", "name": "", "version": "", "default_hp_metric": False},
+                },
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "log_every_n_steps": 20,
+                "enable_model_summary": False,
+            },
+            args=list(args) if args is not None else None,
+        )
+    except SIGTERMException as told:
+        return told.code if isinstance(told.code, int) else signal.SIGTERM
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # the trainer's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+        raise
+    except MisconfigurationException as err:
+        raise trainer_error(err, settings) from err
+    except RuntimeError as err:
+        short = memory_error(err, settings.command)
+        if short is None:
+            raise
+        raise short from err
+    return None
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one block instead of a page of usage, and suggests the nearest option."""
+
+    settings: ClassVar[Settings] = Settings()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the block and exit with 2."""
+        # An exception would be taken for "try the next type of this union" by the parser of an outer class.
+        refuse(explain(message, self._actions, self.settings), self.settings)
+
+
+class ReasoningCLI(LightningCLI):
+    """LightningCLI with a curriculum, and with a fixed folder for each run."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The one that was asked for: building the parsers of the others would take most of the time of a refusal."""
+        everything, chosen = LightningCLI.subcommands(), Parser.settings.command
+        return {chosen: everything[chosen]} if chosen is not None else everything
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name and the callbacks that every run has; each has a section of its own."""
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run; from the configs if not given."
+        )
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="Threads of torch's operators on a CPU; its own choice if not given. Small models want 1: threads that"
+            " wait for one another cost them more than they gain, above all on a machine with other work.",
+        )
+        parser.add_argument("--runs_dir", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--resume", type=bool, default=False, help="Continue the run of this name if there is one.")
+        parser.add_lightning_class_args(callbacks.CurriculumCallback, "curriculum")
+        parser.add_lightning_class_args(callbacks.LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(callbacks.BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(callbacks.Dashboard, "dashboard")
+        parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, without a warning for those who call this from Python."""
+        command, *words = sys.argv[1:] if args is None else args
+        if any(word.startswith("--print_config") for word in words):
+            self.config = parser.parse_args(args)  # prints, and exits
+            return
+        # By the command's own parser: the one above it would read and check everything once more.
+        self.config = Namespace(subcommand=command)  # type: ignore[no-untyped-call]
+        self.config[command] = self._subcommand_parsers[command].parse_args(words)
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let a checkpoint's hyperparameters override the command line; ours are checked, not merged.
+        return
+
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as err:
+            raise UserError(
+                f"the seed is {self.config[self.subcommand].seed_everything}", where="seed_everything", why=str(err)
+            ) from err
+
+    def check_settings(self) -> Any:
+        """Refuse what the parser lets pass.
+
+        Returns:
+            The settings of the command.
+        """
+        settings = self.config[self.subcommand]
+        refuse_null(settings)
+        check_processes(settings.trainer)
+        check_monitor(settings.best_checkpoint.monitor)
+        check_assistant(settings.model.get("init_args", {}))
+        return settings
+
+    def before_instantiate_classes(self) -> None:
+        """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
+        settings = self.check_settings()
+        if settings.threads is not None:
+            if settings.threads < 1:
+                raise UserError(
+                    f"threads is {settings.threads}", where="--threads", fix="use 1 or more, or leave it out"
+                )
+            torch.set_num_threads(settings.threads)
+        own = given_run(Parser.settings)
+        if own is not None and own.resolve() != (Path(settings.runs_dir) / (settings.name or "")).resolve():
+            here = own if own.name not in ("", "..") else own.resolve()  # -c config.yaml, from within its folder
+            settings.runs_dir, settings.name = str(here.parent), here.name
+        name = settings.name or _name_from(settings.get("config"))
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(
+                f"the run's name is {name!r}", where="--name", fix="give a name, and its folder as --runs_dir"
+            )
+        self.folder = folder = RunFolder(Path(settings.runs_dir) / name)
+        settings.name = name
+        # What config.yaml holds must not lead another run into this run's folder, so paths are filled in afterwards.
+        self.settings = yaml_safe(settings)
+        settings.weights_only = settings.weights_only is not False
+        if self.subcommand == "fit":
+            self._prepare_fit(settings)
+        else:
+            self._prepare_evaluation(settings)
+        untrained = self.settings["ckpt_path"] == UNTRAINED
+        self.settings["ckpt_path"] = UNTRAINED if untrained else settings.ckpt_path
+        settings.trainer.default_root_dir = str(folder.path)
+        logger: Any = settings.trainer.logger
+        if isinstance(logger, Namespace) and logger.get("init_args", {}).get("save_dir") == "runs":
+            logger.init_args.save_dir = str(folder.path)
+        settings.last_checkpoint.dirpath = settings.last_checkpoint.dirpath or str(folder.checkpoints)
+        settings.best_checkpoint.dirpath = settings.best_checkpoint.dirpath or str(folder.checkpoints)
+
+    def instantiate_classes(self) -> None:
+        """Make the objects; a refusal in a constructor comes out as it is, and not as a failed type check."""
+        try:
+            super().instantiate_classes()
+        except Exception as err:
+            refusal = refusal_in(err)
+            if refusal is None:
+                raise
+            raise refusal from err
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            for line in ignored_settings(Parser.settings, self.config[self.subcommand]):
+                warnings.warn(line, IgnoredSettingWarning, stacklevel=2)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Add the callback that writes the run's files and, unless the user chose another one, the progress bar."""
+        config = self.config_init[self.subcommand].trainer
+        chosen = [callback for callback in config.callbacks or [] if isinstance(callback, ProgressBar)]
+        if config.enable_progress_bar is not False and not chosen:
+            config.callbacks = [*(config.callbacks or []), callbacks.ReasoningProgressBar()]
+        config.callbacks = [
+            RunFiles(
+                self.folder,
+                self.settings,
+                shlex.join(["lcot", *Parser.settings.words]),
+                shown=self.settings.get("verbose") is not False,
+            ),
+            *(config.callbacks or []),
+        ]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as err:
+            raise trainer_error(err, Parser.settings) from err
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        dry = bool(self.config[subcommand].trainer.fast_dev_run) or getattr(rank_zero_only, "rank", 0) != 0
+        if subcommand != "fit" and self._checkpoint is not None:
+            clock = find_clock(getattr(self.trainer, "callbacks", []))
+            assert clock is not None
+            check_method(self._checkpoint, clock, self.datamodule, Path(self.settings["ckpt_path"]))
+        # A signal while data is made must not leave a folder in which nothing was trained.
+        with (
+            leaving_when_told(),
+            interrupted_patiently(),
+            self.folder.claimed(write=not dry, alone=subcommand == "fit"),
+        ):
+            super()._run_subcommand(subcommand)
+            if subcommand != "fit":
+                self.folder.keep()
+
+    def _prepare_fit(self, settings: Any) -> None:
+        check_trainer(settings.trainer)
+        check_origins(Parser.settings)
+        if settings.ckpt_path == UNTRAINED:
+            raise UserError(
+                f"ckpt_path is {UNTRAINED!r}",
+                where="ckpt_path",
+                why="this method trains nothing: it takes the models as they are",
+                fix="use validate, test or predict",
+            )
+        if settings.trainer.fast_dev_run or getattr(rank_zero_only, "rank", 0) != 0:
+            if settings.resume and self.folder.last.is_file():
+                settings.ckpt_path = str(self.folder.last)
+            return
+        start = self.folder.start_from(settings.resume, self.settings)
+        if start is not None:
+            if settings.ckpt_path:
+                raise UserError("--ckpt_path and --resume=true", why="both say where to start from", fix="give one")
+            settings.ckpt_path = str(start)
+        if settings.ckpt_path:
+            saved = read_checkpoint(Path(settings.ckpt_path))
+            done, planned = _epochs_done(saved), settings.trainer.max_epochs
+            if 0 <= planned < done:
+                raise UserError(
+                    f"max_epochs is {planned}, and {settings.ckpt_path!r} has {done} epochs behind it",
+                    where="trainer.max_epochs",
+                    fix=f"use {done} or more",
+                )
+            if planned == done:
+                _log.info("all %d epochs are done already; for more of them raise trainer.max_epochs", done)
+            else:
+                _log.info("continuing from %s: epoch %d, step %d", settings.ckpt_path, done, saved["global_step"])
+
+    def _prepare_evaluation(self, settings: Any) -> None:
+        self._checkpoint: dict[str, Any] | None = None
+        if settings.ckpt_path == UNTRAINED:
+            if self.folder.checkpoints.is_dir():
+                raise UserError(
+                    f"ckpt_path is {UNTRAINED!r}, and {str(self.folder.path)!r} holds a run that was trained",
+                    where="--ckpt_path, --name",
+                    why="its results would pass for those of the trained model",
+                    fix="give another --name",
+                )
+            settings.ckpt_path = None
+        elif settings.ckpt_path in (None, "best"):
+            settings.ckpt_path = str(pick_checkpoint(self.folder.path))
+        elif settings.ckpt_path == "last":
+            settings.ckpt_path = str(self.folder.last)
+        if settings.ckpt_path is not None:
+            self._checkpoint = read_checkpoint(Path(settings.ckpt_path))["lcot"]
+            saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
+            data = settings.data.init_args
+            if saved.is_dir() and data.get("tokenizer") == "words":
+                # Words are numbered by the training data; the run's own numbering is the one that its weights know.
+                data.tokenizer = str(saved)
+        # A point at step 0 has no place in the curves of the run.
+        settings.trainer.logger = False
+        if self.subcommand == "predict":
+            settings.return_predictions = False
+        else:
+            settings.verbose = False  # RunFiles prints the metrics, rounded
+        if settings.predictions.path is None:
+            settings.predictions.path = str(self.folder.path / "predictions.jsonl")
+
+
+def yaml_safe(settings: Any) -> Any:
+    """Parsed settings as plain values, as they are written to config.yaml."""
+    if hasattr(settings, "as_dict"):
+        settings = settings.as_dict()
+    if isinstance(settings, dict):
+        return {str(key): yaml_safe(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [yaml_safe(value) for value in settings]
+    return settings if isinstance(settings, str | int | float | bool | None) else str(settings)
+
+
+def _epochs_done(saved: dict[str, Any]) -> int:
+    if "loops" not in saved or "optimizer_states" not in saved:
+        raise CheckpointError(
+            "the checkpoint holds weights, and nothing of the training",
+            where="ckpt_path",
+            why="optimizer and epoch would begin anew, and the run would not be the one that it goes on with",
+            fix="use last.ckpt of its run; or start from its weights with model.backbone.path",
+        )
+    return int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def _described(command: str) -> dict[str, Any]:
+    return {
+        "allow_abbrev": False,
+        "usage": f"lcot {command} -c CONFIG [-c OVERLAY …] [--SETTING=VALUE …]",
+        "description": f"{COMMANDS[command].capitalize()}. Settings of classes: --model.help=Coconut,"
+        " --data.help=ProsQA, --curriculum.schedule.help=Stepwise.",
+    }
+
+
+def _name_from(configs: Any) -> str:
+    """Prosqa and methods/cot give ``prosqa-cot``."""
+    paths = configs if isinstance(configs, list) else [configs] if configs else []
+    stems = [Path(str(path)).stem for path in paths if path is not None]
+    if not stems:
+        raise UserError("the run has no name", where="--name", fix="give --name, or a config with -c")
+    return "-".join(stems)

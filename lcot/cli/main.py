@@ -1,0 +1,136 @@
+"""The command line: ``python -m lcot COMMAND -c config.yaml [--any.setting=value]``, and what takes run folders.
+
+This module imports nothing heavy: help, a wrong word and a missing file are answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from lcot import __version__
+from lcot.errors import UserError
+from lcot.settings import COMMANDS, Settings, process_rank, read_settings, refuse
+
+STOPPED = 128 + signal.SIGTERM
+"""Exit code of a run that was told to stop."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code behind Ctrl-C, whether a run saved its state first or not."""
+
+_HELP = f"""\
+usage: lcot COMMAND -c CONFIG [-c OVERLAY …] [--SETTING=VALUE …]
+
+Train, evaluate and explain language models that reason in continuous space.
+
+commands:
+{chr(10).join(f"  {name:<10}{text}" for name, text in COMMANDS.items())}
+
+examples:
+  lcot fit -c configs/prosqa.yaml                                  train; the run is in runs/prosqa
+  lcot fit -c configs/prosqa.yaml -c configs/methods/cot.yaml      the same with another method
+  lcot fit -c configs/prosqa.yaml --data.batch_size=32 --name b32  change any setting
+  lcot fit -c configs/prosqa.yaml --resume=true                    continue where it stopped
+  lcot test -c runs/prosqa/config.yaml                             evaluate the best checkpoint of a run
+  lcot show -c configs/prosqa.yaml                                 an example's rows, as the model reads them
+  lcot analyze runs/prosqa                                         what its thoughts hold, with a report to look through
+  lcot compare runs/*                                              all runs in one table
+
+more:
+  lcot COMMAND --help                     all settings of a command
+  lcot COMMAND --model.help=Coconut       the settings of a class; --data.help=ProsQA and so on likewise
+  lcot COMMAND -c CONFIG --print_config   everything that would be used, defaults included
+  lcot --version
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; settings that cannot be used end in one block on stderr and exit code 2."""
+    words = list(sys.argv[1:] if args is None else args)
+    if args is None and not sys.flags.safe_path and os.getcwd() not in sys.path:
+        # As `python -m lcot` does: classes of one's own are found in the current folder, whichever way it was started.
+        sys.path.insert(0, os.getcwd())
+    if words[:1] in (["-h"], ["--help"], ["help"]):
+        print(_HELP, end="")
+        return
+    if words[:1] == ["--version"]:
+        print(f"lcot {__version__}")
+        return
+    # Tokenizers' own threads and forked data-loader workers do not go together.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Lightning 2.6 calls functions of jsonargparse that version 5 removes; pyproject.toml keeps version 5 out.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    settings = Settings()
+    stopped: int | None = None
+    try:
+        if words[:1] == ["compare"]:
+            from lcot.cli.compare import run_compare
+
+            code = run_compare(words[1:])
+            if code:
+                raise SystemExit(code)
+            return
+        if words[:1] == ["show"]:
+            from lcot.cli.show import run_show
+
+            run_show(words[1:])
+            return
+        if words[:1] == ["analyze"]:
+            from lcot.cli.analyze import run_analyze
+
+            run_analyze(words[1:])
+            return
+        if not words or words[0] not in COMMANDS:
+            raise _no_command(words[0] if words else None)
+        settings = read_settings(words)
+        from lcot.cli.commands import run
+
+        stopped = run(words if args is not None else None, settings)
+    except KeyboardInterrupt:
+        if process_rank() == "0":
+            saved = "; what was saved before is untouched" if words[:1] == ["fit"] else ""
+            sys.stderr.write(f"lcot: interrupted{saved}\n")
+        raise SystemExit(INTERRUPTED) from None
+    except UserError as err:
+        refuse(err, settings)
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
+            raise
+        # A full or read-only disk refuses writing only; missing rights may be those to read.
+        denied = err.errno in (errno.EACCES, errno.EPERM)
+        done, fix = ("read or written", "allow that") if denied else ("written", "allow writing there")
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "make room"
+        refuse(
+            UserError(
+                f"a file could not be {done}: {err.strerror}",
+                where=str(err.filename) if err.filename else "the run's folder, or the folder for temporary files",
+                why="what was saved before is untouched",
+                fix=f"{fix}, then continue with --resume=true",
+            ),
+            settings,
+        )
+    # Lightning kills rank 0 where another rank ends with an error, so rank 0 alone tells how it went.
+    if stopped is not None and process_rank() == "0":
+        if words[:1] == ["fit"]:
+            said = "stopped as asked; the state is saved, and the same command with --resume=true continues it"
+        else:
+            said = "stopped as asked; nothing was written"
+        sys.stderr.write(f"lcot: {said}\n")
+        raise SystemExit(128 + stopped)
+
+
+def _no_command(word: str | None) -> UserError:
+    listed = f"the commands are {', '.join(COMMANDS)}"
+    if word is None:
+        return UserError("there is no command", why=listed, fix="lcot fit -c configs/prosqa.yaml, or lcot --help")
+    if word.startswith("-"):
+        return UserError(f"{word!r} stands before the command", why=listed, fix="begin with the command: lcot fit …")
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5) or {"train": ["fit"], "eval": ["test"]}.get(word)
+    return UserError(
+        f"there is no command {word!r}", why=listed, fix=f"did you mean {near[0]!r}?" if near else "see lcot --help"
+    )

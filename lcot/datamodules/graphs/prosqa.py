@@ -1,0 +1,301 @@
+"""ProsQA: which of two concepts does a chain of "every x is a y" lead to (arXiv 2412.06769, appendix A)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.graphs.generator import GraphSpec, Problem, Root
+from lcot.datamodules.graphs.hints import Hints
+from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
+from lcot.datamodules.records import read_examples
+from lcot.datamodules.rows import ListSource, Source
+from lcot.errors import DataError, UserError
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.keyed import keyed_random
+from lcot.reasoning.layout import TextFormat
+
+Redraw = Literal["none", "order", "all"]
+StageTarget = Literal["chain", "frontier"]
+
+_GRAPH = ("idx_to_symbol", "edges", "root", "target", "neg_target")
+
+
+class GraphSource:
+    """Problems that are written anew at each visit.
+
+    Args:
+        problems: The graphs.
+        names: The names of each problem's nodes where they are fixed (published files); ``None`` draws them from
+            ``spec``.
+        spec: Which names are in play.
+        style: How they are written.
+        redraw: What changes from epoch to epoch: nothing, the order of the facts and options, or that and all names.
+        seed: Keys the draws together with epoch and index.
+        prefix: Begins the examples' ids.
+        frontier: Whether examples name, for each step, the other nodes at its distance from the root.
+        hints: Hints behind the questions, drawn anew in each epoch.
+    """
+
+    def __init__(
+        self,
+        problems: list[Problem],
+        names: list[tuple[str, ...]] | None,
+        spec: GraphSpec,
+        style: Style,
+        redraw: Redraw,
+        seed: int,
+        prefix: str,
+        frontier: bool = False,
+        hints: Hints | None = None,
+    ) -> None:
+        self.problems = problems
+        self.names = names
+        self.spec = spec
+        self.style = style
+        self.redraw = redraw
+        self.seed = seed
+        self.prefix = prefix
+        self.frontier = frontier
+        self.hints = hints
+
+    @property
+    def redraws(self) -> bool:
+        """Whether an example differs from epoch to epoch."""
+        return self.redraw != "none" or self.hints is not None
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The problem as text, as it is seen in an epoch."""
+        return self.write(self.problems[index], self.names[index] if self.names is not None else None, index, epoch)
+
+    def write(self, problem: Problem, names: tuple[str, ...] | None, index: int, epoch: int) -> ReasoningExample:
+        """A problem as text.
+
+        Args:
+            problem: The graph.
+            names: The names of its nodes; ``None`` to draw them.
+            index: Its number, which keys the draws.
+            epoch: Likewise.
+        """
+        if names is None:
+            naming = epoch if self.redraw == "all" else 0
+            names = draw_names(self.spec, problem, keyed_random("names", self.seed, self.prefix, naming, index))
+        order = epoch if self.redraw != "none" else 0
+        draw = keyed_random("facts", self.seed, self.prefix, order, index)
+        example_id = f"{self.prefix}-{index}"
+        example = render(problem, names, draw, self.style, example_id=example_id, frontier=self.frontier)
+        if self.hints is None:
+            return example
+        return self.hints.apply(example, keyed_random("hints", self.seed, self.prefix, epoch, index))
+
+
+class ProsQA(ReasoningDataModule):
+    """ProsQA from the generator, or from files in the published format.
+
+    Args:
+        nodes: Fewest and most nodes of a generated graph.
+        hops: Shortest and longest chain of a generated problem.
+        symbols: Number of names in play.
+        parents: Mean number of parents that are drawn for a node; fewer make graphs sparser and chains longer.
+        root: Which of the two first nodes a generated question starts from: the ``deeper`` one, as in the published
+            files, or always the ``first``, as the paper's text reads.
+        train_size: Generated training graphs.
+        val_size: Generated validation graphs; no graph is in two splits, and no problem twice in validation or
+            test, not even renamed. Training may repeat one.
+        test_size: Generated test graphs, also those that ``predict`` answers.
+        style: ``prose`` as published, ``compact``: the same problem in half the tokens, or ``symbolic``: that of
+            arXiv 2505.12514, in which options have no word between them.
+        stage_target: What a curriculum that writes the ``next`` step only (``Stepwise.written``) asks for after i
+            thoughts: the ``chain``'s own node (that paper's text), or any node of the ``frontier`` at its distance from
+            the root, drawn anew at each visit (its code). No effect where all remaining steps are written.
+        redraw: What changes at each visit to a generated *training* graph: ``none``, the ``order`` of facts and
+            options, or ``all`` (order and names). Published files name their nodes themselves, so ``all`` redraws no
+            more than the order there; with ``none`` and ``prose`` they are read as they stand.
+        hints: Let some *training* questions of the compact style end with a hint that names the chain, for a model that
+            is to read hints later; ``None`` for none.
+        train_path: A published-format file to train on instead of generated graphs.
+        val_path: Likewise for validation.
+        test_path: Likewise for test and predict.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`.
+
+    Raises:
+        UserError: If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        nodes: tuple[int, int] = (28, 28),
+        hops: tuple[int, int] = (3, 6),
+        symbols: int = 55,
+        parents: float = 1.5,
+        root: Root = "deeper",
+        train_size: int = 17886,
+        val_size: int = 300,
+        test_size: int = 500,
+        style: Style = "prose",
+        stage_target: StageTarget = "chain",
+        redraw: Redraw = "none",
+        hints: Hints | None = None,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents, root=root)
+        self.sizes = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
+        for name, size in self.sizes.items():
+            if size < 1:
+                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
+        for name, value, known in (
+            ("style", style, get_args(Style)),
+            ("stage_target", stage_target, get_args(StageTarget)),
+            ("redraw", redraw, get_args(Redraw)),
+        ):
+            if value not in known:
+                raise UserError.unknown(name, str(value), known, where=f"data.{name}")
+        self.style: Style = style
+        self.stage_target: StageTarget = stage_target
+        self.redraw: Redraw = redraw
+        if hints is not None and style != "compact":
+            raise UserError(
+                f"there are hints, and style {style!r}",
+                where="data.hints, data.style",
+                why="a hint names the steps, which are single names in the compact style only",
+                fix="set style to compact, or hints to null",
+            )
+        self.hints = hints
+        self.paths = {"train": train_path, "val": val_path, "test": test_path, "predict": test_path}
+
+    def make_source(self, split: Split) -> Source:
+        """Read the split's file, or generate its graphs.
+
+        Raises:
+            DataError: If the file cannot be used.
+        """
+        path, seed = self.paths[split], self.keyed_by()
+        redraw: Redraw = self.redraw if split == "train" else "none"
+        frontier = self.stage_target == "frontier" and split == "train"
+        hints = self.hints if split == "train" else None
+        if path is None:
+            part: Any = "test" if split == "predict" else split
+            problems = generate(self.spec, seed, part, self.sizes[split])
+            return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier, hints)
+        examples = read_examples(Path(path))
+        if self.style == "prose" and redraw == "none" and not frontier:  # and no hints, which prose never has
+            return ListSource(examples)
+        graphs = [_published(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
+        # A published file names its nodes itself, so "all" cannot redraw more than the order.
+        return GraphSource(
+            [problem for problem, _ in graphs],
+            [names for _, names in graphs],
+            self.spec,
+            self.style,
+            redraw,
+            seed,
+            split,
+            frontier,
+            hints,
+        )
+
+    def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
+        """What reads the split's file, of which nothing is kept, or goes through its generated graphs.
+
+        Raises:
+            DataError: If the file cannot be used, now or when a faulty record is reached.
+        """
+        path = self.paths[split]
+        if path is None or split == "train":
+            return super().examples(split)
+        return lambda: self._read(path, split)
+
+    def _read(self, path: str, split: Split) -> Iterator[ReasoningExample]:
+        """The records of a file in the words of the style, as :meth:`make_source` gives them outside of training."""
+        if self.style == "prose":
+            yield from read_examples(Path(path))
+            return
+        source = GraphSource([], None, self.spec, self.style, "none", self.keyed_by(), split)
+        for index, example in enumerate(read_examples(Path(path))):
+            yield source.write(*_published(example, f"{path}, record {index + 1}"), index, 0)
+
+    def vocabulary(self) -> Iterable[str]:
+        """All 55 published names, whatever ``symbols`` is, with the words of the styles; and the words of files.
+
+        A model that is trained on few names can so be validated on published files, which use all of them.
+        """
+        styles: set[Style] = {"prose", "compact", self.style}
+        for style in sorted(styles):
+            yield from surface_texts(GraphSpec.published(), style)
+        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        if self.paths["train"] is not None:
+            for example in read_examples(Path(self.paths["train"])):
+                yield from _pieces(example, self.text)
+
+
+def _pieces(example: ReasoningExample, text: TextFormat) -> Iterable[str]:
+    yield example.question + text.after_question
+    yield from (step + text.after_step for step in example.steps)
+    yield text.before_answer + example.answer
+
+
+def _published(example: ReasoningExample, where: str) -> tuple[Problem, tuple[str, ...]]:
+    """The graph of a published record, and the names of its nodes.
+
+    Raises:
+        DataError: If the record does not carry one, or one that no problem can be written from.
+    """
+    facts: dict[str, Any] = dict(example.facts)
+    missing = [key for key in _GRAPH if key not in facts]
+    fault = f"has no field {missing[0]!r}" if missing else _fault(facts)
+    if fault:
+        raise DataError(
+            f"example {example.id!r} {fault}",
+            where=where,
+            why="style 'compact' and redraw rewrite a problem from its graph",
+            fix="use style 'prose' with redraw 'none', or a file with " + ", ".join(_GRAPH),
+        )
+    names, edges, *asked = (facts[key] for key in _GRAPH)
+    problem = Problem(tuple((start, end) for start, end in edges), len(names), *asked)
+    if problem.distances(problem.root)[problem.target] < 1:
+        raise DataError(
+            f"example {example.id!r} has a target that its root does not reach",
+            where=f"{where}, fields root ({problem.root}), target ({problem.target}) and edges",
+            why="the steps are a way along the edges from root to target",
+            fix="correct or remove the record",
+        )
+    return problem, tuple(names)
+
+
+def _fault(facts: dict[str, Any]) -> str | None:
+    """What is wrong with the first field of a graph that cannot be used."""
+    names, edges, *asked = (facts[key] for key in _GRAPH)
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        return f"has a field 'idx_to_symbol' that is no list of names: {_short(names)}"
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        return f"has the name {twice!r} twice in field 'idx_to_symbol'"
+    if not isinstance(edges, list):
+        return f"has a field 'edges' that is no list of pairs: {_short(edges)}"
+
+    def is_node(value: object) -> bool:
+        return type(value) is int and 0 <= value < len(names)
+
+    for place, edge in enumerate(edges):
+        if not isinstance(edge, list) or len(edge) != 2 or not all(map(is_node, edge)):
+            return f"has a field 'edges'[{place}] that is no pair of nodes from 0 to {len(names) - 1}: {_short(edge)}"
+    for key, node in zip(_GRAPH[2:], asked, strict=True):
+        if not is_node(node):
+            return f"has a field {key!r} that is no node from 0 to {len(names) - 1}: {_short(node)}"
+    return None
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,1 @@
+"""ProntoQA: questions about what follows in an ontology."""

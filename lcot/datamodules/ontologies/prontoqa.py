@@ -1,0 +1,211 @@
+"""ProntoQA: does a chain of "every x is a y" lead an entity to a property (arXiv 2210.01240; 2412.06769)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Literal
+
+from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.ontologies.generator import Ontology, OntologySpec, generate, renamed
+from lcot.datamodules.ontologies.records import read_problems
+from lcot.datamodules.ontologies.text import draw_wording, render, reordered, surface_texts
+from lcot.datamodules.rows import ListSource, Source
+from lcot.errors import DataError, UserError
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.keyed import keyed_random
+
+Redraw = Literal["none", "order", "all"]
+
+_SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+
+
+class OntologySource:
+    """Generated problems, which are written anew at each visit.
+
+    Length, wording, negations and answer of a problem never change, so its number of words never does either.
+
+    Args:
+        ontologies: The problems.
+        spec: Which names are in play.
+        redraw: What changes from epoch to epoch: nothing, the order of the facts, or that and all names and adjectives;
+            problems whose names are redrawn stay among those of the training split.
+        seed: Keys the draws together with epoch and index.
+        prefix: Begins the examples' ids.
+    """
+
+    def __init__(self, ontologies: list[Ontology], spec: OntologySpec, redraw: Redraw, seed: int, prefix: str) -> None:
+        self.ontologies = ontologies
+        self.spec = spec
+        self.redraw = redraw
+        self.seed = seed
+        self.prefix = prefix
+
+    @property
+    def redraws(self) -> bool:
+        """Whether an example differs from epoch to epoch."""
+        return self.redraw != "none"
+
+    def __len__(self) -> int:
+        return len(self.ontologies)
+
+    def ontology(self, index: int, epoch: int) -> Ontology:
+        """The problem as it is seen in an epoch."""
+        if self.redraw != "all" or epoch == 0:
+            return self.ontologies[index]
+        draw = keyed_random("names", self.seed, self.prefix, epoch, index)
+        return renamed(self.spec, self.ontologies[index], "train", draw)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The problem as text, as it is seen in an epoch."""
+        ontology = self.ontology(index, epoch)
+        wording = draw_wording(ontology, keyed_random("wording", self.seed, self.prefix, index))
+        draw = keyed_random("facts", self.seed, self.prefix, epoch if self.redraws else 0, index)
+        return render(ontology, wording, draw, example_id=f"{self.prefix}-{index}")
+
+
+class ReorderedSource:
+    """Problems of a file, whose facts stand in another order in each epoch.
+
+    Args:
+        examples: The problems; their facts could be read.
+        seed: Keys the draws together with epoch and index.
+    """
+
+    redraws = True
+
+    def __init__(self, examples: list[ReasoningExample], seed: int) -> None:
+        self.examples = examples
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The problem as it is seen in an epoch."""
+        return reordered(self.examples[index], keyed_random("facts", self.seed, "file", epoch, index))
+
+
+class ProntoQA(ReasoningDataModule):
+    """ProntoQA from the generator, or from files: those that its authors' generator writes, or preprocessed ones.
+
+    The question is all facts and "True or false: …", each step a pair of the proof's sentences, the answer True or
+    False. An example's ``facts`` have the entity, the chain of its concepts, the query, and the ontology's edges and
+    properties (see :func:`lcot.datamodules.ontologies.text.read_facts`).
+
+    Args:
+        hops: Fewest and most rules that the proof of a generated problem applies; it has a step more than that.
+        concepts: How many concept names are in play in generated problems, 2·hops + 4 at least; ``None`` for the 17
+            published ones, or as many as the longest chain takes.
+        families: How many families of adjectives are in play in generated problems, 2·hops + 1 at least; ``None`` for
+            the 13 published ones, or as many as the longest chain takes.
+        train_size: Generated training problems, or with ``path`` the first records of that file.
+        val_size: Generated validation problems, or the records of ``path`` that come next. No proof of a generated
+            problem is in two splits, and no ontology twice in validation or test; training may repeat one.
+        test_size: Generated test problems, or the records of ``path`` after those; also those that ``predict`` answers.
+        redraw: What changes at each visit to a *training* problem: ``none``, the ``order`` of its facts, or ``all``
+            (order, names and adjectives). Files name their concepts themselves, so ``all`` redraws no more than the
+            order there.
+        path: One file that is cut into the three splits, as the paper does with the 10,000 records that the published
+            generator wrote: 9,000, 200 and 800 in the file's order.
+        train_path: A file to train on, instead of generated problems.
+        val_path: Likewise for validation.
+        test_path: Likewise for test and predict.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`.
+
+    Raises:
+        UserError: If an option is out of range, or ``path`` is given together with the path of a split.
+    """
+
+    def __init__(
+        self,
+        hops: tuple[int, int] = (5, 5),
+        concepts: int | None = None,
+        families: int | None = None,
+        train_size: int = 9000,
+        val_size: int = 200,
+        test_size: int = 800,
+        redraw: Redraw = "none",
+        path: str | None = None,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.spec = OntologySpec(hops=hops, concepts=concepts, families=families)
+        self.sizes = dict(zip(_SPLITS, (train_size, val_size, test_size), strict=True))
+        for name, size in self.sizes.items():
+            if size < 1:
+                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
+        if redraw not in ("none", "order", "all"):
+            raise UserError.unknown("redraw", str(redraw), ["none", "order", "all"], where="data.redraw")
+        self.redraw: Redraw = redraw
+        self.path = path
+        self.paths = dict(zip(_SPLITS, (train_path, val_path, test_path), strict=True))
+        given = [f"data.{name}_path" for name, own in self.paths.items() if own is not None]
+        if path is not None and given:
+            raise UserError(
+                f"path and {given[0].removeprefix('data.')} are both given",
+                where=", ".join(["data.path", *given]),
+                why="path is cut into all three splits",
+                fix="use path alone, or one path for each split that is not generated",
+            )
+
+    def make_source(self, split: Split) -> Source:
+        """Read the split's file or its part of one, or generate its problems.
+
+        Raises:
+            DataError: If the file cannot be used.
+            UserError: If there are not as many generated problems.
+        """
+        part: Literal["train", "val", "test"] = "test" if split == "predict" else split
+        redraw: Redraw = self.redraw if part == "train" else "none"
+        seed = self.keyed_by()
+        if self.path is None and self.paths[part] is None:
+            ontologies = generate(self.spec, seed, part, self.sizes[part])
+            return OntologySource(ontologies, self.spec, redraw, seed, part)
+        examples = self._read(part)
+        if redraw == "none":
+            return ListSource(examples)
+        for number, example in enumerate(examples, start=1):
+            if "entity" not in example.facts:
+                raise DataError(
+                    f"example {example.id!r} has a sentence of no known form",
+                    where=f"{self.path or self.paths[part]}, record {number}",
+                    why="redraw takes a problem's facts apart, to put them in another order",
+                    fix="use redraw 'none', or a file of fictional ontologies",
+                )
+        return ReorderedSource(examples, seed)
+
+    def vocabulary(self) -> Iterable[str]:
+        """All published names and adjectives, whatever is in play, in every form; and the words of training files.
+
+        A model that is trained on few names can so be validated on published files, which use all of them.
+        """
+        yield from surface_texts(self.spec)
+        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        if self.path is not None or self.paths["train"] is not None:
+            for example in self._read("train"):
+                yield example.question + self.text.after_question
+                yield from (step + self.text.after_step for step in example.steps)
+                yield self.text.before_answer + example.answer
+
+    def _read(self, split: Literal["train", "val", "test"]) -> list[ReasoningExample]:
+        """The records of a split that is not generated."""
+        own = self.paths[split]
+        if own is not None:
+            return list(read_problems(own))
+        assert self.path is not None
+        before = sum(self.sizes[name] for name in _SPLITS[: _SPLITS.index(split)])
+        # Records before those of the split are checked as well, so that a fault is found at whichever comes first.
+        records = list(islice(read_problems(self.path), before + self.sizes[split]))
+        if len(records) < before + self.sizes[split]:
+            raise DataError(
+                f"the file holds {len(records)} records, and the {split} split is to have records {before + 1} to"
+                f" {before + self.sizes[split]}",
+                where=self.path,
+                why="it is cut into data.train_size, data.val_size and data.test_size records, in this order",
+                fix="lower the sizes, or give a longer file",
+            )
+        return records[before:]

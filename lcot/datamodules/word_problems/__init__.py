@@ -1,0 +1,1 @@
+"""GSM8K and other questions in people's words."""

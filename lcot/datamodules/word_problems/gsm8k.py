@@ -1,0 +1,130 @@
+"""GSM8K (arXiv 2110.14168) and GSM8k-Aug (arXiv 2311.01460): word problems of grade-school arithmetic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from lcot.datamodules.files import FileReasoning, records_of
+from lcot.datamodules.hub import PREFIX
+from lcot.datamodules.records import Record, parse_records
+from lcot.datamodules.word_problems.solutions import MARK, split_solution
+from lcot.datamodules.word_problems.text_records import ENDS_STEPS, check_file, read_arithmetic_lines
+from lcot.errors import DataError, UserError
+from lcot.reasoning.example import ReasoningExample
+
+Chain = Literal["equations", "natural", "lines"]
+
+_KINDS = f"give a .txt file (question||equations {ENDS_STEPS} answer), a .json or .jsonl file, or {PREFIX}NAME"
+_STEP = re.compile(rf"{MARK.pattern}|\S+")
+# How many clips in May? ** Natalia sold 48/2 = <<48/2=24>>24 clips in May.
+_ASKED = re.compile(r"(?<=[?.!:]) ?\*\* ?")
+
+
+class GSM8K(FileReasoning):
+    """GSM8K and GSM8k-Aug, from files or the Hub; nothing is generated.
+
+    What a path may be:
+
+    - a ``.txt`` file of GSM8k-Aug, as its authors publish it: ``question||<<16-3-4=9>> <<9*2=18>> #### 18``;
+    - a ``.jsonl`` file of GSM8K, as its authors publish it, or the Hub's ``hub:openai/gsm8k:main``: question, and an
+      answer of several lines with ``#### 18`` at their end; also the ``socratic`` form of both, whose lines begin with
+      the question that they answer and ``**``;
+    - a ``.json`` or ``.jsonl`` file of question, steps and answer, such as the released Coconut code makes, or a Hub
+      data set of this schema, such as ``hub:whynlp/gsm8k-aug``.
+
+    Each equation, or each line, is a step. Some problems have no equation (6 of 500 in the validation file of
+    GSM8k-Aug, 95 of 7,473 in GSM8K's training file). They are kept, and have no step: behind their question, and the
+    thoughts of the stage, stands the answer. The released conversion makes them one blank step, a lone newline
+    (``blank_step``).
+
+    The answer is reported twice: as the string that the released Coconut code compares (``accuracy``) and as a number
+    (``accuracy_number``).
+
+    Args:
+        train_path: What to train on; it also makes the words of ``tokenizer: words``.
+        val_path: What to validate on.
+        test_path: What to test on, and what ``predict`` answers.
+        chain: The steps of original GSM8K: its ``equations``, brackets included; ``natural`` language: the lines
+            without the calculator's marks, and in the socratic form without the ``**`` behind a line's question; or
+            the ``lines`` as they stand, as the released SoftCoT code takes them for Llama and Qwen2.5. The other
+            formats bring steps of their own, equations in the text files.
+        blank_step: Give a problem without any step one that is blank, as the published Coconut runs had it.
+        options: Those of :class:`~lcot.datamodules.base.ReasoningDataModule`. With ``tokenizer: words`` a number that
+            is not in the training data is spelled in bytes.
+
+    Raises:
+        UserError: If an option is out of range.
+    """
+
+    default_extractors: ClassVar[tuple[str, ...]] = ("string", "number")
+    softcot_official: ClassVar[str | None] = "softcot_official_number"
+
+    def __init__(
+        self,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        chain: Chain = "equations",
+        blank_step: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(train_path, val_path, test_path, **options)
+        if chain not in ("equations", "natural", "lines"):
+            raise UserError.unknown("chain", str(chain), ["equations", "natural", "lines"], where="data.chain")
+        self.chain: Chain = chain
+        self.blank_step = blank_step
+
+    def read(self, path: str, split: str) -> Iterator[ReasoningExample]:
+        """The problems of a path, none left out.
+
+        Raises:
+            DataError: If it cannot be read, or has steps of its own where ``chain`` asks for others.
+        """
+        for example in self._read_any(path, split):
+            yield replace(example, steps=("",)) if self.blank_step and not example.steps else example
+
+    def _read_any(self, path: str, split: str) -> Iterable[ReasoningExample]:
+        if not path.startswith(PREFIX):
+            file = check_file(path, (".txt", ".json", ".jsonl"), _KINDS)
+            if file.suffix == ".txt":
+                return self._read_lines(file)
+        records = (record._replace(value=self._with_steps(record)) for record in records_of(path, split))
+        return parse_records(records, need_steps=False)
+
+    def _read_lines(self, file: Path) -> Iterator[ReasoningExample]:
+        self._refuse_chain(str(file))
+        for index, (_, question, steps, answer) in enumerate(read_arithmetic_lines(file)):
+            yield ReasoningExample(question, tuple(_STEP.findall(steps)), answer, str(index))
+
+    def _with_steps(self, record: Record) -> object:
+        """A record of any schema as one of question, steps and answer; what is no record is left to the parser."""
+        value: Any = record.value
+        if not isinstance(value, dict):
+            return value
+        if "steps" in value:
+            self._refuse_chain(record.where)
+            # What the released conversion makes of an empty chain.
+            return {**value, "steps": []} if value["steps"] == [""] else value
+        parts = split_solution(value, record.where)
+        if parts is None:
+            return value
+        solution, answer = parts
+        if self.chain == "equations":
+            return {**value, "steps": MARK.findall(solution), "answer": answer}
+        lines = solution.splitlines()
+        if self.chain == "natural":
+            lines = [_ASKED.sub(" ", MARK.sub("", line), count=1) for line in lines]
+        return {**value, "steps": [line.strip() for line in lines if line.strip()], "answer": answer}
+
+    def _refuse_chain(self, where: str) -> None:
+        if self.chain != "equations":
+            raise DataError(
+                f"chain is {self.chain!r}, and the data have steps of their own",
+                where=f"data.chain, and {where}",
+                why="natural language can be had from the original GSM8K files only, whose answers are whole solutions",
+                fix="leave chain out, or give such a file",
+            )

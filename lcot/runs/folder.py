@@ -1,0 +1,297 @@
+"""A run's folder: what is in it, and whether a command may use it.
+
+runs/<name>/config.yaml             what was run; config.resume1.yaml … for each time it was continued
+runs/<name>/checkpoints/            last.ckpt, and the best of each stage
+runs/<name>/tokenizer/              the tokenizer with the thought tokens
+runs/<name>/events.out.tfevents.*   TensorBoard
+runs/<name>/predictions.jsonl       answers, from predict
+runs/<name>/validate.json, test.json; test-eval_thoughts-2.json … for other protocols than the run's own
+runs/<name>/fit.json                what training cost
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import PreTrainedTokenizerBase
+
+from lcot.errors import DataError, UserError
+from lcot.modules.stored import pick_checkpoint
+from lcot.runs.files import read_yaml, write_whole
+from lcot.runs.run import last_config
+from lcot.runs.settings import differences, flatten
+from lcot.settings import UNTRAINED
+
+_log = logging.getLogger("lcot")
+
+# What decides the weights of a run; everything else may differ when it is continued.
+_DECISIVE = (
+    "seed_everything",
+    "model",
+    "data",
+    "curriculum",
+    "trainer.precision",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "trainer.gradient_clip_algorithm",
+    "trainer.limit_train_batches",
+)
+_HARMLESS = (
+    "num_workers",
+    "eval_batch_size",
+    "test_path",
+    "test_size",
+    "eval_stage",
+    "eval_thoughts",
+    "max_new_tokens",
+    "sampling",
+    "voting",
+)
+
+
+class RunFolder:
+    """``<runs_dir>/<name>``.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept = False
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints go."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The state to continue from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The saved tokenizer."""
+        return self.path / "tokenizer"
+
+    @property
+    def config(self) -> Path:
+        """The settings that the run was started with."""
+        return self.path / "config.yaml"
+
+    @property
+    def cost(self) -> Path:
+        """What its training has cost so far."""
+        return self.path / "fit.json"
+
+    def start_from(self, resume: bool, settings: Mapping[str, Any]) -> Path | None:
+        """Find out whether ``fit`` may train here, without writing anything.
+
+        Args:
+            resume: Whether the user asked to continue.
+            settings: The parsed settings of this command.
+
+        Returns:
+            The checkpoint to continue from, or ``None`` to start from nothing. A run that was stopped before its first
+            checkpoint has nothing to continue, so its settings do not matter.
+
+        Raises:
+            UserError: If the folder holds a run and ``resume`` is off, if that run had other decisive settings, or if
+                there are results of models as they are.
+        """
+        saved = sorted(self.checkpoints.glob("*.ckpt"))
+        if not saved and self._holds_untrained():
+            raise UserError(
+                f"{str(self.path)!r} holds results of models as they are (ckpt_path {UNTRAINED!r})",
+                where="--name",
+                why="they would pass for those of the run that is trained there",
+                fix="give another --name, or delete the folder",
+            )
+        if not resume and (self.config.exists() or saved):
+            raise UserError(
+                f"{str(self.path)!r} already holds a run",
+                where="--name",
+                why="starting again would mix two runs in one folder",
+                fix=f"add --resume=true to {'continue it' if saved else 'start it anew (it has no checkpoint yet)'},"
+                " give another --name, or delete the folder",
+            )
+        if not saved:
+            return None
+        if not self.last.is_file():
+            raise UserError(
+                f"{str(self.path)!r} has no last.ckpt to continue from",
+                where=str(self.checkpoints),
+                fix=f"copy one of its checkpoints there, such as {saved[-1].name}, or give another --name",
+            )
+        if self.config.exists():
+            self._check_same(settings)
+        return self.last
+
+    @contextmanager
+    def claimed(self, write: bool, alone: bool = False) -> Iterator[None]:
+        """Hold the folder while a command runs, and leave it as it was if the command fails before :meth:`keep`.
+
+        Args:
+            write: Whether this process writes there at all.
+            alone: Whether no other process may claim it so at the same time: two trainings would mix their files.
+
+        Raises:
+            UserError: If nothing can be written, or another process trains here.
+        """
+        if not write:
+            yield
+            return
+        new = [folder for folder in (self.checkpoints, self.path, *self.path.parents) if not folder.exists()]
+        with ExitStack() as last:
+            # Behind the lock, whose file must be gone first.
+            last.callback(self._remove_empty, new)
+            self._probe()
+            if alone:
+                last.enter_context(self._locked())
+            old = set(self._written(alone))
+            try:
+                yield
+            finally:
+                if not self._kept:
+                    for file in set(self._written(alone)) - old:
+                        file.unlink(missing_ok=True)
+
+    def keep(self) -> None:
+        """From now on this run has something that must not be undone."""
+        self._kept = True
+
+    def _probe(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe{os.getpid()}"
+            probe.write_bytes(b"\0" * 4096)
+            probe.unlink()
+        except OSError as err:
+            raise UserError(
+                f"nothing can be written to {str(self.path)!r}",
+                where="--runs_dir and --name",
+                why=err.strerror or str(err),
+                fix="choose a folder with write access and free space",
+            ) from err
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Be the only one. The system forgets the lock with its process, so a killed run is in nobody's way."""
+        name = self.path / ".lock"
+        with name.open("ab") as file:
+            try:
+                # Not flock(): data-loader workers would inherit it, and they outlive a killed run by seconds.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                if err.errno in (errno.EACCES, errno.EAGAIN):
+                    raise UserError(
+                        f"another process trains in {str(self.path)!r}",
+                        where="--name",
+                        why="two trainings would mix their files",
+                        fix="wait for it, stop it, or give another --name",
+                    ) from err
+                # A file system without locks: go on without one.
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)
+
+    def _written(self, alone: bool) -> Iterator[Path]:
+        """What this process writes before :meth:`keep`, and nothing of another command on the same run."""
+        yield from self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*")
+        if alone:  # the logger's, without a name of its own
+            yield from self.path.glob("hparams.yaml")
+
+    def _remove_empty(self, folders: list[Path]) -> None:
+        for folder in folders:
+            with suppress(OSError):  # not empty: another command has begun a run there
+                folder.rmdir()
+
+    def save_config(self, settings: Mapping[str, Any]) -> None:
+        """Write ``config.yaml`` for a start, ``config.resumeN.yaml`` to go on; never with the path of a checkpoint."""
+        target, number = self.config, 0
+        while target.exists() and self.last.exists():
+            number += 1
+            target = self.path / f"config.resume{number}.yaml"
+        left_out = {"config", "resume"} | ({"ckpt_path"} if settings.get("ckpt_path") != UNTRAINED else set())
+        settings = {key: value for key, value in settings.items() if key not in left_out}
+        write_whole(target, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+    def own_settings(self) -> dict[str, Any] | None:
+        """The settings of the run's last start; ``None`` if there are none that can be read."""
+        with suppress(DataError):
+            return read_yaml(last_config(self.path), fix="")
+        return None
+
+    def own_checkpoint(self) -> Path | None:
+        """The checkpoint that is evaluated when none is named; ``None`` if there is none."""
+        with suppress(UserError):
+            return pick_checkpoint(self.path)
+        return None
+
+    def save_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Write the tokenizer, once: a run that goes on has the same one."""
+        if self.tokenizer.is_dir() and self.last.exists():
+            return
+        part = self.path / "tokenizer.part"
+        tokenizer.save_pretrained(part)
+        shutil.rmtree(self.tokenizer, ignore_errors=True)
+        os.replace(part, self.tokenizer)
+
+    def _holds_untrained(self) -> bool:
+        with suppress(OSError, yaml.YAMLError):
+            started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            return isinstance(started, dict) and started.get("ckpt_path") == UNTRAINED
+        return False
+
+    def _check_same(self, settings: Mapping[str, Any]) -> None:
+        started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        changes = [change for key in _DECISIVE for change in _changes(key, _at(started, key), _at(settings, key))]
+        changes += _unknown_then(started, settings)
+        if changes:
+            raise UserError(
+                f"{str(self.path)!r} was started with other settings",
+                where="; ".join(changes[:4]),
+                why="a run that changes on its way is none that could be repeated",
+                fix="use the settings in its config.yaml, or start another run with --name",
+            )
+
+
+def _at(settings: Mapping[str, Any], key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        value = value.get(part)
+    return value
+
+
+def _changes(key: str, before: Any, now: Any) -> list[str]:
+    if key.rpartition(".")[2] in _HARMLESS or before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict) and before.get("class_path") == now.get("class_path"):
+        # What the run's version did not know is looked at apart.
+        return [change for name in before for change in _changes(f"{key}.{name}", before[name], now.get(name))]
+    return [f"{key.replace('.init_args', '')}: {_brief(before)} then, {_brief(now)} now"]
+
+
+def _unknown_then(started: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Settings that the run's version did not know, and that are not at their defaults now."""
+    sections = ("model", "data", "curriculum")
+    before, now = (flatten({name: which.get(name) for name in sections}) for which in (started, settings))
+    new = [key for key in differences(before, now) if key not in before and not set(key.split(".")) & set(_HARMLESS)]
+    return [f"{key}: its default then, {_brief(now[key])} now" for key in new]
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict) and "class_path" in value:
+        return str(value["class_path"]).rpartition(".")[2]
+    return repr(value)

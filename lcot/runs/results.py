@@ -1,0 +1,152 @@
+"""What an evaluation gave, as a comparison sees it: its figures, and how they were counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lcot.runs.evaluations import decoding
+from lcot.runs.files import Report
+
+Split = Literal["test", "val"]
+
+ONE_ANSWER = "one answer to a question"
+"""What :attr:`Result.protocol` says of the voting where there is none."""
+
+_DEVIATION = "_std"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an evaluation gave, and how it was counted.
+
+    Attributes:
+        metrics: ``accuracy`` and ``accuracy_NAME`` in [0, 1], means over runs; ``tokens``, ``thoughts`` and ``seconds``
+            of an answer, and the share of those that could be extracted (``answered``).
+        deviations: Sample standard deviations over runs, of accuracies by their names; empty for a single run.
+        runs: How often all questions were answered, under other seeds of sampling.
+        votes: Answers to a question in each run, of which one counts.
+        split: Name of the split.
+        examples: How many were answered.
+        of: How many there are in the split; ``None`` if that was not recorded.
+        data_hash: Of all questions and answers of the split; ``None`` if it was not recorded.
+        protocol: What must be equal for two results to stand side by side, by name; plain values.
+        further: What each ``accuracy_NAME`` means.
+        command: The command line that evaluated.
+        commit: Of the code that evaluated.
+        settings: The sections ``model``, ``data``, ``curriculum`` and ``trainer`` of the evaluation.
+        batch_size: Questions that were answered at once.
+        device: On what.
+        trained_steps: Optimizer steps that were behind the run then.
+        checkpoint_chosen: Whether it is of another checkpoint than that which is taken when none is named.
+    """
+
+    metrics: dict[str, float]
+    deviations: dict[str, float]
+    runs: int
+    votes: int
+    split: str
+    examples: int
+    of: int | None
+    data_hash: str | None
+    protocol: dict[str, Any]
+    further: dict[str, Any]
+    command: str | None
+    commit: str | None
+    settings: dict[str, Any]
+    batch_size: int | None
+    device: str | None
+    trained_steps: int | None
+    checkpoint_chosen: bool = False
+
+
+def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Result:
+    """Read a report.
+
+    Args:
+        report: ``test.json`` or ``validate.json``.
+        config: The run's settings, for what the report does not tell.
+        split: Whose result it is.
+
+    Raises:
+        DataError: If something in it cannot be used.
+    """
+    metrics = {
+        name.removeprefix(f"{split}/"): number
+        for name in report.part("metrics")
+        if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}")) is not None
+    }
+    examples = report.count("split.examples")
+    for name, found in ((f"metrics.{split}/accuracy", metrics.get("accuracy")), ("split.examples", examples)):
+        if found is None:
+            raise report.refuse(name, None)
+    assert examples is not None
+    settings = {name: report.part(name) or config[name] for name in ("model", "data", "curriculum")}
+    settings["trainer"] = {**config["trainer"], **report.part("trainer")}
+    sizes = settings["data"].get("init_args") or {}
+    answering = settings["model"].get("init_args") or {}
+    chosen = report.anything("checkpoint_chosen") is True
+    votes, runs = _counts(report, answering.get("voting"), split)
+    return Result(
+        metrics={name: number for name, number in metrics.items() if not name.endswith(_DEVIATION)},
+        deviations={
+            name.removesuffix(_DEVIATION): number for name, number in metrics.items() if name.endswith(_DEVIATION)
+        },
+        runs=runs,
+        votes=votes,
+        split=report.text("split.name") or split,
+        examples=examples,
+        of=report.count("split.of"),
+        data_hash=report.text("split.data_hash"),
+        protocol={
+            "extractor": report.anything("protocol.extractor"),
+            "definition of tokens": report.anything("protocol.tokens"),
+            "decoding": decoding(answering.get("sampling")),
+            "voting": _voting(votes, runs),
+            "checkpoint": _checkpoint(report.text("checkpoint"), chosen),
+            "precision": _precision(report.part("trainer").get("precision")),
+            "code format": report.count("format") or 1,  # all that was written before it was recorded
+        },
+        further=report.part("protocol.further_extractors"),
+        command=report.text("protocol.command"),
+        commit=report.text("protocol.commit"),
+        settings=settings,
+        batch_size=report.count("batch_size") or sizes.get("eval_batch_size") or sizes.get("batch_size"),
+        device=report.text("device"),
+        trained_steps=report.count("trained_steps"),
+        checkpoint_chosen=chosen,
+    )
+
+
+def _counts(report: Report, voting: Any, split: Split) -> tuple[int, int]:
+    """Votes of a question in each run, and runs: as reported, or else by the settings."""
+    votes, runs = report.count("protocol.decoding.votes"), report.count("protocol.decoding.runs")
+    asked = voting if isinstance(voting, dict) and split == "test" else {}
+    return votes or asked.get("samples", 1), runs or asked.get("runs", 1)
+
+
+def _voting(votes: int, runs: int) -> str:
+    """In words."""
+    said = [f"majority of {votes} votes"] if votes > 1 else []
+    said += [f"mean over {runs} runs"] if runs > 1 else []
+    return ", ".join(said) or ONE_ANSWER
+
+
+def _checkpoint(path: str | None, chosen: bool) -> str | None:
+    """Which of a run's checkpoints was evaluated: the one that was best in the last stage, the last one, or a file.
+
+    Args:
+        path: Of the file.
+        chosen: Whether it is another one than that which is taken when none is named.
+    """
+    if path is None:
+        return None
+    name = Path(path).name
+    return "best" if name.startswith("best-") and not chosen else "last" if name == "last.ckpt" else name
+
+
+def _precision(setting: object) -> str:
+    """The trainer's precision by one name; what was not set is float32."""
+    return "32-true" if setting in (None, 32, "32") else str(setting)

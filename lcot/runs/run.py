@@ -1,0 +1,307 @@
+"""A run's folder as a comparison sees it: its settings, its result, its cost."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lcot.errors import DataError, UserError
+from lcot.runs.evaluations import other_files
+from lcot.runs.files import Report, read_yaml
+from lcot.runs.results import Result, Split, read_result
+from lcot.runs.settings import Flat, method_settings
+from lcot.settings import UNTRAINED
+
+COMMAND = {"test": "test", "val": "validate"}
+"""The command that evaluates a split; its result is in ``<command>.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What training cost; ``None`` for what nobody wrote down.
+
+    Attributes:
+        steps: Optimizer steps behind the last weights.
+        examples: Training examples behind them.
+        examples_estimated: Whether those are steps times the size of a full batch.
+        wall: Seconds between the first batch and the last, over all starts.
+        wall_from_events: Whether those are the times of TensorBoard's events.
+        cpu: CPU seconds, of all processes.
+        memory: Peak of resident memory in bytes; on a GPU, of its memory.
+        device: Name of the device, with the number of threads on a CPU.
+        world: Processes that trained together.
+        parameters: Of the whole model.
+        trainable: Those that were trained.
+        finished: Whether training came to its end.
+        commits: Of the code that trained.
+    """
+
+    steps: int | None = None
+    examples: int | None = None
+    examples_estimated: bool = False
+    wall: float | None = None
+    wall_from_events: bool = False
+    cpu: float | None = None
+    memory: int | None = None
+    device: str | None = None
+    world: int = 1
+    parameters: int | None = None
+    trainable: int | None = None
+    finished: bool | None = None
+    commits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run.
+
+    Attributes:
+        path: Its folder.
+        name: The folder's name.
+        seed: ``seed_everything``; ``None`` where that is no number.
+        config: All settings, as written in the folder.
+        settings: Those that make its method.
+        result: What its evaluation gave; ``None`` if there was none yet.
+        cost: What training cost.
+        other: The file of the result, if that is of another protocol than the run's own.
+    """
+
+    path: Path
+    name: str
+    seed: int | None
+    config: dict[str, Any]
+    settings: Flat
+    result: Result | None
+    cost: Cost = field(default_factory=Cost)
+    other: Path | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name without the seed at its end."""
+        return self.name.removesuffix(f"-{self.seed}") or self.name
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it was trained on after its evaluation."""
+        tested, now = self.result.trained_steps if self.result else None, self.cost.steps
+        return tested is not None and now is not None and tested < now
+
+    @property
+    def untrained(self) -> bool:
+        """Whether its models are evaluated as they are, because its method trains nothing."""
+        return bool(self.config.get("ckpt_path") == UNTRAINED)
+
+    def command(self, word: str) -> str:
+        """A command line that works on this run, from the current folder."""
+        words = ["lcot", word, "-c", str(self.path / "config.yaml")]
+        home = Path(str(self.config.get("runs_dir", "runs"))) / str(self.config.get("name", ""))
+        if home.resolve() != self.path.resolve():  # moved, copied, or seen from another folder
+            words += [f"--runs_dir={self.path.parent}", f"--name={self.name}"]
+        return shlex.join(words)
+
+    def next_command(self, split: Split) -> str:
+        """What to do to get the result that is missing: train to the end, or evaluate."""
+        if self.untrained:
+            return self.command(COMMAND[split])
+        if self.cost.finished is False or not list((self.path / "checkpoints").glob("*.ckpt")):
+            return self.command("fit") + " --resume=true"
+        return self.command(COMMAND[split])
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (path / "config.yaml").is_file()
+
+
+def find_runs(paths: list[Path]) -> list[Path]:
+    """The run folders among some paths: each path is one, or holds some.
+
+    Args:
+        paths: Folders; log files beside runs are passed over, so that ``runs/*`` can be given. So are folders that hold
+            none, with one line each, beside others: a training that was killed before its first step leaves such a one.
+
+    Raises:
+        UserError: If a path is no folder, or none holds a run.
+    """
+    found: dict[Path, Path] = {}
+    empty: list[UserError] = []
+    for path in paths:
+        if path.suffix == ".log" and path.is_file():
+            continue
+        inside = [path] if is_run(path) else sorted(file.parent for file in path.glob("*/config.yaml"))
+        if not inside:
+            beside = sorted(file.parent.name for file in path.parent.glob("*/config.yaml"))
+            missing = UserError(
+                f"there is no run at {str(path)!r}",
+                why=f"runs there: {', '.join(beside)}" if beside else "a run is a folder with a config.yaml",
+                fix="give run folders, such as runs/coconut-0, or a folder that holds some",
+            )
+            if not path.is_dir():
+                raise missing
+            empty.append(missing)
+        for folder in inside:
+            found.setdefault(folder.resolve(), folder)
+    if empty and not found:
+        raise empty[0]
+    for missing in empty:
+        sys.stderr.write(f"lcot: {missing.what}: it is left out\n")
+    return list(found.values())
+
+
+def read_results(path: Path, split: Split = "test") -> list[Run]:
+    """Read a run's folder once for each of its results: by its own protocol, then by others.
+
+    Args:
+        path: The folder.
+        split: Whose results.
+
+    Returns:
+        At least one; the first has no result if there is none.
+
+    Raises:
+        DataError: If a file of it is broken.
+    """
+    own = read_run(path, split)
+    others = [read_run(path, split, file) for file in other_files(path, COMMAND[split])]
+    return [own, *others] if own.result is not None or not others else others
+
+
+def read_run(path: Path, split: Split = "test", other: Path | None = None) -> Run:
+    """Read a run's folder.
+
+    Args:
+        path: The folder.
+        split: Whose result.
+        other: The file of the result, if it is not that of the run's own protocol.
+
+    Raises:
+        DataError: If a file of it is broken.
+    """
+    config = read_yaml(last_config(path), fix="restore it from a copy, or leave this run out")
+    for name in ("model", "data", "curriculum", "trainer"):
+        if not isinstance(config.get(name), dict):
+            raise DataError(
+                f"the settings of {str(path)!r} have no section {name!r}",
+                where=str(last_config(path)),
+                fix="restore the file from a copy, or leave this run out",
+            )
+    seed = config.get("seed_everything")
+    cost = _cost(path, config)
+    file, report = other or path / f"{COMMAND[split]}.json", None
+    if file.is_file():
+        again = f"make it again: lcot {COMMAND[split]} -c {path / 'config.yaml'}"
+        report = Report(file, fix=again if other is None else "make it again, or delete it")
+        seed = report.anything("seed") if report.anything("seed") is not None else seed
+    return Run(
+        path=path,
+        name=path.resolve().name,
+        seed=seed if type(seed) is int else None,
+        config=config,
+        settings={
+            **method_settings(config, report),
+            "trainer.processes": cost.world,
+            # A model as it is, and the same one trained, are two methods.
+            "ckpt_path": UNTRAINED if config.get("ckpt_path") == UNTRAINED else None,
+        },
+        result=None if report is None else read_result(report, config, split),
+        cost=cost,
+        other=other,
+    )
+
+
+def last_config(path: Path) -> Path:
+    """The settings of the last start: they say how far it went, where it was continued with more epochs."""
+    numbered = {int(found[1]): file for file in path.glob("config.resume*.yaml")
+                if (found := re.fullmatch(r"config\.resume(\d+)\.yaml", file.name))}  # fmt: skip
+    return numbered[max(numbered)] if numbered else path / "config.yaml"
+
+
+def _cost(path: Path, config: Mapping[str, Any]) -> Cost:
+    if not (path / "fit.json").is_file():
+        return _cost_of_files(path, config)
+    report = Report(path / "fit.json", fix="delete it: the run's checkpoint and curves then tell what they know")
+    partly = bool(report.count("since_step"))  # begun by a version that kept no record
+    steps, examples, world = report.count("optimizer_steps"), report.count("examples"), report.count("world_size") or 1
+    threads, device = report.count("threads"), report.text("device")
+    return Cost(
+        steps=steps,
+        examples=examples if examples is not None else _estimate(steps, config, world),
+        examples_estimated=examples is None,
+        wall=_wall_of_events(path) if partly else report.number("wall_seconds"),
+        wall_from_events=partly,
+        cpu=None if partly else report.number("cpu_seconds"),
+        memory=report.count("peak_memory_bytes.cuda") or report.count("peak_memory_bytes.rss"),
+        device=f"{device}, {threads} thread{'s' * (threads != 1)}" if device and threads else device,
+        world=world,
+        parameters=report.count("parameters"),
+        trainable=report.count("trainable_parameters"),
+        finished=report.anything("finished") is True,
+        commits=tuple(commit for commit in report.anything("commits") or () if isinstance(commit, str)),
+    )
+
+
+def _cost_of_files(path: Path, config: Mapping[str, Any]) -> Cost:
+    """What checkpoint and curves tell of a run that wrote no record."""
+    file = path / "checkpoints" / "last.ckpt"
+    wall = _wall_of_events(path)
+    if not file.is_file():
+        return Cost(wall=wall, wall_from_events=True)
+    import torch  # only here: it takes seconds
+
+    try:
+        # Mapped, not read: only its description is wanted.
+        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        steps, world = int(saved["global_step"]), int(saved["lcot"].get("world_size", 1))
+        epochs = int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        # Tied weights are in it under two names.
+        sizes = {(tensor.data_ptr(), tensor.shape): tensor.numel() for tensor in saved["state_dict"].values()}
+    except Exception:  # whatever a damaged file leads to: its run has a result all the same
+        return Cost(wall=wall, wall_from_events=True)
+    planned = config["trainer"].get("max_epochs")
+    return Cost(
+        steps=steps,
+        examples=_estimate(steps, config, world),
+        examples_estimated=True,
+        wall=wall,
+        wall_from_events=True,
+        world=world,
+        parameters=sum(sizes.values()),
+        finished=epochs >= planned if isinstance(planned, int) and planned > 0 else None,
+    )
+
+
+def _estimate(steps: int | None, config: Mapping[str, Any], world: int) -> int | None:
+    size = (config["data"].get("init_args") or {}).get("batch_size")
+    batches = config["trainer"].get("accumulate_grad_batches") or 1
+    return steps * size * batches * world if isinstance(steps, int) and isinstance(size, int) else None
+
+
+def _wall_of_events(path: Path) -> float | None:
+    """Seconds from each event file's first event to its last, added up: a run has one file for each start."""
+    spans = [span for file in path.glob("events.out.tfevents.*") if (span := _span(file)) is not None]
+    return sum(spans) if spans else None
+
+
+def _span(file: Path) -> float | None:
+    """Seconds between the first and the last whole record of an event file.
+
+    A record is its length (8 bytes), a checksum (4), the event, a checksum (4); an event begins with its time, as
+    field 1 of a protocol buffer: a tag of one byte and a little-endian double.
+    """
+    times: list[float] = []
+    data = file.read_bytes()
+    place = 0
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        start, place = place + 12, place + 16 + length
+        if place > len(data):
+            break  # cut off by a kill
+        if length >= 9 and data[start] == 0x09:
+            times.append(struct.unpack_from("<d", data, start + 1)[0])
+    return times[-1] - times[0] if times else None

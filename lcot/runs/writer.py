@@ -1,0 +1,163 @@
+"""What a command writes into its run's folder: config and tokenizer, costs of training, metrics of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from lcot.errors import DataError
+from lcot.modules.description import FORMAT
+from lcot.runs.evaluations import file_name, same_method
+from lcot.runs.files import read_json, write_whole
+from lcot.runs.folder import RunFolder
+from lcot.runs.protocol import protocol
+from lcot.runs.record import CostRecorder, data_hash, device_name
+from lcot.settings import UNTRAINED
+
+_log = logging.getLogger("lcot")
+
+
+class RunFiles(CostRecorder):
+    """Writes config and tokenizer when training starts, its cost, and the metrics of validate and test when they end.
+
+    Where a method trains nothing, config and tokenizer are written when its evaluation ends.
+
+    Args:
+        folder: The run's folder.
+        settings: The parsed settings.
+        command: The command line.
+        shown: Whether the metrics are printed too.
+    """
+
+    def __init__(
+        self, folder: RunFolder, settings: Mapping[str, Any], command: str | None = None, shown: bool = True
+    ) -> None:
+        super().__init__(folder.cost, command)
+        self.shown = shown
+        self.folder = folder
+        self.settings = settings
+        self.command = command
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            self.folder.keep()
+            self.folder.save_config(self.settings)
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            self.folder.save_tokenizer(data.tokenizer)
+        super().on_train_start(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the metrics of ``validate``."""
+        self._save_metrics(trainer, pl_module, "validate")
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the metrics of ``test``."""
+        self._save_metrics(trainer, pl_module, "test")
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what predictions need to be understood, where no training has written it."""
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            self._save_untrained(trainer)
+
+    def _save_untrained(self, trainer: L.Trainer) -> None:
+        own = self.folder.own_settings()
+        known = own is not None and all(same_method(own, self.settings, split) for split in ("val", "test"))
+        if self.settings.get("ckpt_path") == UNTRAINED and not known:
+            self.folder.save_config(self.settings)
+            self.folder.save_tokenizer(trainer.datamodule.tokenizer)  # type: ignore[attr-defined]
+
+    def _save_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule, function: str) -> None:
+        if trainer.state.fn != function or not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        split = {"validate": "val", "test": "test"}[function]
+        if self.shown:
+            print("\n".join(readable(metrics, split)))
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        self._save_untrained(trainer)
+        checkpoint = self._chosen_checkpoint()
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        module: Any = pl_module
+        source = data.source(split)  # every rank has all of it
+        trainer_settings = self.settings.get("trainer") or {}
+        report = {
+            "metrics": metrics,
+            "split": {
+                "name": split,
+                "examples": int(metrics[f"{split}/examples"]),
+                "of": len(source),
+                "data_hash": data_hash(source),
+            },
+            "protocol": protocol(
+                data.text.before_answer,
+                self.command,
+                data.extractors,
+                module.decoding(split),
+                paths=any(name.startswith(f"{split}/path_") for name in metrics),
+            ),
+            "format": FORMAT,
+            "checkpoint": self.settings.get("ckpt_path"),
+            "checkpoint_chosen": checkpoint is not None,
+            "trained_steps": self._trained_steps(),
+            "batch_size": data.eval_batch_size,
+            "world_size": trainer.world_size,
+            "device": device_name(trainer.strategy.root_device),
+            "model": self.settings.get("model"),
+            "data": self.settings.get("data"),
+            "curriculum": self.settings.get("curriculum"),
+            "trainer": {name: trainer_settings.get(name) for name in ("precision", f"limit_{split}_batches")},
+            "seed": self.settings.get("seed_everything"),
+        }
+        own = self.folder.own_settings() or self.settings
+        name, other = file_name(function, own, self.settings, split, checkpoint)
+        target = self.folder.path / name
+        write_whole(target, json.dumps(report, indent=2, default=str) + "\n")
+        if other:
+            _log.info("written to %s, for this is not as the run has it: %s", target, other)
+        else:
+            _log.info("written to %s", target)
+
+    def _chosen_checkpoint(self) -> str | None:
+        """Name of the checkpoint, if it is another one than would be taken without a name."""
+        path, own = self.settings.get("ckpt_path"), self.folder.own_checkpoint()
+        if path in (None, UNTRAINED) or own is None or Path(str(path)).resolve() == own.resolve():
+            return None
+        return Path(str(path)).name
+
+    def _trained_steps(self) -> int | None:
+        """Optimizer steps of the run so far: a test that was made before the last of them is out of date."""
+        with suppress(DataError):
+            steps = read_json(self.folder.cost, fix="").get("optimizer_steps")
+            return steps if isinstance(steps, int) else None
+        return None
+
+
+def readable(metrics: Mapping[str, float], split: str) -> list[str]:
+    """What an evaluation gave, one line for each metric: shares in per cent, counts whole.
+
+    Args:
+        metrics: By names such as ``test/accuracy``; those of other splits are left out.
+        split: ``val`` or ``test``.
+    """
+    found = {name.removeprefix(f"{split}/"): number for name, number in metrics.items() if name.startswith(f"{split}/")}
+    count = found.pop("examples", None)
+    rows = {"questions": f"{count:,.0f}"} if count is not None else {}
+    rows |= {name: _readable(name, number) for name, number in found.items()}
+    width = max(map(len, rows), default=0)
+    return [f"{split} {name:<{width}}  {text}" for name, text in rows.items()]
+
+
+def _readable(name: str, number: float) -> str:
+    if name.startswith(("accuracy", "answered", "path_")):
+        return f"{100 * number:.1f} %"
+    if name in ("tokens", "thoughts"):
+        return f"{number:.1f}"
+    return f"{number:.4g}"

@@ -1,0 +1,34 @@
+"""Options of commands: what is wrong with them is told in one block."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcot.cli.options import OptionParser
+from lcot.errors import UserError
+
+
+def made() -> OptionParser:
+    found = OptionParser("look", "RUN [options]", "What it is for.\n\n  as it stands here")
+    found.add_argument("run")
+    found.add_argument("-d", "--depth", type=int)
+    return found
+
+
+def test_faults() -> None:
+    for words, says in ((["--depth", "1"], "required: run"), (["r", "--depth", "x"], "invalid int value: 'x'")):
+        with pytest.raises(UserError, match=says) as refusal:
+            made().parse_args(words)
+        assert (refusal.value.where, refusal.value.fix) == ("lcot look", "see lcot look --help")
+
+
+def test_its_help() -> None:
+    told = made().format_help()
+    assert "usage: lcot look RUN [options]" in told and "\n\n  as it stands here" in told
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("--dept", "--depth"), ("--deph=3", "--depth"), ("--nothing", None), ("-d", None)]
+)
+def test_what_was_probably_meant(word: str, near: str | None) -> None:
+    assert made().nearest(word) == near

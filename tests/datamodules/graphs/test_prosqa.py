@@ -1,0 +1,204 @@
+"""The ProsQA data module: generated and published sources, styles, what is redrawn, and what stays apart."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lcot.datamodules import ProsQA
+from lcot.datamodules.graphs.generator import GraphSpec
+from lcot.datamodules.graphs.prosqa import GraphSource
+from lcot.datamodules.graphs.splits import canonical_key, generate
+from lcot.datamodules.graphs.text import draw_names, render
+from lcot.datamodules.rows import StageDataset
+from lcot.datamodules.sampler import RowKey
+from lcot.errors import DataError, UserError
+from lcot.metrics import extractor
+from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.stepwise import Stepwise
+from tests.metrics.adversarial_prosqa import GOLD, OUTPUTS
+from tests.places import SHARED
+from tests.tiny import RECORD, write_records
+
+PUBLISHED = SHARED / "prosqa" / "prosqa_valid.json"
+SMALL: dict[str, Any] = {
+    "nodes": (6, 9),
+    "hops": (1, 3),
+    "symbols": 14,
+    "train_size": 40,
+    "val_size": 10,
+    "test_size": 12,
+    "seed": 1,
+}
+
+
+def published_file(folder: Path, drop: str | None = None) -> Path:
+    """A file in the published format, of generated problems."""
+    spec, rng = GraphSpec(nodes=(6, 9), hops=(1, 3)), random.Random(3)
+    records = []
+    for number, problem in enumerate(generate(spec, 2, "train", 5)):
+        example = render(problem, draw_names(spec, problem, rng), rng, "prose", example_id=str(number))
+        record = {"question": example.question, "steps": list(example.steps), "answer": example.answer, **example.facts}
+        records.append({key: value for key, value in record.items() if key != drop})
+    path = folder / "published.json"
+    path.write_text(json.dumps(records))
+    return path
+
+
+def graphs_of(source: object) -> set[int]:
+    assert isinstance(source, GraphSource)
+    return {canonical_key(problem, marks=False) for problem in source.problems}
+
+
+def test_no_graph_is_in_two_splits() -> None:
+    data = ProsQA(**SMALL)
+    train, val, test = (graphs_of(data.make_source(split)) for split in ("train", "val", "test"))
+    assert not (train & val or train & test or val & test)
+    assert graphs_of(data.make_source("predict")) == test
+
+
+@pytest.mark.parametrize(("redraw", "same_names", "same_order"), [("none", 1, 1), ("order", 1, 0), ("all", 0, 0)])
+def test_what_a_second_visit_changes(redraw: Any, same_names: int, same_order: int) -> None:
+    source = ProsQA(**SMALL, redraw=redraw).make_source("train")
+    first, again, second = source.example(3, 0), source.example(3, 0), source.example(3, 1)
+    assert first == again and source.redraws is (redraw != "none")
+    assert (first.facts["idx_to_symbol"] == second.facts["idx_to_symbol"]) is bool(same_names)
+    assert (first.question == second.question) is bool(same_order)
+
+
+def test_evaluation_never_changes() -> None:
+    data = ProsQA(**SMALL, redraw="all")
+    for split in ("val", "test"):
+        assert data.make_source(split).example(0, 0) == data.make_source(split).example(0, 7)
+
+
+def test_a_published_file_is_read_as_it_stands_or_rewritten(tmp_path: Path) -> None:
+    path = str(published_file(tmp_path))
+    records = json.loads(Path(path).read_text())
+    plain = ProsQA(**SMALL, train_path=path).make_source("train")
+    assert [plain.example(i, 4).question for i in range(5)] == [record["question"] for record in records]
+    compact = ProsQA(**SMALL, train_path=path, style="compact", redraw="all").make_source("train")
+    example, record = compact.example(2, 0), records[2]
+    names, problem = record["idx_to_symbol"], example.facts
+    assert problem["edges"] == record["edges"] and problem["idx_to_symbol"] == names
+    assert example.question.endswith(f"? {names[record['root']]}") and example.answer == names[record["target"]]
+    assert compact.example(2, 0).question != compact.example(2, 1).question
+
+
+def test_rewriting_needs_the_graph(tmp_path: Path) -> None:
+    path = str(published_file(tmp_path, drop="edges"))
+    assert len(ProsQA(**SMALL, train_path=path).make_source("train")) == 5
+    with pytest.raises(DataError, match="has no field 'edges'"):
+        ProsQA(**SMALL, train_path=path, style="compact").make_source("train")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"edges": None}, "has a field 'edges' that is no list of pairs: null"),
+        ({"edges": [[0, 1], "12"]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: \"12\""),
+        ({"edges": [[0, 1], [1, 4]]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: \[1, 4\]"),
+        ({"edges": [[0, 1], [1, -1]]}, r"has a field 'edges'\[1\] that is no pair"),
+        ({"edges": [[0, 1], [1, 2, 3]]}, r"has a field 'edges'\[1\] that is no pair"),
+        ({"edges": [[0, 1], [2, 3]]}, "has a target that its root does not reach"),
+        ({"target": 0}, "has a target that its root does not reach"),
+        ({"root": None}, "has a field 'root' that is no node from 0 to 3: null"),
+        ({"neg_target": True}, "has a field 'neg_target' that is no node from 0 to 3: true"),
+        ({"idx_to_symbol": ["Tom", "cat", "pet", "cat"]}, "has the name 'cat' twice in field 'idx_to_symbol'"),
+        ({"idx_to_symbol": "Tom"}, "has a field 'idx_to_symbol' that is no list of names: \"Tom\""),
+        ({"idx_to_symbol": ["Tom", 1, "pet", "dog"]}, "has a field 'idx_to_symbol' that is no list of names"),
+    ],
+)
+def test_a_graph_that_cannot_be_rewritten_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    graph = {"idx_to_symbol": ["Tom", "cat", "pet", "dog"], "edges": [[0, 1], [1, 2]]}
+    record = {**RECORD, **graph, "root": 0, "target": 2, "neg_target": 3}
+    path = write_records(tmp_path / "graphs.json", record, {**record, **change})
+    with pytest.raises(DataError, match=f"example '1' {words}") as caught:
+        ProsQA(**SMALL, val_path=str(path), style="compact").make_source("val")
+    assert caught.value.where is not None and caught.value.where.startswith(f"{path}, record 2")
+    assert len(ProsQA(**SMALL, val_path=str(path)).make_source("val")) == 2  # the text stands without its graph
+
+
+def test_the_words_cover_published_names_whatever_is_in_play() -> None:
+    tokenizer = ProsQA(**SMALL).set_up_tokenizer()
+    for text in ("Every zumpus is a boompus.", "Is Wren a zumpus or boompus?"):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text and len(ids) <= 7
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs prosqa_valid.json of published ProsQA")
+@pytest.mark.parametrize("style", ["prose", "compact", "symbolic"])
+def test_the_published_file_is_read_whole(style: Any) -> None:
+    source = ProsQA(**SMALL, val_path=str(PUBLISHED), style=style).make_source("val")
+    records = json.loads(PUBLISHED.read_text())
+    assert len(source) == len(records) == 300
+    for index, record in enumerate(records):
+        example = source.example(index, 0)
+        if style == "prose":
+            assert (example.question, list(example.steps)) == (record["question"], record["steps"])
+        else:
+            assert len(example.steps) == len(record["steps"])
+
+
+@pytest.mark.parametrize(("output", "answer", "right"), OUTPUTS)
+def test_adversarial_outputs(output: str, answer: str | None, right: bool) -> None:
+    data = ProsQA(**SMALL)
+    (reader,) = map(extractor, data.extractors)
+    assert reader.extract(output, data.text.before_answer) == answer and reader.equal(answer, GOLD) is right
+
+
+def test_there_are_forty_adversarial_outputs() -> None:
+    assert len({output for output, *_ in OUTPUTS}) == len(OUTPUTS) >= 40
+
+
+@pytest.mark.parametrize("target", ["chain", "frontier"])
+def test_the_target_of_a_stage(target: Any) -> None:
+    """After i thoughts: the chain's next node or any at its distance, drawn anew at each visit; the answer at last."""
+    symbolic: dict[str, Any] = {"style": "symbolic", "text": TextFormat("", "", "= "), "redraw": "order"}
+    data = ProsQA(**{**SMALL, **symbolic, "nodes": (9, 9), "hops": (2, 2)}, stage_target=target)
+    train, val = data.make_source("train"), data.make_source("val")
+    tokenizer, schedule = data.set_up_tokenizer(), Stepwise(max_stage=2, markers="never", written="next")
+    assert data.special is not None
+    builder = LayoutBuilder(tokenizer, data.special, "continuous", data.text, markers="never")
+    varied = 0
+    for split, source in (("train", train), ("val", val)):
+        rows = StageDataset(source, builder, schedule, 0, "train" if split == "train" else "val")
+        for number, stage in itertools.product(range(10), range(3)):
+            written = set()
+            for epoch in range(8 if split == "train" else 2):
+                row, _, example = rows[RowKey(epoch, stage, number)]
+                written.add(str(tokenizer.decode(row.ids[row.prompt :])))
+                assert row.thoughts == stage
+            facts: Any = example.facts
+            names, edges = facts["idx_to_symbol"], facts["edges"]
+            near = {end for start, end in edges if start == facts["root"]}
+            levels = [near, {end for start, end in edges if start in near} - near]
+            if stage == 2:
+                assert written == {f"= {example.answer}<|endoftext|>"}
+            elif target == "chain" or split == "val":
+                assert written == {example.steps[stage]}
+            else:
+                assert written <= {names[node] for node in levels[stage]}
+                varied += len(written) > 1
+    assert (varied > 5) is (target == "frontier")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"style": "prosa"}, "did you mean 'prose'"),
+        ({"stage_target": "front"}, "did you mean 'frontier'"),
+        ({"root": "last"}, "unknown root 'last'"),
+        ({"redraw": "names"}, "unknown redraw"),
+        ({"train_size": 0}, "train_size is 0"),
+        ({"hops": (3, 2)}, "hops"),
+    ],
+)
+def test_options_out_of_range(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ProsQA(**{**SMALL, **change})
