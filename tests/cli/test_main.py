@@ -17,7 +17,7 @@ import yaml
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import lcot as package
-from lcot import commands
+from lcot.cli import commands
 from lcot.cli.main import STOPPED
 from lcot.runs.folder import RunFolder
 from lcot.runs.protocol import commit

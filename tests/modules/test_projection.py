@@ -38,7 +38,7 @@ def test_each_task_has_a_map_of_its_own() -> None:
     thoughts = projection(given, tasks)
     assert thoughts.shape == (4, 3, 7)
     for row, task in enumerate(tasks.tolist()):
-        assert torch.equal(thoughts[row], linear(projection, task)(given[row]))
+        torch.testing.assert_close(thoughts[row], linear(projection, task)(given[row]))
 
 
 def test_every_map_takes_part_and_learns_from_its_own_rows_alone() -> None:

@@ -12,7 +12,7 @@ from statistics import mean
 
 import pytest
 
-from lcot.datamodules import ontologies, ontology_text
+from lcot.datamodules.ontologies import generator, text
 from lcot.datamodules.ontologies.generator import (
     CONCEPTS,
     ENTITIES,
@@ -225,9 +225,9 @@ def test_all_words_are_equally_likely(source: str, request: pytest.FixtureReques
 @pytest.mark.parametrize(
     ("place", "name", "value", "broken"),
     [
-        (ontologies, "_NEGATED", 0.5, "not, elsewhere"),
-        (ontologies, "_STOPS", {"affirmed": 0.3, "negated": 0.3}, "not, asked for"),
-        (ontology_text, "_SHARES", {"each": 1, "every": 1, "plural": 1}, "edges, plural"),
+        (generator, "_NEGATED", 0.5, "not, elsewhere"),
+        (generator, "_STOPS", {"affirmed": 0.3, "negated": 0.3}, "not, asked for"),
+        (text, "_SHARES", {"each": 1, "every": 1, "plural": 1}, "edges, plural"),
     ],
 )
 def test_other_rules_leave_the_bands(
@@ -281,7 +281,7 @@ def test_the_split_depends_on_the_proof_alone() -> None:
 
 
 def test_a_split_without_enough_problems_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ontologies, "_TRIES", 20)
+    monkeypatch.setattr(generator, "_TRIES", 20)
     with pytest.raises(
         UserError, match="no further problem of the test split with hops=\\(1, 2\\) in 20 draws"
     ) as caught:
@@ -302,7 +302,7 @@ def test_renaming_keeps_the_shape_and_the_split() -> None:
 
 def test_a_renaming_that_no_split_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ontology = draw_ontology(SMALL, random.Random(0))
-    monkeypatch.setattr(ontologies, "split_of", lambda _: "val")
+    monkeypatch.setattr(generator, "split_of", lambda _: "val")
     with pytest.raises(UserError, match="no further problem of the train split"):
         renamed(SMALL, ontology, "train", random.Random(0))
 
