@@ -265,7 +265,7 @@ def load(
             fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
         )
     tokenizer = load_tokenizer(run / "tokenizer")
-    _check_needed(backbone, assistant, saved["lcot"].get("frozen", {}))
+    _check_needed(backbone, assistant, saved["lcot"]["frozen"])
     return _solver(saved, tokenizer, file, device, backbone, assistant)
 
 
@@ -287,7 +287,7 @@ def _solver(
 
 
 def _shape(entry: Mapping[str, Any]) -> tuple[ThoughtKind, int, Markers, bool | None]:
-    return entry["kind"], entry["thoughts"], entry.get("markers", "always"), entry.get("stepwise_passes")
+    return entry["kind"], entry["thoughts"], entry["markers"], entry["stepwise_passes"]
 
 
 def _check_device(device: str) -> None:

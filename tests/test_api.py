@@ -314,16 +314,12 @@ def test_answers_are_read_as_the_run_read_them(trained: Path, tmp_path: Path) ->
     assert again.module.extractors == loaded.module.extractors == ("last_number", "string")
 
 
-def test_what_was_saved_before_extractors_had_names_is_read_as_strings(trained: Path, tmp_path: Path) -> None:
-    run = rewritten(trained, tmp_path)
-    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert saved["lcot"].pop("extractors") == ["string"]
-    torch.save(saved, run / "checkpoints" / "last.ckpt")
-    loaded = package.load(run, checkpoint="last.ckpt")
-    folder = loaded.save_pretrained(tmp_path / "model")
+@pytest.mark.parametrize("name", ["extractors", "sampling", "markers", "stepwise_passes", "recycle"])
+def test_a_description_without_what_it_takes_to_answer_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
+    folder = package.load(trained).save_pretrained(tmp_path / "model")
     described = json.loads((folder / "lcot.json").read_text())
-    assert described.pop("extractors") == ["string"]
+    del described[name]
     (folder / "lcot.json").write_text(json.dumps(described))
-    for solver in (loaded, package.load(folder)):
-        solver.module.decode_texts = lambda answers: ["### a $7"]  # type: ignore[method-assign]
-        assert solver.solve([LONG])[0].answer == "a $7"
+    with pytest.raises(CheckpointError, match="cannot be used") as caught:
+        package.load(folder)
+    assert f"{name} is missing" in str(caught.value)

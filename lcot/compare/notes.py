@@ -11,12 +11,6 @@ from lcot.runs.run import COMMAND, Run
 from lcot.runs.settings import shown
 from lcot.settings import UNTRAINED
 
-FROM_EVENTS = "*"
-"""Behind seconds that are the times of TensorBoard's events."""
-
-ESTIMATED = "≈"
-"""Before examples that are steps times the size of a full batch."""
-
 OVER_RUNS = "†"
 """Behind a deviation over runs of sampling, which is none over seeds of training."""
 
@@ -60,23 +54,18 @@ def _deviations(rows: Sequence[Row]) -> Iterable[str]:
 
 def _data(rows: Sequence[Row]) -> Iterable[str]:
     first = rows[0].results[0]
-    part = f" of {first.of:,}" if first.of not in (None, first.examples) else ""
+    part = f" of {first.of:,}" if first.of != first.examples else ""
     hashes: dict[str, list[int | None]] = {}
-    unknown = []
     for run in _all(rows):
         assert run.result is not None
-        if run.result.data_hash is None:
-            unknown.append(run.name)
-        elif run.seed not in hashes.setdefault(run.result.data_hash, []):
+        if run.seed not in hashes.setdefault(run.result.data_hash, []):
             hashes[run.result.data_hash].append(run.seed)
     text = f"data: split {first.split}, {first.examples:,}{part} examples"
     if len(hashes) == 1:
         text += f", data hash {brief(next(iter(hashes)))}"
-    elif hashes:
+    else:
         listed = (f"{_listed(seeds)}: {brief(found)}" for found, seeds in hashes.items())
         text += f"; another seed is another test set, data hash by seed {', '.join(listed)}"
-    if unknown:
-        text += f"; no data hash was recorded for {', '.join(unknown)}, whose data settings are equal"
     yield text
 
 
@@ -128,10 +117,6 @@ def described(run: Run) -> str:
 
 def _cost(rows: Sequence[Row]) -> Iterable[str]:
     text = "training cost: mean over seeds; wall time from the first batch to the last, validation included"
-    if any(run.cost.wall_from_events and run.cost.wall is not None for run in _all(rows)):
-        text += f"; {FROM_EVENTS} wall, from events"
-    if any(run.cost.examples_estimated and run.cost.examples is not None for run in _all(rows)):
-        text += f"; {ESTIMATED} steps times a full batch"
     yield text + _on(_by(rows, lambda run: run.cost.device), rows)
 
 

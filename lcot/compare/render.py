@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from lcot.compare.notes import ESTIMATED, FROM_EVENTS, OVER_RUNS, described
+from lcot.compare.notes import OVER_RUNS, described
 from lcot.compare.paths import path_metrics
 from lcot.compare.rows import Row, Spread
 from lcot.compare.table import Comparison, Table
@@ -62,8 +62,8 @@ def cost_columns(table: Table) -> list[Column]:
     """What training the methods took."""
     columns = [
         Column("optimizer steps", [_count(row.cost(lambda run: run.cost.steps)) for row in table.rows]),
-        Column("training examples", [_examples(row) for row in table.rows]),
-        Column("wall", [_wall(row) for row in table.rows]),
+        Column("training examples", [_count(row.cost(lambda run: run.cost.examples)) for row in table.rows]),
+        Column("wall", [_duration(row.cost(lambda run: run.cost.wall)) for row in table.rows]),
         Column("CPU", [_duration(row.cost(lambda run: run.cost.cpu)) for row in table.rows]),
         Column("parameters", [_parameters(row) for row in table.rows]),
     ]
@@ -138,8 +138,6 @@ def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[s
         values[name] = _exact(spread.mean if spread else None)
     return {
         **values,
-        "examples_estimated": _yes(any(run.cost.examples_estimated for run in row.runs)),
-        "wall_from_events": _yes(any(run.cost.wall_from_events for run in row.runs)),
         "finished": _joined(run.cost.finished for run in row.runs),
         "training_device": _joined(run.cost.device for run in row.runs),
         "batch_size": _joined(result.batch_size for result in row.results),
@@ -202,18 +200,6 @@ def _count(spread: Spread | None) -> str:
     return NOTHING if spread is None else f"{spread.mean:,.0f}"
 
 
-def _examples(row: Row) -> str:
-    mark = ESTIMATED if any(run.cost.examples_estimated for run in row.runs) else ""
-    spread = row.cost(lambda run: run.cost.examples)
-    return NOTHING if spread is None else mark + _count(spread)
-
-
-def _wall(row: Row) -> str:
-    spread = row.cost(lambda run: run.cost.wall)
-    marked = any(run.cost.wall_from_events and run.cost.wall is not None for run in row.runs)
-    return _duration(spread) + (FROM_EVENTS if marked else "")
-
-
 def _duration(spread: Spread | None) -> str:
     if spread is None:
         return NOTHING
@@ -248,10 +234,6 @@ def _joined(values: object) -> str:
     assert hasattr(values, "__iter__")
     listed = ["" if value is None else str(value) for value in values]
     return listed[0] if len(set(listed)) == 1 and listed else ";".join(listed)
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def _plain(value: object) -> str:

@@ -154,8 +154,9 @@ def _data_conflict(left: Sequence[Run], right: Sequence[Run]) -> str | None:
     agreed = False
     for mine in left:
         for other in right:
-            hashes = [run.result.data_hash if run.result else None for run in (mine, other)]
-            if None in hashes or (mine.seed != other.seed and hashes[0] != hashes[1]):
+            assert mine.result is not None and other.result is not None
+            hashes = [mine.result.data_hash, other.result.data_hash]
+            if hashes[0] != hashes[1] and mine.seed != other.seed:
                 continue
             if hashes[0] != hashes[1]:
                 seed = "" if mine.seed is None else f" of seed {mine.seed}"
@@ -175,7 +176,7 @@ def _data_conflict(left: Sequence[Run], right: Sequence[Run]) -> str | None:
 
 
 def _split(result: Result) -> str:
-    part = f" of {result.of:,}" if result.of not in (None, result.examples) else ""
+    part = f" of {result.of:,}" if result.of != result.examples else ""
     return f"{result.split}, {result.examples:,}{part} examples"
 
 

@@ -297,7 +297,7 @@ def described_backbone(described: Mapping[str, Any], path: str | None = None) ->
     Raises:
         CheckpointError: If its frozen weights came from a folder that is not there.
     """
-    frozen = described.get("frozen", {}).get("model")
+    frozen = described["frozen"].get("model")
     if frozen is None:
         config = json.loads(described["backbone"])
         return Backbone(config=config, dtype=described["dtype"], attention=described["attention"])
@@ -312,7 +312,7 @@ def described_backbone(described: Mapping[str, Any], path: str | None = None) ->
         path=path or frozen["path"],
         dtype=frozen["dtype"],
         attention=described["attention"],
-        lora=LoRA(**described["lora"]) if described.get("lora") else None,
+        lora=LoRA(**described["lora"]) if described["lora"] else None,
         revision=frozen["revision"] if path is None else None,
     )
 
@@ -336,7 +336,7 @@ def model_of_run(
     described = saved["lcot"]
     # A classifier beside the language model is none of its weights.
     weights = {name.removeprefix("model."): w for name, w in saved["state_dict"].items() if name.startswith("model.")}
-    frozen = described.get("frozen", {}).get("model")
+    frozen = described["frozen"].get("model")
     if frozen is None:
         model = rebuild(described["backbone"], dtype, attention)
         check_names(weights, list(model.state_dict()))

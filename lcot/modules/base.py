@@ -249,7 +249,7 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             CheckpointError: If it is of another framework, method, model or tokenizer, or beside other frozen weights.
         """
         saved = check_fits(checkpoint, self.describe())
-        self.trained_stage = saved.get("stage")
+        self.trained_stage = saved["stage"]
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 

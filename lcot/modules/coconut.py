@@ -162,7 +162,7 @@ class Coconut(ReasoningModule):
             CheckpointError: If only one has, other states are fed back, or anything else does not fit.
         """
         super().on_load_checkpoint(checkpoint)
-        recycled = checkpoint["lcot"].get("recycle", "post_norm")
+        recycled = checkpoint["lcot"]["recycle"]
         if recycled != self.recycle:
             raise CheckpointError(
                 f"the checkpoint's thoughts are states of kind {recycled!r}, and the config has {self.recycle!r}",

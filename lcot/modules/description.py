@@ -24,19 +24,30 @@ from lcot.reasoning.layout import TextFormat
 FORMAT = 1
 """Version of the ``lcot`` entry of a checkpoint."""
 
-INFERENCE = ("kind", "thoughts", "text", "max_new_tokens")
+INFERENCE = (
+    *("kind", "markers", "thoughts", "stepwise_passes", "dialogue"),
+    *("text", "extractors", "max_new_tokens", "sampling"),
+)
 """What is needed to ask a model: fields of every description."""
 
-CHECKPOINT = ("module", "stage", "backbone", "dtype", "attention", "vocabulary", *INFERENCE)
+CHECKPOINT = (
+    *("module", "class", "stage", "backbone", "dtype", "attention", "vocabulary", "lora", "frozen"),
+    *INFERENCE,
+)
 """What every checkpoint has."""
 
+COCONUT = ("recycle",)
+"""What one of Coconut has besides, and a folder that was exported of it."""
+
 SOFTCOT = (
-    *("markers", "extractors", "sampling", "lora", "frozen", "frozen.model", "dialogue"),
-    *("soft_thoughts", "paths", "tasks", "states", "assistant", "assistant.attention", "assistant.lora"),
+    *("frozen.model", "soft_thoughts", "paths", "tasks", "states"),
+    *("assistant", "assistant.attention", "assistant.lora"),
 )
 """What a checkpoint of SoftCoT has besides."""
 
-# What fields hold, the needed ones and those that some versions or methods write.
+_BESIDES = {"Coconut": COCONUT, "SoftCoT": SOFTCOT}
+
+# What fields hold, the needed ones and those that some methods write.
 _FIELDS: dict[str, Any] = {
     "module": str,
     "class": str | None,
@@ -48,7 +59,7 @@ _FIELDS: dict[str, Any] = {
     "kind": ThoughtKind,
     "markers": Markers,
     "thoughts": int,
-    "stepwise_passes": bool | None,
+    "stepwise_passes": bool,
     "text": TextFormat,
     "dialogue": Dialogue | None,
     "extractors": list[str],
@@ -90,9 +101,8 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
     saved: dict[str, Any] | None = checkpoint.get("lcot")
     if saved is None:
         raise CheckpointError("the checkpoint was not written by lcot", fix="give a file of runs/<name>/checkpoints")
-    check_described(saved, needed=("module", "vocabulary", "backbone"))
-    # Older checkpoints do not say where a method of one's own is.
-    if saved["module"] != mine["module"] or saved.get("class", mine.get("class")) != mine.get("class"):
+    check_described(saved, needed=("module", "class", "vocabulary", "backbone", "lora", "frozen"))
+    if (saved["module"], saved["class"]) != (mine["module"], mine["class"]):
         raise CheckpointError(f"the checkpoint holds a {_method(saved)}, and the config a {_method(mine)}")
     if saved["vocabulary"] != mine["vocabulary"]:
         raise CheckpointError(
@@ -107,8 +117,8 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
             where="model.backbone",
             fix="use the config.yaml of the checkpoint's run",
         )
-    _check_lora(saved.get("lora"), mine.get("lora"))
-    check_frozen(saved.get("frozen", {}), mine.get("frozen", {}))
+    _check_lora(saved["lora"], mine["lora"])
+    check_frozen(saved["frozen"], mine["frozen"])
     return saved
 
 
@@ -123,9 +133,9 @@ def check_described(described: object, where: str | None = None, needed: Sequenc
     Raises:
         CheckpointError: If a newer version wrote it, a field is missing, or one holds what it cannot.
     """
-    if not isinstance(described, dict) or not isinstance(described.get("format", FORMAT), int):
+    if not isinstance(described, dict) or not isinstance(described.get("format"), int):
         raise CheckpointError("this was not written by lcot", where=where, fix="give a run or what was exported of it")
-    if described.get("format", FORMAT) > FORMAT:
+    if described["format"] > FORMAT:
         raise CheckpointError(
             "the checkpoint was written by a newer lcot",
             where=where,
@@ -133,7 +143,7 @@ def check_described(described: object, where: str | None = None, needed: Sequenc
             fix="update lcot",
         )
     if needed is None:
-        needed = (*CHECKPOINT, *(SOFTCOT if described.get("module") == "SoftCoT" else ()))
+        needed = (*CHECKPOINT, *_BESIDES.get(str(described.get("module")), ()))
     if described.get("assistant"):
         needed = (*needed, "frozen.assistant_model")
     found = {name: _fault(described, name, name in needed, hint) for name, hint in _FIELDS.items()}
@@ -175,7 +185,7 @@ def config_differences(saved: str, mine: str) -> list[str]:
 
 def _method(described: dict[str, Any]) -> str:
     """The name of a method; with its module if it is one's own."""
-    return str(described.get("class") or described["module"]).replace(":", ".")
+    return str(described["class"] or described["module"]).replace(":", ".")
 
 
 def _check_lora(saved: dict[str, Any] | None, mine: dict[str, Any] | None) -> None:

@@ -33,7 +33,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.coconut import Coconut
-from lcot.modules.description import FORMAT, INFERENCE, check_described
+from lcot.modules.description import COCONUT, FORMAT, INFERENCE, check_described
 from lcot.modules.frozen import FrozenWeights
 from lcot.modules.lora import ADAPTER, merged
 from lcot.modules.softcot import SoftCoT
@@ -121,9 +121,9 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{str(file)!r} is not valid JSON", why=str(err), fix="export the model again, with save_pretrained"
         ) from err
     soft = isinstance(described, dict) and described.get("module") == SoftCoT.__name__
-    check_described(described, str(file), None if soft else INFERENCE)
+    check_described(described, str(file), None if soft else (*INFERENCE, *COCONUT))
     assert isinstance(described, dict)
-    dialogue = described.get("dialogue") or {}
+    dialogue = described["dialogue"] or {}
     for name in ("prompt", "assistant", "assistant_prompt"):
         if dialogue.get(name) is not None:
             dialogue[name] = str(folder / dialogue[name])

@@ -13,7 +13,7 @@ from lcot.errors import CheckpointError
 from lcot.modules.assistant import assistants_settings
 from lcot.modules.backbone import Backbone, described_backbone, rebuild
 from lcot.modules.coconut import Coconut, Halting
-from lcot.modules.description import CHECKPOINT, SOFTCOT, check_described
+from lcot.modules.description import CHECKPOINT, COCONUT, SOFTCOT, check_described
 from lcot.modules.own import Made, import_own, make_own
 from lcot.modules.softcot import Paths, SoftCoT
 from lcot.reasoning.curriculum import Fixed, Passes
@@ -21,9 +21,6 @@ from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
-
-FIRST_EXTRACTORS = ("string",)
-"""What checkpoints mean that were written before an extractor could be chosen."""
 
 
 def method_of(entry: Mapping[str, Any], where: str) -> type[Coconut | SoftCoT]:
@@ -36,18 +33,17 @@ def method_of(entry: Mapping[str, Any], where: str) -> type[Coconut | SoftCoT]:
     Raises:
         CheckpointError: If it cannot be imported, or extends neither method.
     """
-    if entry.get("class") is not None:
+    if entry["class"] is not None:
         found = import_own(entry["class"])
-        if issubclass(found, SoftCoT):
-            check_described(entry, where, (*CHECKPOINT, *SOFTCOT))
-        if issubclass(found, Coconut | SoftCoT):
-            return found
+        for base, besides in ((SoftCoT, SOFTCOT), (Coconut, COCONUT)):
+            if issubclass(found, base):
+                check_described(entry, where, (*CHECKPOINT, *besides))
+                return found
     for known in (Coconut, SoftCoT):
-        if entry["module"] == known.__name__ and entry.get("class") is None:
+        if entry["module"] == known.__name__ and entry["class"] is None:
             return known
     raise CheckpointError(
         f"the checkpoint {where!r} holds a {entry['module']}, and load() does not know it",
-        why=None if "class" in entry else "an older version wrote it, which did not note where the class is",
         fix="use fit, test and predict with the run's own config.yaml; load() takes Coconut, SoftCoT and subclasses",
     )
 
@@ -76,14 +72,14 @@ def load_coconut(
     options = {
         "backbone": described_backbone(entry, backbone),
         "max_new_tokens": entry["max_new_tokens"],
-        "sampling": Sampling(**entry.get("sampling", {})),
+        "sampling": Sampling(**entry["sampling"]),
         "halting": _halting(entry["halting"]) if entry.get("halting") else None,
-        "recycle": entry.get("recycle", "post_norm"),
+        "recycle": entry["recycle"],
     }
     module = _made(kind, Coconut, options, config)
-    text, extractors = TextFormat(**entry["text"]), entry.get("extractors", FIRST_EXTRACTORS)
+    text, extractors = TextFormat(**entry["text"]), entry["extractors"]
     module.attach(tokenizer, _special(tokenizer, _asking(entry)), text, extractors)
-    if entry.get("frozen"):
+    if entry["frozen"]:
         module.build_model(seed=0)
     else:
         module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
@@ -107,10 +103,10 @@ def load_exported(folder: Path, described: Mapping[str, Any], tokenizer: PreTrai
     module = Coconut(
         Backbone(path=str(folder)),
         max_new_tokens=described["max_new_tokens"],
-        sampling=Sampling(**described.get("sampling", {})),
-        recycle=described.get("recycle", "post_norm"),
+        sampling=Sampling(**described["sampling"]),
+        recycle=described["recycle"],
     )
-    text, extractors = TextFormat(**described["text"]), described.get("extractors", FIRST_EXTRACTORS)
+    text, extractors = TextFormat(**described["text"]), described["extractors"]
     module.attach(tokenizer, _special(tokenizer, _asking(described)), text, extractors)
     module.build_model(seed=0)
     return module
@@ -185,10 +181,8 @@ def dialogue_builder(
     asking = _asking(entry, assistant)
     if asking is None:
         return None
-    passes: Passes = "multiple" if entry.get("stepwise_passes") else "single"
-    if entry.get("stepwise_passes") is None:
-        passes = "auto"
-    schedule = Fixed("none", entry["thoughts"], entry["kind"], entry.get("markers", "always"), passes)
+    passes: Passes = "multiple" if entry["stepwise_passes"] else "single"
+    schedule = Fixed("none", entry["thoughts"], entry["kind"], entry["markers"], passes)
     return asking.builder(tokenizer, _special(tokenizer, asking), schedule, [entry["thoughts"] or 1], None)
 
 
@@ -209,7 +203,7 @@ def _halting(saved: Mapping[str, Any]) -> Halting:
 
 def _asking(entry: Mapping[str, Any], assistant: str | None = None) -> Asking | None:
     """Who is asked what; ``None`` for a run without a prompt."""
-    if entry.get("dialogue") is None:
+    if entry["dialogue"] is None:
         return None
     beside = {"assistant": assistant} if assistant and (Path(assistant) / "tokenizer.json").is_file() else {}
     return Asking(Dialogue(**{**entry["dialogue"], **beside}))

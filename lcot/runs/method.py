@@ -35,12 +35,12 @@ def check_method(saved: Mapping[str, Any], clock: StageClock, data: Any, path: P
     dialogue = data.dialogue
     for where, before, now in (
         ("data.text", saved["text"], asdict(data.text)),
-        ("data.dialogue", saved.get("dialogue") or {}, asdict(dialogue) if dialogue is not None else {}),
+        ("data.dialogue", saved["dialogue"] or {}, asdict(dialogue) if dialogue is not None else {}),
     ):
         # The assistant's tokenizer may have moved; that it is another one shows in its model.
         names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != "assistant"]
         changed = [f"{name} {before.get(name)!r} then, {now.get(name)!r} now" for name in names]
-        frozen = "model" in saved.get("frozen", {}) and not saved.get("lora")
+        frozen = "model" in saved["frozen"] and not saved["lora"]
         if not names:
             continue
         if saved["kind"] == "soft" and frozen and set(names) <= {"prompt", "assistant_prompt"}:
@@ -61,9 +61,8 @@ def _check_thoughts(saved: Mapping[str, Any], clock: StageClock, own: str) -> No
     told = (getattr(clock, "eval_stage", None), getattr(clock, "eval_thoughts", None))
     chosen = any(number is not None for number in told) or getattr(schedule, "inference_thoughts", None) is not None
     planned = _planned(schedule, None if chosen else schedule.thoughts_at_inference(stage))
-    stepwise = saved.get("stepwise_passes", saved["kind"] == "continuous")
     count = None if chosen else saved["thoughts"]
-    trained = _thoughts(count, saved["kind"], saved.get("markers", "always"), stepwise)
+    trained = _thoughts(count, saved["kind"], saved["markers"], saved["stepwise_passes"])
     if trained != planned:
         raise UserError(
             f"the checkpoint was trained with {trained}, and the config's curriculum gives {planned}",

@@ -88,13 +88,13 @@ class CostRecorder(Callback):
         if getattr(trainer, "fast_dev_run", False):
             return
         step = trainer.global_step
-        self._before = self._recorded() if step and trainer.is_global_zero else {}
+        nothing: dict[str, Any] = {"wall_seconds": 0.0, "cpu_seconds": 0.0}
+        self._before = self._recorded() if step and trainer.is_global_zero else nothing
         parameters = list(pl_module.parameters())
         device: torch.device = trainer.strategy.root_device
         commits = [*self._before.get("commits", []), commit()]
         self._facts = {
             "format": COST_FORMAT,
-            "since_step": self._before.get("since_step", step),
             "starts": self._before.get("starts", 0) + 1,
             "world_size": trainer.world_size,
             "device": device_name(device),
@@ -166,8 +166,8 @@ class CostRecorder(Callback):
             "optimizer_steps": trainer.global_step,
             "epochs": trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
             "examples": examples,
-            "wall_seconds": round(self._before.get("wall_seconds", 0.0) + time.monotonic() - self._wall_from, 3),
-            "cpu_seconds": round(self._before.get("cpu_seconds", 0.0) + cpu, 3),
+            "wall_seconds": self._in_all("wall_seconds", time.monotonic() - self._wall_from),
+            "cpu_seconds": self._in_all("cpu_seconds", cpu),
             "peak_memory_bytes": {
                 name: max(filter(None, (peak, before.get(name))), default=None) for name, peak in peaks.items()
             },
@@ -175,12 +175,17 @@ class CostRecorder(Callback):
         }
         write_whole(self._file, json.dumps(report, indent=2) + "\n")
 
+    def _in_all(self, name: str, now: float) -> float | None:
+        """Seconds of all starts; ``None`` where nobody knows those before."""
+        before: float | None = self._before.get(name)
+        return None if before is None else round(before + now, 3)
+
     def _recorded(self) -> dict[str, Any]:
-        """The former record; nothing where there is none that can be read."""
+        """The former record; nothing where there is none that can be read, as behind the checkpoint of another run."""
         if not self._file.is_file():
             return {}
-        kinds: dict[str, Any] = dict.fromkeys(("wall_seconds", "cpu_seconds", "starts", "since_step"), int | float)
-        kinds |= {"commits": list, "peak_memory_bytes": dict}
+        kinds: dict[str, Any] = dict.fromkeys(("wall_seconds", "cpu_seconds"), int | float | None)
+        kinds |= {"starts": int, "commits": list, "peak_memory_bytes": dict}
         try:
             found = read_json(self._file, fix="")
             wrong = [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]

@@ -30,8 +30,8 @@ class Result:
         votes: Answers to a question in each run, of which one counts.
         split: Name of the split.
         examples: How many were answered.
-        of: How many there are in the split; ``None`` if that was not recorded.
-        data_hash: Of all questions and answers of the split; ``None`` if it was not recorded.
+        of: How many there are in the split.
+        data_hash: Of all questions and answers of the split.
         protocol: What must be equal for two results to stand side by side, by name; plain values.
         further: What each ``accuracy_NAME`` means.
         command: The command line that evaluated.
@@ -49,8 +49,8 @@ class Result:
     votes: int
     split: str
     examples: int
-    of: int | None
-    data_hash: str | None
+    of: int
+    data_hash: str
     protocol: dict[str, Any]
     further: dict[str, Any]
     command: str | None
@@ -78,17 +78,18 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         for name in report.part("metrics")
         if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}")) is not None
     }
-    examples = report.count("split.examples")
-    for name, found in ((f"metrics.{split}/accuracy", metrics.get("accuracy")), ("split.examples", examples)):
+    examples, of, data_hash = report.count("split.examples"), report.count("split.of"), report.text("split.data_hash")
+    needed: dict[str, Any] = {"split.examples": examples, "split.of": of, "split.data_hash": data_hash}
+    needed |= {name: report.part(name) or None for name in ("model", "data", "curriculum")}
+    for name, found in {f"metrics.{split}/accuracy": metrics.get("accuracy"), **needed}.items():
         if found is None:
             raise report.refuse(name, None)
-    assert examples is not None
-    settings = {name: report.part(name) or config[name] for name in ("model", "data", "curriculum")}
+    assert examples is not None and of is not None and data_hash is not None
+    settings = {name: report.part(name) for name in ("model", "data", "curriculum")}
     settings["trainer"] = {**config["trainer"], **report.part("trainer")}
-    sizes = settings["data"].get("init_args") or {}
     answering = settings["model"].get("init_args") or {}
     chosen = report.anything("checkpoint_chosen") is True
-    votes, runs = _counts(report, answering.get("voting"), split)
+    votes, runs = (report.count(f"protocol.decoding.{name}") or 1 for name in ("votes", "runs"))
     return Result(
         metrics={name: number for name, number in metrics.items() if not name.endswith(_DEVIATION)},
         deviations={
@@ -98,8 +99,8 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         votes=votes,
         split=report.text("split.name") or split,
         examples=examples,
-        of=report.count("split.of"),
-        data_hash=report.text("split.data_hash"),
+        of=of,
+        data_hash=data_hash,
         protocol={
             "extractor": report.anything("protocol.extractor"),
             "definition of tokens": report.anything("protocol.tokens"),
@@ -107,24 +108,17 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
             "voting": _voting(votes, runs),
             "checkpoint": _checkpoint(report.text("checkpoint"), chosen),
             "precision": _precision(report.part("trainer").get("precision")),
-            "code format": report.count("format") or 1,  # all that was written before it was recorded
+            "code format": report.count("format"),
         },
         further=report.part("protocol.further_extractors"),
         command=report.text("protocol.command"),
         commit=report.text("protocol.commit"),
         settings=settings,
-        batch_size=report.count("batch_size") or sizes.get("eval_batch_size") or sizes.get("batch_size"),
+        batch_size=report.count("batch_size"),
         device=report.text("device"),
         trained_steps=report.count("trained_steps"),
         checkpoint_chosen=chosen,
     )
-
-
-def _counts(report: Report, voting: Any, split: Split) -> tuple[int, int]:
-    """Votes of a question in each run, and runs: as reported, or else by the settings."""
-    votes, runs = report.count("protocol.decoding.votes"), report.count("protocol.decoding.runs")
-    asked = voting if isinstance(voting, dict) and split == "test" else {}
-    return votes or asked.get("samples", 1), runs or asked.get("runs", 1)
 
 
 def _voting(votes: int, runs: int) -> str:

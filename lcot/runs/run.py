@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import struct
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +27,7 @@ class Cost:
     Attributes:
         steps: Optimizer steps behind the last weights.
         examples: Training examples behind them.
-        examples_estimated: Whether those are steps times the size of a full batch.
         wall: Seconds between the first batch and the last, over all starts.
-        wall_from_events: Whether those are the times of TensorBoard's events.
         cpu: CPU seconds, of all processes.
         memory: Peak of resident memory in bytes; on a GPU, of its memory.
         device: Name of the device, with the number of threads on a CPU.
@@ -44,9 +40,7 @@ class Cost:
 
     steps: int | None = None
     examples: int | None = None
-    examples_estimated: bool = False
     wall: float | None = None
-    wall_from_events: bool = False
     cpu: float | None = None
     memory: int | None = None
     device: str | None = None
@@ -192,7 +186,7 @@ def read_run(path: Path, split: Split = "test", other: Path | None = None) -> Ru
                 fix="restore the file from a copy, or leave this run out",
             )
     seed = config.get("seed_everything")
-    cost = _cost(path, config)
+    cost = _cost(path)
     file, report = other or path / f"{COMMAND[split]}.json", None
     if file.is_file():
         again = f"make it again: lcot {COMMAND[split]} -c {path / 'config.yaml'}"
@@ -222,86 +216,21 @@ def last_config(path: Path) -> Path:
     return numbered[max(numbered)] if numbered else path / "config.yaml"
 
 
-def _cost(path: Path, config: Mapping[str, Any]) -> Cost:
+def _cost(path: Path) -> Cost:
     if not (path / "fit.json").is_file():
-        return _cost_of_files(path, config)
-    report = Report(path / "fit.json", fix="delete it: the run's checkpoint and curves then tell what they know")
-    partly = bool(report.count("since_step"))  # begun by a version that kept no record
-    steps, examples, world = report.count("optimizer_steps"), report.count("examples"), report.count("world_size") or 1
+        return Cost()  # of models as they are
+    report = Report(path / "fit.json", fix="restore it from a copy, or delete it: the table then shows no cost")
     threads, device = report.count("threads"), report.text("device")
     return Cost(
-        steps=steps,
-        examples=examples if examples is not None else _estimate(steps, config, world),
-        examples_estimated=examples is None,
-        wall=_wall_of_events(path) if partly else report.number("wall_seconds"),
-        wall_from_events=partly,
-        cpu=None if partly else report.number("cpu_seconds"),
+        steps=report.count("optimizer_steps"),
+        examples=report.count("examples"),
+        wall=report.number("wall_seconds"),
+        cpu=report.number("cpu_seconds"),
         memory=report.count("peak_memory_bytes.cuda") or report.count("peak_memory_bytes.rss"),
         device=f"{device}, {threads} thread{'s' * (threads != 1)}" if device and threads else device,
-        world=world,
+        world=report.count("world_size") or 1,
         parameters=report.count("parameters"),
         trainable=report.count("trainable_parameters"),
         finished=report.anything("finished") is True,
         commits=tuple(commit for commit in report.anything("commits") or () if isinstance(commit, str)),
     )
-
-
-def _cost_of_files(path: Path, config: Mapping[str, Any]) -> Cost:
-    """What checkpoint and curves tell of a run that wrote no record."""
-    file = path / "checkpoints" / "last.ckpt"
-    wall = _wall_of_events(path)
-    if not file.is_file():
-        return Cost(wall=wall, wall_from_events=True)
-    import torch  # only here: it takes seconds
-
-    try:
-        # Mapped, not read: only its description is wanted.
-        saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        steps, world = int(saved["global_step"]), int(saved["lcot"].get("world_size", 1))
-        epochs = int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        # Tied weights are in it under two names.
-        sizes = {(tensor.data_ptr(), tensor.shape): tensor.numel() for tensor in saved["state_dict"].values()}
-    except Exception:  # whatever a damaged file leads to: its run has a result all the same
-        return Cost(wall=wall, wall_from_events=True)
-    planned = config["trainer"].get("max_epochs")
-    return Cost(
-        steps=steps,
-        examples=_estimate(steps, config, world),
-        examples_estimated=True,
-        wall=wall,
-        wall_from_events=True,
-        world=world,
-        parameters=sum(sizes.values()),
-        finished=epochs >= planned if isinstance(planned, int) and planned > 0 else None,
-    )
-
-
-def _estimate(steps: int | None, config: Mapping[str, Any], world: int) -> int | None:
-    size = (config["data"].get("init_args") or {}).get("batch_size")
-    batches = config["trainer"].get("accumulate_grad_batches") or 1
-    return steps * size * batches * world if isinstance(steps, int) and isinstance(size, int) else None
-
-
-def _wall_of_events(path: Path) -> float | None:
-    """Seconds from each event file's first event to its last, added up: a run has one file for each start."""
-    spans = [span for file in path.glob("events.out.tfevents.*") if (span := _span(file)) is not None]
-    return sum(spans) if spans else None
-
-
-def _span(file: Path) -> float | None:
-    """Seconds between the first and the last whole record of an event file.
-
-    A record is its length (8 bytes), a checksum (4), the event, a checksum (4); an event begins with its time, as
-    field 1 of a protocol buffer: a tag of one byte and a little-endian double.
-    """
-    times: list[float] = []
-    data = file.read_bytes()
-    place = 0
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, place)
-        start, place = place + 12, place + 16 + length
-        if place > len(data):
-            break  # cut off by a kill
-        if length >= 9 and data[start] == 0x09:
-            times.append(struct.unpack_from("<d", data, start + 1)[0])
-    return times[-1] - times[0] if times else None

@@ -59,7 +59,6 @@ COST: dict[str, Any] = {
     "wall_seconds": 120.0,
     "cpu_seconds": 110.0,
     "peak_memory_bytes": {"rss": 1024, "cuda": None},
-    "since_step": 0,
     "starts": 1,
     "world_size": 1,
     "device": "a processor",

@@ -33,7 +33,7 @@ MARKDOWN = r"""
 | method | n | accuracy, % | accuracy number, % | tokens | thoughts | tokens + thoughts | ms a question (batch) | optimizer steps | training examples | wall | CPU | parameters |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 | coconut | 2 | 97.0 ± 2.8 | 96.0 | 2.0 | 4.0 | 6.0 | 0.50 (250) | 800 | 51,200 | 3.0 min | 1.8 min | 62.0k |
-| no\_cot | 1 | 80.0 | – | 12.2 | 0.0 | 12.2 | 0.50 (250) | 800 | ≈51,200 | 2.0 h | 1.8 min | 1.24B (4.10k trained) |
+| no\_cot | 1 | 80.0 | – | 12.2 | 0.0 | 12.2 | 0.50 (250) | 800 | – | 2.0 h | 1.8 min | 1.24B (4.10k trained) |
 
 - not the same seeds: coconut 0, 1; no\_cot 0
 - accuracy: mean over seeds ± sample standard deviation; extractor "string: text after the last ###, commas removed, exact match"; decoding greedy; checkpoint best
@@ -41,7 +41,7 @@ MARKDOWN = r"""
 - time of a question: wall time of thinking and writing over the questions of a batch; on a processor: coconut-0, coconut-1; an unrecorded device: no\_cot-0
 - data: split test, 1,000 examples; another seed is another test set, data hash by seed 0: 000000000000, 1: 111111111111
 - methods: coconut = Coconut with Stepwise, continuous thoughts; no\_cot = Coconut with Fixed, none hidden, no thoughts
-- training cost: mean over seeds; wall time from the first batch to the last, validation included; ≈ steps times a full batch; on a processor, 1 thread
+- training cost: mean over seeds; wall time from the first batch to the last, validation included; on a processor, 1 thread
 - commit aaaaaaa
 
 - pause-0 has no test result: `lcot test -c runs/pause-0/config.yaml`
@@ -51,18 +51,18 @@ CSV = """
 table,method,description,n,seeds,accuracy_mean,accuracy_std,accuracy_number_mean,accuracy_number_std,tokens_mean,\
 tokens_std,thoughts_mean,thoughts_std,answered_mean,answered_std,tokens_and_thoughts_mean,tokens_and_thoughts_std,\
 seconds_per_question_mean,seconds_per_question_std,optimizer_steps,training_examples,wall_seconds,cpu_seconds,peak_memory_bytes,parameters,\
-trainable_parameters,examples_estimated,wall_from_events,finished,training_device,batch_size,device,split,examples,\
+trainable_parameters,finished,training_device,batch_size,device,split,examples,\
 data_hashes,extractor,tokens_defined,decoding,voting,accuracy_std_over_runs,checkpoint,commands,commits,\
 training_commits,runs
 1,coconut,"Coconut with Stepwise, continuous thoughts",2,0;1,0.97,0.02828427125,0.96,,2,0,4,0,,,6,0,0.0005,0,800,51200,\
-180,110,1024,62000,62000,no,no,True,"a processor, 1 thread",250,a processor,test,1000,\
+180,110,1024,62000,62000,True,"a processor, 1 thread",250,a processor,test,1000,\
 00000000000000000000000000000000;11111111111111111111111111111111,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
 one answer to a question,,best,lcot test -c run.yaml,\
 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
 runs/coconut-0;runs/coconut-1
-1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,,,12.25,,0.0005,,800,51200,7300,110,1024,\
-1240000000,4096,yes,no,True,"a processor, 1 thread",250,,test,1000,00000000000000000000000000000000,\
+1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,,,12.25,,0.0005,,800,,7300,110,1024,\
+1240000000,4096,True,"a processor, 1 thread",250,,test,1000,00000000000000000000000000000000,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
 one answer to a question,,best,lcot test -c run.yaml,\
 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\

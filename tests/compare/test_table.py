@@ -142,7 +142,7 @@ def test_methods_of_one_protocol_stand_side_by_side(tmp_path: Path) -> None:
             '"repetition_penalty": 1.1}, not',
         ),
         (
-            {"model.init_args.voting": {"samples": 10, "runs": 1}},
+            {"protocol.decoding": {"votes": 10, "runs": 1}},
             'voting: "majority of 10 votes", not "one answer to a',
         ),
         ({"protocol.decoding": {"votes": 1, "runs": 5}}, 'voting: "mean over 5 runs", not "one answer to a question"'),
@@ -170,7 +170,7 @@ def test_versions_name_more_or_less_of_what_has_no_effect(tmp_path: Path) -> Non
 def test_paths_and_samples_are_votes_alike(tmp_path: Path) -> None:
     sampled = {"model.init_args.sampling": {"temperature": 1.0}}
     write_run(tmp_path, "paths-0", 0, report={**sampled, "protocol.decoding": {"paths": 5, "votes": 10, "runs": 1}})
-    write_run(tmp_path, "votes-0", 0, config=COT, report={**sampled, "model.init_args.voting": {"samples": 10}})
+    write_run(tmp_path, "votes-0", 0, config=COT, report={**sampled, "protocol.decoding": {"samples": 10, "votes": 10}})
     comparison = compared(tmp_path)
     assert labels(comparison) == [["paths", "votes"]]
     assert "; majority of 10 votes; checkpoint best" in note(comparison, "accuracy")
@@ -240,14 +240,6 @@ def test_questions_from_one_file_are_the_same_for_every_seed(tmp_path: Path) -> 
     comparison = compared(tmp_path)
     assert labels(comparison) == [["coconut", "cot"]]
     assert note(comparison, "data") == "data: split test, 1,000 examples, data hash eeeeeeeeeeee"
-
-
-def test_a_hash_that_was_not_recorded_is_told(tmp_path: Path) -> None:
-    comparison = pair(tmp_path, {"split.data_hash": ..., "split.of": ...})
-    assert labels(comparison) == [["coconut", "cot"]]
-    assert note(comparison, "data").endswith(
-        "data hash 000000000000; no data hash was recorded for cot-0, whose data settings are equal"
-    )
 
 
 # -- models as they are -----------------------------------------------------------------------------------------------

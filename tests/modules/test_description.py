@@ -13,7 +13,8 @@ from lcot.modules.description import FORMAT, INFERENCE, check_described, check_f
 
 def described(**fields: Any) -> dict[str, Any]:
     """A description with these fields in its model's configuration."""
-    return {"format": FORMAT, "module": "Coconut", "vocabulary": "abc", "backbone": json.dumps(fields)}
+    about = {"format": FORMAT, "module": "Coconut", "class": None, "vocabulary": "abc", "lora": None, "frozen": {}}
+    return {**about, "backbone": json.dumps(fields)}
 
 
 def test_fields_that_one_release_of_transformers_knows_do_not_count() -> None:
@@ -41,6 +42,7 @@ WHOLE: dict[str, Any] = {
     "kind": "soft",
     "markers": "always",
     "thoughts": 4,
+    "stepwise_passes": False,
     "text": {},
     "dialogue": {"prompt": "llama3/gsm8k"},
     "extractors": ["boxed"],
@@ -71,7 +73,7 @@ def refused(said: object) -> str:
 def test_a_whole_description_is_accepted() -> None:
     check_described(WHOLE)
     check_described({**WHOLE, "assistant": None, "frozen": {"model": WHOLE["frozen"]["model"]}, "states": None})
-    check_described({"kind": "pause", "thoughts": 0, "text": {}, "max_new_tokens": 1, "unknown": 1}, needed=INFERENCE)
+    check_described({**{name: WHOLE[name] for name in ("format", *INFERENCE)}, "unknown": 1}, needed=INFERENCE)
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if name != "format"])
