@@ -55,7 +55,7 @@ def cut(layout: Layout) -> Problem:
 
 def naive_thoughts(model: PreTrainedModel, problem: Problem) -> Tensor:
     """Input embeddings ``(1, len(before) + n, D)`` of the question, bot and all thoughts, with their gradients."""
-    inputs = _embed(model, problem.before)
+    inputs = embedded(model, problem.before)
     for _ in range(problem.thoughts):
         output = model(inputs_embeds=inputs, output_hidden_states=True, use_cache=False)
         source = -1 if problem.recycled else len(problem.before) - 1
@@ -65,7 +65,7 @@ def naive_thoughts(model: PreTrainedModel, problem: Problem) -> Tensor:
 
 def naive_row_loss(model: PreTrainedModel, problem: Problem) -> Tensor:
     """Cross-entropy in nats, summed over the tokens of the text."""
-    inputs = torch.cat([naive_thoughts(model, problem), _embed(model, problem.after + problem.text)], dim=1)
+    inputs = torch.cat([naive_thoughts(model, problem), embedded(model, problem.after + problem.text)], dim=1)
     logits = model(inputs_embeds=inputs, use_cache=False).logits[0]
     text = torch.tensor(problem.text, device=inputs.device)
     return F.cross_entropy(logits[-len(text) - 1 : -1], text, reduction="sum")
@@ -81,17 +81,18 @@ def naive_loss(model: PreTrainedModel, problems: Iterable[Problem]) -> Tensor:
 @torch.no_grad()
 def naive_generate(model: PreTrainedModel, problem: Problem, max_new_tokens: int, eos: int) -> list[int]:
     """The most likely token, again and again, until eos (which is kept) or the limit."""
-    inputs = torch.cat([naive_thoughts(model, problem), _embed(model, problem.after)], dim=1)
+    inputs = torch.cat([naive_thoughts(model, problem), embedded(model, problem.after)], dim=1)
     written: list[int] = []
     while len(written) < max_new_tokens and (not written or written[-1] != eos):
         written.append(int(model(inputs_embeds=inputs, use_cache=False).logits[0, -1].argmax()))
-        inputs = torch.cat([inputs, _embed(model, written[-1:])], dim=1)
+        inputs = torch.cat([inputs, embedded(model, written[-1:])], dim=1)
     return written
 
 
-def _embed(model: PreTrainedModel, ids: list[int]) -> Tensor:
+def embedded(model: PreTrainedModel, ids: list[int]) -> Tensor:
+    """Input embeddings ``(1, L, D)``."""
     device = model.get_input_embeddings().weight.device
     assert isinstance(device, torch.device)
-    embedded = model.get_input_embeddings()(torch.tensor([ids], dtype=torch.long, device=device))
-    assert isinstance(embedded, Tensor)
-    return embedded
+    found = model.get_input_embeddings()(torch.tensor([ids], dtype=torch.long, device=device))
+    assert isinstance(found, Tensor)
+    return found

@@ -57,6 +57,20 @@ def keep_prefix(cache: Cache) -> bool:
     return True
 
 
+def rewind(cache: Cache, columns: int) -> None:
+    """Forget all columns behind the first ones, so that they are written anew in the same buffers.
+
+    Only without gradients: a backward pass would read what is written later.
+
+    Args:
+        cache: One whose layers are all written in place (:func:`attends_to_all`).
+        columns: How many stay.
+    """
+    for layer in cache.layers:
+        assert isinstance(layer, GrowingLayer)
+        layer.rewind(columns)
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values of one layer, in one buffer each.
 
@@ -104,6 +118,13 @@ class GrowingLayer(DynamicLayer):
             self._buffers = [_Buffer(view, self.columns) for view in held]
         self.keys, self.values = (buffer.append(piece) for buffer, piece in zip(self._buffers, new, strict=True))
         return self.keys, self.values
+
+    def rewind(self, columns: int) -> None:
+        """Keep the first columns alone; see :func:`rewind`."""
+        assert self.keys is not None and self.values is not None and not self.keys.requires_grad
+        self.keys, self.values = self.keys[..., :columns, :], self.values[..., :columns, :]
+        for buffer, view in zip(self._buffers, (self.keys, self.values), strict=True):
+            buffer.view, buffer.pieces = view, [view]
 
     def reset(self) -> None:
         """Forget all columns."""
