@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lcot.metrics.extractors import EXTRACTORS
@@ -60,14 +60,14 @@ class AnswerAccuracy(Metric):
 
     def compute(self) -> Tensor:
         """Accuracy in [0, 1]; NaN before any example."""
-        return self.correct / self.total if self.total else torch.tensor(float("nan"))
+        return self.correct.float() / self.total if self.total else torch.tensor(float("nan"))
 
 
 class Average(Metric):
     """Sum over total, added up over ranks: a token-weighted loss, tokens per answer, seconds per question.
 
     The sum is kept in two float32 numbers, the second of which holds what the first has no digits for: not every device
-    knows float64.
+    knows float64. They stay so in a module whose weights get another type.
     """
 
     full_state_update = False
@@ -77,8 +77,8 @@ class Average(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("summed", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("rest", torch.tensor(0.0), dist_reduce_fx="sum")
+        for name in ("summed", "rest"):
+            self.add_state(name, torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, value: Tensor | float, count: int) -> None:
@@ -92,4 +92,9 @@ class Average(Metric):
     def compute(self) -> Tensor:
         """The mean; NaN if nothing was counted."""
         total = self.summed.item() + self.rest.item()
-        return torch.tensor(total / int(self.count) if self.count else float("nan"), device=self.count.device)
+        mean = total / int(self.count) if self.count else float("nan")
+        return torch.tensor(mean, dtype=torch.float32, device=self.count.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
+        """Move."""
+        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), exclude_state)

@@ -140,6 +140,7 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             optimizer = self.optimizer(trained)
         except ValueError as err:
             raise UserError("the optimizer cannot be made", where="model.optimizer", why=str(err)) from err
+        _check_eps(optimizer)
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
@@ -275,3 +276,18 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             why="the step was not taken; the weights of the last checkpoint are untouched",
             fix="lower the learning rate, clip gradients (trainer.gradient_clip_val), or look at this batch's data",
         )
+
+
+def _check_eps(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse an optimizer that divides by zero: in float16, most squares of gradients are 0, and so is a small eps."""
+    for group in optimizer.param_groups:
+        eps = group.get("eps")
+        if isinstance(eps, float) and any(
+            own.dtype == torch.float16 and torch.tensor(eps, dtype=own.dtype) == 0 for own in group["params"]
+        ):
+            raise UserError(
+                f"the optimizer's eps is {eps:g}, and the weights are float16",
+                where="model.optimizer.eps, trainer.precision",
+                why="float16 has no number between 0 and 6e-8: the first step would divide by zero",
+                fix="set eps to 1e-4, or trainer.precision to bf16-true or bf16-mixed",
+            )

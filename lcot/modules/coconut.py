@@ -199,12 +199,12 @@ class Coconut(ReasoningModule):
             number = torch.arange(batch.max_thoughts + 1, device=self.device)
             states = thinking.states[:, : batch.max_thoughts + 1]
             asked = number <= batch.thoughts[:, None]
-            target = (number == batch.thoughts[:, None]).to(states.dtype)
+            target = (number == batch.thoughts[:, None]).float()
         else:  # heads are not in line, and eot follows bot
             states = thinking.state_at(batch.prompt_ends - 2)[:, None]
-            target = torch.ones_like(states[..., 0])
+            target = torch.ones_like(states[..., 0], dtype=torch.float32)
             asked = target.bool()
-        logits = self.halt(states.to(self.halt.weight.dtype))[..., 0]
+        logits = self.halt(states.to(self.halt.weight.dtype))[..., 0].float()
         losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * asked
         tokens = (batch.labels != IGNORE).sum(dim=1)
         loss = (losses.sum(dim=1) / asked.sum(dim=1) * tokens).sum()

@@ -7,9 +7,9 @@ what they were. It is of megabytes beside a model of gigabytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import lightning as L
 import torch
@@ -55,6 +55,23 @@ class PartlyTrained(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.frozen: dict[str, FrozenWeights] = {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the module, or change the type of its weights (``bf16-true``, …), and of nothing else.
+
+        Buffers keep their types: rounded rotary frequencies turn far columns by other angles. So do weights that are
+        trained beside frozen ones: they are in float32, and their small steps would be lost.
+        """
+        kept = {id(buffer) for buffer in self.buffers()}
+        kept |= {id(own) for own in self.parameters() if self.frozen and own.requires_grad}
+
+        def change(tensor: Tensor) -> Tensor:
+            changed = fn(tensor)
+            keeps = id(tensor) in kept and changed.dtype != tensor.dtype
+            return tensor.to(changed.device) if keeps else changed
+
+        super()._apply(change, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def trained_names(self) -> list[str]:
         """Names in the state dict that a checkpoint holds: of trained parameters, of all buffers, of all else."""

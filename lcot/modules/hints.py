@@ -28,7 +28,7 @@ def with_words(batch: ThoughtBatch, words: Sequence[str], builder: DialogueBuild
     ids, labels, mask = (tensor.cpu() for tensor in (batch.input_ids, batch.labels, batch.attention_mask))
     counts, ends = batch.thoughts.tolist(), batch.prompt_ends.tolist()
     rows = []
-    for row, (pieces, example) in enumerate(zip(builder.encode(batch.examples), batch.examples, strict=True)):
+    for row, (pieces, example) in enumerate(zip(builder.encode(list(batch.examples)), batch.examples, strict=True)):
         own_ids, own_labels = (part[row][mask[row]].tolist() for part in (ids, labels))
         end = int(mask[row, : ends[row]].sum())
         # The header of the answering turn may be supervised: it ends the prompt, and stays what it is.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from lcot.errors import UserError
 from lcot.metrics.paths import CATEGORIES, Category, judge
@@ -28,9 +28,9 @@ class PathJudge:
     """
 
     def __init__(
-        self, examples: Sequence[ReasoningExample], marker: str, hidden: Callable[[int], int | None] = lambda _: None
+        self, examples: Iterable[ReasoningExample], marker: str, hidden: Callable[[int], int | None] = lambda _: None
     ) -> None:
-        self.examples = examples
+        self.examples = tuple(examples)
         self.marker = marker
         self.hidden = hidden
 

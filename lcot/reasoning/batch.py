@@ -8,20 +8,23 @@ row 1   Q   Q   Q   Q   bot z1  eot T   pad pad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.example import Examples, ReasoningExample
 from lcot.reasoning.layout import IGNORE, Layout
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ThoughtBatch:
     """A padded batch of B rows and L columns.
+
+    Nothing writes into one. It is not frozen, because Lightning's precision plugins (``bf16-true``, …) copy a batch and
+    set each field of the copy: ids stay whole numbers, and a subclass may have vectors, which get the weights' type.
 
     Attributes:
         input_ids: ``(B, L)`` token ids.
@@ -60,7 +63,7 @@ class ThoughtBatch:
     max_thoughts: int
     marked: bool
     stepped: int
-    examples: tuple[ReasoningExample, ...] = field(default=())
+    examples: Examples = field(default_factory=Examples)
     tasks: Tensor | None = None
     assistant: ThoughtBatch | None = None
 
@@ -70,7 +73,7 @@ class ThoughtBatch:
     def select(self, rows: Sequence[int]) -> Self:
         """Some of the rows, as wide as they stand here."""
         chosen = self._map(lambda tensor: tensor[list(rows)])
-        return replace(chosen, examples=tuple(self.examples[row] for row in rows) if self.examples else ())
+        return replace(chosen, examples=Examples(self.examples[row] for row in rows) if self.examples else Examples())
 
     def to(self, device: torch.device | str) -> Self:
         """A copy on another device; without waiting for it where the memory is page-locked."""
@@ -93,7 +96,7 @@ def collate(
     layouts: Sequence[Layout],
     pad: int,
     index: Sequence[int] | None = None,
-    examples: Sequence[ReasoningExample] = (),
+    examples: Iterable[ReasoningExample] = (),
     align: bool = False,
     assistant_pad: int | None = None,
 ) -> ThoughtBatch:
@@ -141,7 +144,7 @@ def collate(
         max_thoughts=max(thoughts),
         marked=any(layout.marked for layout in layouts),
         stepped=stepped,
-        examples=tuple(examples),
+        examples=Examples(examples),
         tasks=torch.tensor([layout.task for layout in layouts]),
         assistant=_assistant_rows(layouts, pad if assistant_pad is None else assistant_pad, index),
     )

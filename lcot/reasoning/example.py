@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lcot.errors import DataError
@@ -28,6 +28,28 @@ class ReasoningExample:
     id: str
     facts: Mapping[str, object] = field(default_factory=dict)
     alternatives: tuple[tuple[str, ...], ...] = ()
+
+
+class Examples:
+    """The examples of a batch.
+
+    They are no sequence and no dataclass to whoever maps over a batch: Lightning's precision plugins would go through
+    each of them in search of numbers, and stop at the first that is frozen.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Iterable[ReasoningExample] = ()) -> None:
+        self._held = tuple(held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[ReasoningExample]:
+        return iter(self._held)
+
+    def __getitem__(self, place: int) -> ReasoningExample:
+        return self._held[place]
 
 
 def parse_example(record: object, *, where: str, default_id: str, need_steps: bool = True) -> ReasoningExample:

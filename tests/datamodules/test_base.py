@@ -113,7 +113,7 @@ def test_every_loader_gives_every_row_once() -> None:
 
 def test_only_evaluation_carries_examples() -> None:
     data = set_up(no_thoughts())
-    assert all(batch.examples == () for batch in data.train_dataloader())
+    assert all(not batch.examples for batch in data.train_dataloader())
     for batch in data.val_dataloader():
         assert [one.id for one in batch.examples] == [str(row) for row in batch.index.tolist()]
 

@@ -99,3 +99,10 @@ def test_the_extractor_decides_what_is_right() -> None:
     assert string.compute() == pytest.approx(1 / 3) and number.compute() == pytest.approx(2 / 3)
     with pytest.raises(UserError, match="unknown extractor 'numbers'"):
         AnswerAccuracy("numbers")
+
+
+def test_a_mean_is_exact_in_a_module_of_another_type() -> None:
+    metric = Average().to(torch.bfloat16)
+    for _ in range(3):
+        metric.update(1000.25, 1)
+    assert metric.compute() == 1000.25

@@ -135,7 +135,7 @@ def test_what_is_carried_along() -> None:
     assert batch.marked and batch.pauses.tolist() == [0, 0]
     assert not collate(layouts([(0, 0)], "none"), 0).marked
     assert collate(layouts([(0, 3), (1, 1)], "pause"), 0).pauses.tolist() == [3, 1]
-    assert batch.examples == tuple(examples)
+    assert tuple(batch.examples) == tuple(examples)
 
 
 def test_other_devices() -> None:
