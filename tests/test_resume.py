@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from lcot.callbacks.checkpoints import WholeFiles
+from lcot.callbacks.whole_files import WholeFiles
 from lcot.cli.main import INTERRUPTED, STOPPED
 from lcot.datamodules import ProsQA
 from lcot.modules.coconut import Coconut

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 
 from lcot.errors import UserError
+from lcot.runs.files import beside, left_over, locked, remove, tidy
 
 MARK = "measurements.json"
 """The file that shows a folder to be an analysis."""
@@ -50,11 +47,13 @@ def replaced(target: Path) -> Iterator[Path]:
     """
     check_target(target)
     asked, target = target, target.absolute()
-    _tidy(target)
-    part, old = (target.with_name(f"{_begun(target, word)}{os.getpid()}") for word in ("part", "old"))
+    _restore(target)
+    tidy(target)
+    part, old = beside(target), beside(target, "old")
     new = [folder for folder in target.parents if not folder.exists()]
     try:
         try:
+            remove(part)
             part.mkdir(parents=True)
             (part / "probe").write_bytes(b"\0" * 4096)
             (part / "probe").unlink()
@@ -66,12 +65,14 @@ def replaced(target: Path) -> Iterator[Path]:
                 fix="give a folder with write access and free space",
             ) from err
         yield part
-        if target.exists():
-            target.replace(old)
-        part.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
+        # Of two that end at once, one waits for the other to have moved its own.
+        with locked(target.with_name(f".{target.name}.lock"), seconds=60):
+            if target.exists():
+                target.replace(old)
+            part.replace(target)
+        remove(old)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part)
         if old.exists() and not target.exists():
             old.replace(target)
         for folder in new:
@@ -80,30 +81,10 @@ def replaced(target: Path) -> Iterator[Path]:
         raise
 
 
-def _begun(target: Path, word: str) -> str:
-    """What the names of this machine's folders beside a target begin with; the number of a process ends them."""
-    return f".{target.name}.{word}-{platform.node()}-"
-
-
-def _tidy(target: Path) -> None:
-    """Remove what processes left that are no more, and put back what one of them had moved away."""
-    for word in ("old", "part"):
-        begun = _begun(target, word)
-        for folder in target.parent.glob(f".{escape(target.name)}.{word}-*"):
-            number = folder.name.removeprefix(begun)
-            if not number.isdecimal() or _is_there(int(number)):
-                continue
-            if word == "old" and not target.exists():
-                folder.replace(target)
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_there(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+def _restore(target: Path) -> None:
+    """Put back what a process that is no more had moved away, and remove it where something else is there by now."""
+    for old in left_over(target, "old"):
+        if target.exists():
+            remove(old)
+        else:
+            old.replace(target)

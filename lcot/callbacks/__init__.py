@@ -1,6 +1,7 @@
 """Callbacks: the curriculum, checkpoints, dashboards, predictions, progress."""
 
-from lcot.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from lcot.callbacks.best_checkpoint import BestCheckpoint
+from lcot.callbacks.checkpoints import LastCheckpoint
 from lcot.callbacks.curriculum import CurriculumCallback
 from lcot.callbacks.dashboard import Dashboard
 from lcot.callbacks.predictions import PredictionWriter

@@ -1,68 +1,28 @@
-"""Checkpoints: the last state, always; the best one, per stage."""
+"""The last state of a training: written so that it is whole at any moment, and asked for by signals."""
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from lcot.callbacks.whole_files import WholeFiles, check_finite
 from lcot.errors import UserError
-from lcot.metrics import CATEGORIES, EXTRACTORS, Category, accuracy_names
-from lcot.metrics.problem_graph import has_graph
-from lcot.modules.judging import SHARES
-from lcot.reasoning.curriculum import find_clock
 from lcot.signals import PatientInterrupt
 
 _log = logging.getLogger("lcot")
-
-_GOOD: tuple[Category, ...] = ("correct_path", "correct_label")
-
-METRICS: dict[str, Literal["min", "max"]] = {
-    "val/accuracy": "max",
-    **dict.fromkeys((f"val/accuracy_{name}" for name in EXTRACTORS), "max"),
-    "val/loss": "min",
-    "val/tokens": "min",
-    "val/thoughts": "min",
-    "val/seconds": "min",
-    "val/answered": "max",
-    **{f"val/{SHARES[category]}": "max" if category in _GOOD else "min" for category in CATEGORIES},
-}
-"""What validation can report, and whether small or large values are good. ``accuracy_NAME`` is there if
-``data.extractors`` names it behind the first, ``path_NAME`` if problems have graphs."""
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Writes beside the target and moves it there: a killed process leaves the former file whole.
-
-    Lightning writes to the system's folder for temporary files and moves from there, which is a copy, in pieces, if
-    that is on another file system; it also holds a second copy of everything in memory.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save a checkpoint to a local file."""
-        if storage_options is not None:
-            raise TypeError("WholeFiles takes no storage_options")
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        with part.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
 
 
 class LastCheckpoint(Checkpoint):
@@ -227,156 +187,13 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: L.Trainer) -> None:
         if getattr(trainer, "fast_dev_run", False):
             return
+        check_finite(trainer)
         trainer.save_checkpoint(self._file(trainer), weights_only=False)
         self._saved_at = time.monotonic()
         # A run that goes on from here must not lack the curves up to here.
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.flush()
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """The best checkpoint of each stage, by a validation metric.
-
-    The record starts anew with each stage: otherwise an easy early stage (full chains of thought) would own "best" for
-    good, and the released code's advice is indeed to pick among the epochs of the final stage only. Under a schedule
-    that moves with every epoch (iCoT) those of former stages are deleted.
-
-    Args:
-        dirpath: The run's ``checkpoints`` folder; the command line fills it in.
-        monitor: The metric.
-        mode: Whether large (``max``) or small values (``min``) are good; ``None`` knows it of validation's metrics.
-        keep: How many checkpoints of each stage to keep.
-
-    Raises:
-        UserError: If ``mode`` would keep the worst, or is needed: for a metric that is not validation's own.
-    """
-
-    def __init__(
-        self,
-        dirpath: str | None = None,
-        monitor: str = "val/accuracy",
-        mode: Literal["min", "max"] | None = None,
-        keep: int = 1,
-    ) -> None:
-        known = METRICS.get(monitor)
-        if known is not None and mode not in (None, known):
-            raise UserError(
-                f"mode is {mode!r}",
-                where="best_checkpoint.mode",
-                why=f"it would keep the checkpoints with the worst {monitor}",
-                fix=f"leave it out, or use {known!r}",
-            )
-        mode = mode or known
-        if mode is None:
-            raise UserError(
-                f"mode is not set, and {monitor!r} is no metric of validation",
-                where="best_checkpoint.mode",
-                fix="say whether large values are good ('max') or small ones ('min')",
-            )
-        super().__init__(
-            dirpath=dirpath,
-            filename="best-stage0-epoch{epoch:03d}",
-            monitor=monitor,
-            mode=mode,
-            save_top_k=keep,
-            auto_insert_metric_name=False,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,  # an epoch that is done again after a kill replaces its file
-        )
-        self._stage: int | None = None
-        self._validated = False
-        self._former: list[str] = []  # best ones of former stages, to be removed
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make sure that an accuracy by a certain extractor, or a category of paths, is one that the data set reports.
-
-        Raises:
-            UserError: If it does not: no checkpoint would ever be the best.
-        """
-        super().setup(trainer, pl_module, stage)
-        data: Any = getattr(trainer, "datamodule", None)
-        if stage == "fit" and data is not None and str(self.monitor).startswith("val/path_"):
-            examples = data.source("val")
-            if not any(has_graph(examples.example(index, 0)) for index in range(len(examples))):
-                raise UserError(
-                    f"{self.monitor} is not reported",
-                    where="best_checkpoint.monitor",
-                    why="the validation examples carry no graph that a path could be judged by",
-                    fix="monitor val/accuracy",
-                )
-        extractors = getattr(data, "extractors", None)
-        if stage != "fit" or extractors is None or not str(self.monitor).startswith("val/accuracy"):
-            return
-        reported = [f"val/{name}" for name in accuracy_names(extractors)]
-        if self.monitor not in reported:
-            raise UserError(
-                f"{self.monitor} is not reported",
-                where="best_checkpoint.monitor",
-                why=f"data.extractors is [{', '.join(extractors)}], which gives {', '.join(reported)}",
-                fix="monitor one of these, or name the extractor in data.extractors behind the first",
-            )
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember that this epoch has a metric of its own."""
-        self._validated = not trainer.sanity_checking
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the former stage's record, then save as usual."""
-        clock = find_clock(getattr(trainer, "callbacks", []))
-        if clock is not None:
-            stage = clock.final_stage(trainer.current_epoch)
-            if stage != self._stage:
-                if not clock.schedule.keeps_stages:
-                    self._former += self.best_k_models
-                self._forget()
-            self._stage = stage
-            self.filename = f"best-stage{stage}-epoch{{epoch:03d}}"
-        # Metrics outlive their epoch: in one without validation, this would be the value of another epoch or stage.
-        validated, self._validated = self._validated, False
-        if self.monitor in trainer.callback_metrics and (validated or not str(self.monitor).startswith("val/")):
-            super().on_train_epoch_end(trainer, pl_module)
-        if self.best_k_models:  # only now that a new one is written
-            for path in self._former:
-                trainer.strategy.remove_checkpoint(path)
-            self._former = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """The record, its stage and its direction, in types that ``weights_only`` loading accepts."""
-        return {**super().state_dict(), "stage": self._stage, "mode": self.mode, "former": list(self._former)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the record; of a run whose folder was moved or copied, as far as its files are there."""
-        self._stage = state_dict.get("stage")
-        # By name in this run's own folder: a run that was copied must not remove files of the one that it comes from.
-        own = [Path(self.dirpath or "") / Path(path).name for path in state_dict.get("former", [])]
-        self._former = [str(path) for path in own if path.is_file()]
-        if self.dirpath is not None and state_dict.get("dirpath") != self.dirpath:
-            state_dict = {**state_dict, **self._moved(state_dict["best_k_models"], self.dirpath)}
-        super().load_state_dict(state_dict)
-
-    def _moved(self, recorded: dict[str, Any], folder: Any) -> dict[str, Any]:
-        files = {str(Path(folder) / Path(path).name): score for path, score in recorded.items()}
-        files = {path: score for path, score in files.items() if Path(path).exists()}
-        ranked = sorted(files, key=lambda path: float(files[path]), reverse=self.mode == "max")
-        best, worst = (ranked[0], ranked[-1]) if ranked else ("", "")
-        return {
-            "dirpath": folder,
-            "best_k_models": files,
-            "best_model_path": best,
-            "best_model_score": files.get(best),
-            "kth_best_model_path": worst,
-            "kth_value": files.get(worst, torch.tensor(float("-inf" if self.mode == "max" else "inf"))),
-            "last_model_path": "",
-        }
-
-    def _forget(self) -> None:
-        self.best_k_models = {}
-        self.kth_best_model_path = ""
-        self.best_model_path = ""
-        self.best_model_score = None
-        self.current_score = None
-        self.kth_value = torch.tensor(float("-inf" if self.mode == "max" else "inf"))
 
 
 def _listed(value: Any) -> list[float]:

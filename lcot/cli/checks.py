@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lcot.callbacks.checkpoints import METRICS
+from lcot.callbacks.best_checkpoint import METRICS
 from lcot.errors import UserError
 from lcot.settings import Settings
 from lcot.signatures import parameters

@@ -9,6 +9,7 @@ from typing import Any
 from lcot.compare.rows import Row
 from lcot.compare.table import Comparison
 from lcot.errors import UserError
+from lcot.runs.files import whole
 
 # Okabe and Ito's colours, with a brown for their yellow, which paper swallows; each method has its own marker besides.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A4A1E")
@@ -77,14 +78,9 @@ def save_figure(figure: Any, target: Path) -> None:
         figure: What was drawn.
         target: The file; its ending is its kind.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".part-{target.name}")
     quiet = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix.lower())
-    try:
+    with whole(target) as part:
         figure.savefig(part, format=target.suffix[1:].lower(), metadata=quiet)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _looks(panels: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:

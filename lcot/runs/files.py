@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +21,128 @@ from lcot.errors import DataError
 
 
 def write_whole(target: Path, text: str) -> None:
-    """Write a file in one move, so that it is never half there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(target.suffix + ".part")
-    try:
+    """Write a file in one move, so that it is never half there.
+
+    Raises:
+        OSError: If it cannot be written, with its name; what was there before is as it was.
+    """
+    with whole(target) as part:
         part.write_text(text, encoding="utf-8")
-        os.replace(part, target)
-    except OSError:
-        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A file or an empty name beside a target, which takes the target's place at the end; on an error nothing is left.
+
+    Its name is this process's own, so that two that write the same file do not write into one another's. What one that
+    was killed left there goes first.
+
+    Args:
+        target: A file, or a folder that is not there by the end of the block.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        OSError: If it cannot be written, with the target's name.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tidy(target)
+        part = beside(target)
+        remove(part)
+        try:
+            yield part
+            os.replace(part, target)
+        except BaseException:
+            remove(part)
+            raise
+    except OSError as err:
+        if err.filename in (None, str(beside(target))):
+            err.filename = str(target)
         raise
+
+
+def beside(target: Path, word: str = "part") -> Path:
+    """The name of what stands in for a file or folder while it is written, by this process of this machine."""
+    return target.with_name(f"{_begun(target, word)}{os.getpid()}")
+
+
+def tidy(target: Path, word: str = "part") -> None:
+    """Remove what stands in for a file or folder of a process that is no more."""
+    for part in left_over(target, word):
+        remove(part)
+
+
+def left_over(target: Path, word: str = "part") -> list[Path]:
+    """What stands in for a file or folder, of processes of this machine that are no more."""
+    begun = _begun(target, word)
+    found = [(part, part.name.removeprefix(begun)) for part in target.parent.glob(f"{escape(begun)}*")]
+    return [part for part, number in found if number.isdecimal() and not _is_there(int(number))]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+
+
+@contextmanager
+def locked(file: Path, seconds: float = 0.0) -> Iterator[bool]:
+    """Be the only one that holds a file, which is there as long as somebody does.
+
+    The system forgets the lock with its process, so one that was killed is in nobody's way. Where the file system has
+    no locks, everybody holds it.
+
+    Args:
+        file: Where; in a folder that is there.
+        seconds: How long to wait for another one.
+
+    Yields:
+        Whether it is held.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        with file.open("ab") as held:
+            try:
+                # Not flock(): data-loader workers would inherit it, and they outlive a killed run by seconds.
+                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                taken = err.errno in (errno.EACCES, errno.EAGAIN)
+            else:
+                taken = False
+                with suppress(OSError):
+                    # Another one may have removed the file between opening and locking it.
+                    if not file.exists() or os.fstat(held.fileno()).st_ino != file.stat().st_ino:
+                        continue
+            if not taken:
+                try:
+                    yield True
+                finally:
+                    file.unlink(missing_ok=True)
+                return
+        if time.monotonic() >= until:
+            yield False
+            return
+        time.sleep(0.05)
+
+
+def _begun(target: Path, word: str) -> str:
+    """What the names of this machine's stand-ins for a target begin with; the number of a process ends them."""
+    return f".{target.name}.{word}-{platform.node()}-"
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 class Report:

@@ -11,11 +11,8 @@ runs/<name>/fit.json                what training cost
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,8 +22,8 @@ import yaml
 from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import DataError, UserError
-from lcot.modules.stored import pick_checkpoint
-from lcot.runs.files import read_yaml, write_whole
+from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.runs.files import locked, read_json, read_yaml, remove, tidy, write_whole
 from lcot.runs.run import last_config
 from lcot.runs.settings import differences, flatten
 from lcot.settings import UNTRAINED
@@ -56,6 +53,9 @@ _HARMLESS = (
     "sampling",
     "voting",
 )
+
+
+_TOKENIZER_PART = "tokenizer.part"
 
 
 class RunFolder:
@@ -88,6 +88,11 @@ class RunFolder:
     def config(self) -> Path:
         """The settings that the run was started with."""
         return self.path / "config.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """What the process that trains here holds."""
+        return self.path / ".lock"
 
     @property
     def cost(self) -> Path:
@@ -128,10 +133,18 @@ class RunFolder:
         if not saved:
             return None
         if not self.last.is_file():
+            if self._stopped_in_first_epoch(saved):
+                _log.info("%s was stopped before its first last.ckpt; it begins anew", self.path)
+                return None
+            whole = [file.name for file in saved if "optimizer_states" in read_checkpoint(file)]
             raise UserError(
                 f"{str(self.path)!r} has no last.ckpt to continue from",
                 where=str(self.checkpoints),
-                fix=f"copy one of its checkpoints there, such as {saved[-1].name}, or give another --name",
+                why=None if whole else "its other checkpoints hold weights, and nothing of the training",
+                fix=f"copy one of its checkpoints there, such as {whole[-1]}, or give another --name"
+                if whole
+                else "give another --name; its weights can be trained on: lcot.load(…).save_pretrained(…), then"
+                " model.backbone.path",
             )
         if self.config.exists():
             self._check_same(settings)
@@ -157,25 +170,41 @@ class RunFolder:
             last.callback(self._remove_empty, new)
             self._probe()
             if alone:
-                last.enter_context(self._locked())
+                last.enter_context(self._alone())
+                self._tidy()
             old = set(self._written(alone))
             try:
                 yield
             finally:
                 if not self._kept:
-                    for file in set(self._written(alone)) - old:
-                        file.unlink(missing_ok=True)
+                    for path in set(self._written(alone)) - old:
+                        remove(path)
+
+    def begin(self, settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
+        """Write what is needed to use the run, and keep it: a training starts, or goes on.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self.save_tokenizer(tokenizer)
+        if not self.last.exists():
+            for best in self.checkpoints.glob("best-stage*.ckpt"):
+                best.unlink()  # of a start that was killed right behind it, perhaps with other settings
+        self.save_config(settings)  # the folder is a run from now on
+        self.keep()
 
     def keep(self) -> None:
         """From now on this run has something that must not be undone."""
         self._kept = True
 
     def _probe(self) -> None:
+        probe = self.path / f".probe{os.getpid()}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".probe{os.getpid()}"
-            probe.write_bytes(b"\0" * 4096)
-            probe.unlink()
+            try:
+                probe.write_bytes(b"\0" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as err:
             raise UserError(
                 f"nothing can be written to {str(self.path)!r}",
@@ -185,32 +214,39 @@ class RunFolder:
             ) from err
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Be the only one. The system forgets the lock with its process, so a killed run is in nobody's way."""
-        name = self.path / ".lock"
-        with name.open("ab") as file:
-            try:
-                # Not flock(): data-loader workers would inherit it, and they outlive a killed run by seconds.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as err:
-                if err.errno in (errno.EACCES, errno.EAGAIN):
-                    raise UserError(
-                        f"another process trains in {str(self.path)!r}",
-                        where="--name",
-                        why="two trainings would mix their files",
-                        fix="wait for it, stop it, or give another --name",
-                    ) from err
-                # A file system without locks: go on without one.
-            try:
-                yield
-            finally:
-                name.unlink(missing_ok=True)
+    def _alone(self) -> Iterator[None]:
+        # A moment's patience: who only asks whether somebody trains here holds the lock for that long.
+        with locked(self.lock, seconds=0.5) as mine:
+            if not mine:
+                raise UserError(
+                    f"another process trains in {str(self.path)!r}",
+                    where="--name",
+                    why="two trainings would mix their files",
+                    fix="wait for it, stop it, or give another --name",
+                )
+            yield
+
+    def _tidy(self) -> None:
+        """Remove what a training that was killed while it wrote left behind."""
+        for path in (*self.checkpoints.glob("*.part"), self.path / _TOKENIZER_PART):
+            remove(path)
+        for file in (self.config, self.cost):
+            tidy(file)
+
+    def _stopped_in_first_epoch(self, saved: list[Path]) -> bool:
+        """Whether there has never been a ``last.ckpt``: the best of an epoch is written right before it."""
+        with suppress(DataError):
+            epochs = read_json(self.cost, fix="").get("epochs")
+            return epochs in (0, 1) and all(file.match("best-stage*-epoch000.ckpt") for file in saved)
+        return False
 
     def _written(self, alone: bool) -> Iterator[Path]:
         """What this process writes before :meth:`keep`, and nothing of another command on the same run."""
         yield from self.path.glob(f"events.out.tfevents.*.{os.getpid()}.*")
-        if alone:  # the logger's, without a name of its own
-            yield from self.path.glob("hparams.yaml")
+        if alone:
+            yield from self.path.glob("hparams.yaml")  # the logger's, without a name of its own
+            if not self.last.exists():
+                yield from self.path.glob(f"{self.tokenizer.name}*")
 
     def _remove_empty(self, folders: list[Path]) -> None:
         for folder in folders:
@@ -243,10 +279,13 @@ class RunFolder:
         """Write the tokenizer, once: a run that goes on has the same one."""
         if self.tokenizer.is_dir() and self.last.exists():
             return
-        part = self.path / "tokenizer.part"
-        tokenizer.save_pretrained(part)
-        shutil.rmtree(self.tokenizer, ignore_errors=True)
-        os.replace(part, self.tokenizer)
+        part = self.path / _TOKENIZER_PART
+        try:
+            tokenizer.save_pretrained(part)
+            remove(self.tokenizer)
+            os.replace(part, self.tokenizer)
+        finally:
+            remove(part)
 
     def _holds_untrained(self) -> bool:
         with suppress(OSError, yaml.YAMLError):

@@ -47,10 +47,8 @@ class RunFiles(CostRecorder):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-            self.folder.keep()
-            self.folder.save_config(self.settings)
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            self.folder.save_tokenizer(data.tokenizer)
+            self.folder.begin(self.settings, data.tokenizer)
         super().on_train_start(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
