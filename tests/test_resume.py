@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 import torch
 
+from lcot.callbacks import LastCheckpoint
 from lcot.callbacks.whole_files import WholeFiles
 from lcot.cli.main import INTERRUPTED, STOPPED
 from lcot.datamodules import ProsQA
 from lcot.modules.coconut import Coconut
+from lcot.runs.writer import RunFiles
 from tests.whole_runs import STEPS, Sabotage, die, last, replace, run, same_state, scalars, settings, write_config
 
 STAGES = 5
@@ -87,6 +90,22 @@ def in_write(step: int, name: str) -> Sabotage:
     return sabotage
 
 
+def in_hook(owner: type, name: str, epoch: int) -> Sabotage:
+    """The process is killed when a callback is called in an epoch, before it does anything."""
+
+    def sabotage() -> None:
+        inner = getattr(owner, name)
+
+        def hook(self: Any, trainer: Any, *args: Any) -> Any:
+            if trainer.current_epoch == epoch:
+                die()
+            return inner(self, trainer, *args)
+
+        replace(owner, name, hook)
+
+    return sabotage
+
+
 def every_stage(seed: int, extra: int = 0) -> list[Sabotage]:
     """A random step of each stage, ``extra`` more anywhere, a validation and two unfinished files, in order."""
     draw = random.Random(seed)
@@ -131,6 +150,30 @@ def test_killed_in_every_stage(tmp_path: Path, uninterrupted: dict[str, Any], ev
 @pytest.mark.parametrize("every", [0, 1, 3])
 def test_killed_at_many_points(tmp_path: Path, uninterrupted: dict[str, Any], every: int, workers: int) -> None:
     check_kills(tmp_path, uninterrupted, every_stage(seed=10 + every, extra=7), every, workers)
+
+
+def test_killed_between_the_first_best_and_the_first_last(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = write_config(tmp_path, settings())
+    folder = tmp_path / "runs" / "run"
+    other = "--seed_everything=5"  # nothing is behind it that its settings could be those of
+    assert run(config, other, sabotage=[in_hook(LastCheckpoint, "on_train_epoch_end", 0)]) == -signal.SIGKILL
+    assert [file.name for file in (folder / "checkpoints").iterdir()] == ["best-stage0-epoch000.ckpt"]
+    assert run(config, sabotage=[in_write(STEPS, "last")]) == -signal.SIGKILL
+    assert run(config) == 0
+    assert same_state(last(config), uninterrupted) == []
+    check_best(config)
+    assert [path for path in folder.rglob("*") if "part" in path.name or path.name == ".lock"] == []
+
+
+def test_killed_between_the_last_checkpoint_and_the_end(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = write_config(tmp_path, settings())
+    assert run(config, sabotage=[in_hook(RunFiles, "on_train_end", STAGES)]) == -signal.SIGKILL
+    cost = tmp_path / "runs" / "run" / "fit.json"
+    assert json.loads(cost.read_text())["finished"] is False
+    assert run(config) == 0
+    assert same_state(last(config), uninterrupted) == []
+    found = json.loads(cost.read_text())
+    assert found["finished"] is True and found["optimizer_steps"] == STAGES * STEPS
 
 
 def test_sigterm_saves_first(tmp_path: Path, uninterrupted: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:

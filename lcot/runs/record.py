@@ -133,6 +133,14 @@ class CostRecorder(Callback):
         """Write that it came to its end."""
         self._write(trainer, finished=True)
 
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write that it had come to its end, where a process was killed between its last checkpoint and saying so."""
+        trial = getattr(trainer, "fast_dev_run", False)
+        if self._facts is None and trainer.is_global_zero and not trial and trainer.fit_loop.done:
+            recorded = self._recorded()
+            if recorded.get("finished") is False:
+                write_whole(self._file, json.dumps({**recorded, "finished": True}, indent=2) + "\n")
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Write what a run cost that was stopped, or broke off."""
         with suppress(OSError):  # a full disk is told by the exception
