@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from typing import Self
+
+_LONGEST = 1000
+"""Characters of a line of a block. What repeats an input cuts it by :func:`shown`; this is for what forgets to."""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """What was found, as a message repeats it: in one line and, if it is long, cut, with its length.
+
+    Args:
+        value: Anything that a file or a setting can hold.
+        limit: Characters that are shown.
+    """
+    if isinstance(value, str):
+        return repr(value) if len(value) <= limit else f"{value[:limit]!r}… ({len(value):,} characters)"
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # no JSON, or a number that is too long to be written
+        return f"of type {type(value).__name__}"
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
 class UserError(ValueError):
     """A setting or a file that cannot be used; the command line prints it without a traceback and exits with 2.
+
+    Each part is one line of the block: signs that would move a terminal's cursor are written as escapes, and what is
+    still longer than anyone reads is cut, with its length.
 
     Args:
         what: What was set or found, in one sentence.
@@ -18,8 +41,9 @@ class UserError(ValueError):
     """
 
     def __init__(self, what: str, *, where: str | None = None, why: str | None = None, fix: str | None = None) -> None:
-        self.what, self.where, self.why, self.fix = what, where, why, fix
-        super().__init__(what)
+        self.what = _one_line(what)
+        self.where, self.why, self.fix = (_one_line(text) if text else text for text in (where, why, fix))
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         rows = [("where", self.where), ("why", self.why), ("do", self.fix)]
@@ -39,11 +63,21 @@ class UserError(ValueError):
         else:
             listed = f"known: {', '.join(known[:12])}" + (f" and {len(known) - 12} more" if len(known) > 12 else "")
         return cls(
-            f"unknown {kind} {name!r}",
+            f"unknown {kind} {shown(name)}",
             where=where,
             why=listed,
-            fix=f"did you mean {near[0]!r}?" if near else None,
+            fix=f"did you mean {shown(near[0])}?" if near else None,
         )
+
+
+def _one_line(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 2 // 3]} … {text[-_LONGEST // 4 :]} ({len(text):,} characters)"
+    return text if text.isprintable() else "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign in "\n\u00a0" else sign.encode("unicode_escape", "surrogatepass").decode()
 
 
 def _rebuild(kind: type[UserError], what: str, where: str | None, why: str | None, fix: str | None) -> UserError:

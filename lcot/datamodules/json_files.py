@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from lcot.datamodules.hub import PREFIX, HubPath, read_hub
-from lcot.datamodules.records import (
-    JsonText,
-    Record,
-    listed_values,
-    next_value,
-    opened_records,
-    refuse_json,
-    refuse_more,
-)
-from lcot.datamodules.word_problems.text_records import check_file
+from lcot.datamodules.json_text import JsonText
+from lcot.datamodules.records import Record, opened_records
+from lcot.datamodules.text_files import check_file
 
 _KINDS = f"give a .json or .jsonl file (a list of objects, or objects one after another), or {PREFIX}NAME"
 
@@ -48,39 +40,24 @@ def published_records(path: str, split: str, within: str | None = None) -> Itera
 
 def _values(file: Path, stream: TextIO, within: str | None) -> Iterator[tuple[int, object]]:
     """Every record, with the line that it begins in."""
-    text = JsonText(stream)
+    text = JsonText(file, stream)
     if text.peek() == "[":
-        yield from listed_values(file, text)
-        refuse_more(file, text)
+        yield from text.listed()
+        text.end("list")
         return
-    if within is not None:
-        if _find(file, text, within):
-            yield from listed_values(file, text)
-            return  # what else the object holds is no record
+    if within is not None and text.peek() == "{":
+        found = False
+        for _, name in text.entries():
+            if name == within and text.peek() == "[":
+                found = True
+                yield from text.listed()
+            else:
+                text.value()  # what else the object holds is no record
+        if found:
+            text.end("object")
+            return
         stream.seek(0)
-        text = JsonText(stream)
+        text = JsonText(file, stream)
     while text.peek():
         line = text.line
-        yield line, next_value(file, text)
-
-
-def _find(file: Path, text: JsonText, key: str) -> bool:
-    """Go to the list under a key of an object, if there is one."""
-    separator = "{"
-    while text.peek() == separator:
-        _consume(file, text, separator)
-        if text.peek() != '"':
-            return False
-        found = next_value(file, text)
-        _consume(file, text, ":")
-        if text.peek() == "[" and found == key:
-            return True
-        next_value(file, text)
-        separator = ","
-    return False
-
-
-def _consume(file: Path, text: JsonText, sign: str) -> None:
-    if text.peek() != sign:
-        refuse_json(file, text, json.JSONDecodeError(f"Expecting {sign!r}", text.buffer, text.at))
-    text.advance(text.at + 1)
+        yield line, text.value()

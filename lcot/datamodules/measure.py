@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lcot.datamodules.rows import Source, Subset
-from lcot.errors import DataError
+from lcot.errors import DataError, shown
 from lcot.metrics import extractor
 from lcot.reasoning.curriculum import Curriculum, Stage
 from lcot.reasoning.example import ReasoningExample
@@ -146,8 +146,8 @@ def gold_check(
             read = reader.extract(written, marker)
             if not reader.equal(read, gold):
                 raise DataError(
-                    f"the extractor {reader.name!r} reads {read!r} where the gold answer is {gold!r}",
-                    where=f"data.extractors, and example {example.id!r} of the {split} data",
+                    f"the extractor {reader.name!r} reads {shown(read)} where the gold answer is {shown(gold)}",
+                    where=f"data.extractors, and example {shown(example.id)} of the {split} data",
                     why=f"every output would be counted as wrong ({reader.described(marker)})",
                     fix="choose extractors that fit the answers, or correct the record",
                 )

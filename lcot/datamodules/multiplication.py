@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.rows import ListSource, Source
 from lcot.datamodules.word_problems.text_records import read_arithmetic_lines
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed
 from lcot.reasoning.layout import TextFormat
@@ -178,7 +178,7 @@ def read_products(path: str | Path) -> Iterator[ReasoningExample]:
         found = _QUESTION.fullmatch(question)
         if found is None:
             raise DataError(
-                f"the question {_short(question)} is no product of two numbers",
+                f"the question {shown(question)} is no product of two numbers",
                 where=where,
                 fix="write the digits apart, the least significant first, as in '5 6 3 * 8 2' for 365 * 28",
             )
@@ -190,7 +190,7 @@ def read_products(path: str | Path) -> Iterator[ReasoningExample]:
                 raise DataError(
                     f"the {part} is not that of {first} * {second}",
                     where=where,
-                    why=f"it is {_short(is_text)}, and must be {_short(must)}",
+                    why=f"it is {shown(is_text)}, and must be {shown(must)}",
                     fix="correct or remove the line",
                 )
         yield example
@@ -319,7 +319,3 @@ def _too_few(split: Split, digits: tuple[int, int], found: int, count: int) -> U
         why=f"{found} of {count} were found; the splits share no pair of factors, in either order",
         fix="use more digits" + (f", or lower {split}_size to {found}" if found else ""),
     )
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}…")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from lcot.errors import DataError
+from lcot.errors import DataError, shown
 from lcot.reasoning.example import ReasoningExample
 
 Frontier = Literal["walk", "distance"]
@@ -151,14 +151,14 @@ def problem_graph(example: ReasoningExample) -> ProblemGraph:
     else:
         missing = [key for key in _FIELDS if key not in facts]
         raise DataError(
-            f"example {example.id!r} carries no graph",
-            where=f"question: {example.question[:60]}…",
+            f"example {shown(example.id)} carries no graph",
+            where=f"question: {shown(example.question)}",
             why=f"its facts lack {', '.join(missing)}; paths and concepts are judged by a graph",
             fix="use ProsQA, ProntoQA, or a file whose records have " + ", ".join(_FIELDS),
         )
     if graph.steps < 0:
         raise DataError(
-            f"example {example.id!r} has a target that its root does not reach",
+            f"example {shown(example.id)} has a target that its root does not reach",
             where=f"root {graph.names[graph.root]!r}, target {graph.names[graph.target]!r}",
             why="a path is judged by the shortest way between them",
             fix="correct or remove the record",
@@ -189,7 +189,7 @@ def _of_options(example: ReasoningExample, facts: dict[str, Any]) -> ProblemGrap
         root, target, other = asked
         return ProblemGraph(tuple(names), tuple((start, end) for start, end in edges), root, target, other, padded)
     raise DataError(
-        f"example {example.id!r} has a graph whose {fault} cannot be read",
+        f"example {shown(example.id)} has a graph whose {fault} cannot be read",
         where=f"fields {', '.join(_FIELDS)}",
         fix="give a list of different names, a list of pairs of their places, and three places (pad_steps is a number)",
     )

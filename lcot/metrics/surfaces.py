@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
 
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.metrics.problem_graph import ProblemGraph, problem_graph, quality
 from lcot.reasoning.example import ReasoningExample
 
@@ -77,7 +77,7 @@ def surface_of(example: ReasoningExample, graph: ProblemGraph) -> Surface:
             if question.endswith(end):
                 return surface
     raise UserError(
-        f"the question of example {example.id!r} has no surface that is known",
+        f"the question of example {shown(example.id)} has no surface that is known",
         where=f"…{question[-60:]}",
         why="it ends neither with 'Is X a Y or Z?', nor as a compact or symbolic question does",
         fix=f"say which it is: {', '.join(get_args(Surface))}",
@@ -133,8 +133,8 @@ def stated_facts(example: ReasoningExample, graph: ProblemGraph, surface: Surfac
     facts = [fact for fact in _facts(example.question, graph, surface) if fact.edge in graph.links]
     if sorted(fact.edge for fact in facts) != sorted(graph.edges):
         raise DataError(
-            f"the question of example {example.id!r} states {len(facts)} of its graph's {len(graph.edges)} edges",
-            where=f"question: {example.question[:60]}…",
+            f"the question of example {shown(example.id)} states {len(facts)} of its graph's {len(graph.edges)} edges",
+            where=f"question: {shown(example.question)}",
             why=f"each edge is looked for once, as the surface {surface!r} puts it",
             fix="correct or remove the record",
         )

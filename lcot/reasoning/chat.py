@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.prompts import Prompt, fill
 from lcot.reasoning.tokens import SpecialTokens, token_ids
@@ -162,8 +162,8 @@ class ChatText:
             DataError: Always.
         """
         raise DataError(
-            f"example {example.id!r} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
-            where=f"question: {example.question[:60]}…",
+            f"example {shown(example.id)} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
+            where=f"question: {shown(example.question)}",
             why="it is the name of a token that marks thoughts or turns, and would be read as one",
             fix="write it otherwise in the question, steps and answer",
         )

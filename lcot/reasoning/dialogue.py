@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.chat import ChatText, Cut
 from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
@@ -326,9 +326,9 @@ class DialogueBuilder(LayoutBuilder):
         if name in tasks:
             return tasks.index(str(name))
         raise DataError(
-            f"example {example.id!r} is of the task {name!r}"
+            f"example {shown(example.id)} is of the task {shown(name)}"
             if name is not None
-            else f"example {example.id!r} has no task",
+            else f"example {shown(example.id)} has no task",
             where=f"data.dialogue.tasks: {', '.join(tasks)}",
             why="each task has a projection of its own",
             fix='give each record a field "task" with one of these names, or leave tasks out',

@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
 
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.tokens import SpecialTokens, token_ids
@@ -236,9 +236,9 @@ class LayoutBuilder:
         limit = self.max_assistant_length if assistant else self.max_length
         if limit is not None and length > limit:
             raise DataError(
-                f"example {example.id!r} takes {length} tokens{' of the assistant' if assistant else ''},"
+                f"example {shown(example.id)} takes {length} tokens{' of the assistant' if assistant else ''},"
                 f" and the limit is {limit}",
-                where=f"question: {example.question[:60]}…",
+                where=f"question: {shown(example.question)}",
                 why="cutting it would change the question or drop the answer",
                 fix="raise data.max_length (and the model's context), or set data.too_long to 'drop'",
             )
@@ -256,8 +256,8 @@ class LayoutBuilder:
             if not self._thought_ids.isdisjoint(piece):
                 token = next(token for token in piece if token in self._thought_ids)
                 raise DataError(
-                    f"example {example.id!r} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
-                    where=f"question: {example.question[:60]}…",
+                    f"example {shown(example.id)} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
+                    where=f"question: {shown(example.question)}",
                     why="it is the name of a token that marks thoughts, or turns, and would be read as one",
                     fix="write it otherwise in the question, steps and answer, and in data.text",
                 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lcot.datamodules import records
+from lcot.datamodules import json_text
 from lcot.datamodules.records import read_examples
 from lcot.errors import DataError
 from tests.places import SHARED
@@ -59,7 +59,7 @@ def test_steps_may_be_empty_where_that_is_allowed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64])
 def test_chunk_borders_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
     facts = {"flag": True, "none": None, "number": -12.5e3, "text": 'é\n"\\ \u2028 漢 😀', "nest": [[1, {"a": []}], {}]}
     content = json.dumps([{**GOOD, "index": index, **facts} for index in range(5)], indent=1)
     examples = list(read_examples(write(tmp_path, "a.json", content)))
@@ -92,7 +92,7 @@ def test_chunk_borders_change_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_broken_files_are_told_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, name: str, content: str, where: str, words: str
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
     path = write(tmp_path, name, content)
     with pytest.raises(DataError) as caught:
         list(read_examples(path))
@@ -183,7 +183,7 @@ def test_other_encodings_are_told_with_the_line(tmp_path: Path) -> None:
 
 
 def test_no_more_than_a_chunk_is_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "_CHUNK", 256)
+    monkeypatch.setattr(json_text, "_CHUNK", 256)
     asked: list[int] = []
     whole = io.StringIO("[" + ",".join([LINE] * 500) + "]")
 
@@ -193,7 +193,8 @@ def test_no_more_than_a_chunk_is_read_ahead(tmp_path: Path, monkeypatch: pytest.
             return whole.read(size)
 
     path = write(tmp_path, "a.json", "[]")
-    monkeypatch.setattr(Path, "open", lambda *_, **__: Watched())
+    as_bytes = Path.open
+    monkeypatch.setattr(Path, "open", lambda file, *mode, **text: as_bytes(file, *mode) if mode else Watched())
     assert len(list(read_examples(path))) == 500
     assert max(asked) == 256
 

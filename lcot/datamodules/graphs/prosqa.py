@@ -14,7 +14,7 @@ from lcot.datamodules.graphs.splits import generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.rows import ListSource, Source
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 from lcot.reasoning.layout import TextFormat
@@ -256,7 +256,7 @@ def _published(example: ReasoningExample, where: str) -> tuple[Problem, tuple[st
     fault = f"has no field {missing[0]!r}" if missing else _fault(facts)
     if fault:
         raise DataError(
-            f"example {example.id!r} {fault}",
+            f"example {shown(example.id)} {fault}",
             where=where,
             why="style 'compact' and redraw rewrite a problem from its graph",
             fix="use style 'prose' with redraw 'none', or a file with " + ", ".join(_GRAPH),
@@ -265,7 +265,7 @@ def _published(example: ReasoningExample, where: str) -> tuple[Problem, tuple[st
     problem = Problem(tuple((start, end) for start, end in edges), len(names), *asked)
     if problem.distances(problem.root)[problem.target] < 1:
         raise DataError(
-            f"example {example.id!r} has a target that its root does not reach",
+            f"example {shown(example.id)} has a target that its root does not reach",
             where=f"{where}, fields root ({problem.root}), target ({problem.target}) and edges",
             why="the steps are a way along the edges from root to target",
             fix="correct or remove the record",

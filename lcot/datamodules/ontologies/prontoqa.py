@@ -11,7 +11,7 @@ from lcot.datamodules.ontologies.generator import Ontology, OntologySpec, genera
 from lcot.datamodules.ontologies.records import read_problems
 from lcot.datamodules.ontologies.text import draw_wording, render, reordered, surface_texts
 from lcot.datamodules.rows import ListSource, Source
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 
@@ -171,7 +171,7 @@ class ProntoQA(ReasoningDataModule):
         for number, example in enumerate(examples, start=1):
             if "entity" not in example.facts:
                 raise DataError(
-                    f"example {example.id!r} has a sentence of no known form",
+                    f"example {shown(example.id)} has a sentence of no known form",
                     where=f"{self.path or self.paths[part]}, record {number}",
                     why="redraw takes a problem's facts apart, to put them in another order",
                     fix="use redraw 'none', or a file of fictional ontologies",

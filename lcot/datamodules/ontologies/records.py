@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from lcot.datamodules.json_text import JsonText
 from lcot.datamodules.ontologies.text import QUERY, paired, proof_fault, read_facts, sentences
-from lcot.datamodules.records import (
-    JsonText,
-    Record,
-    next_value,
-    opened,
-    parse_records,
-    read_records,
-    refuse_json,
-)
-from lcot.datamodules.word_problems.text_records import check_file
-from lcot.errors import DataError
+from lcot.datamodules.records import Record, parse_records, read_records
+from lcot.datamodules.text_files import check_file, opened
+from lcot.errors import DataError, shown
 from lcot.reasoning.example import ReasoningExample, parse_example
 
 ANSWERS = ("True", "False")
@@ -57,23 +49,18 @@ def read_problems(path: str | Path) -> Iterator[ReasoningExample]:
 
 
 def _published(file: Path) -> Iterator[ReasoningExample]:
-    lines: dict[str, int] = {}
+    found = False
     for line, name, entry in _entries(file):
-        where = f"{file}, line {line}, entry {name!r}"
-        if name in lines:
-            raise DataError(
-                f"the name {name!r} is used twice", where=where, why=f"line {lines[name]} has it too", fix="rename one"
-            )
-        lines[name] = line
+        found, where = True, f"{file}, line {line}, entry {shown(name)}"
         record = entry.get("test_example") if isinstance(entry, dict) else None
         if not isinstance(record, dict):
             raise DataError(
-                f'the entry {name!r} has no object "test_example"',
+                f'the entry {shown(name)} has no object "test_example"',
                 where=where,
                 fix=f"{_FORM}; or a list of records of question, steps and answer",
             )
         yield _published_example(record, name, where)
-    if not lines:
+    if not found:
         raise DataError("the file holds no record", where=str(file), fix="give a file with at least one example")
 
 
@@ -92,7 +79,7 @@ def _published_example(record: dict[str, object], name: str, where: str) -> Reas
     query = record.get("query")
     if not isinstance(query, str) or not query.startswith(QUERY) or not query[len(QUERY) :].strip():
         raise DataError(
-            'field "query" is missing' if "query" not in record else f'field "query" is {json.dumps(query)[:60]}',
+            'field "query" is missing' if "query" not in record else f'field "query" is {shown(query)}',
             where=where,
             why="a problem asks whether a sentence is true, and so does not end in a proof alone (--proofs-only)",
             fix=f"write {QUERY + '…'!r}",
@@ -118,7 +105,9 @@ def _checked(example: ReasoningExample, where: str, field: str) -> ReasoningExam
     """The example with what can be read from it, if its answer is one and its proof is without fault."""
     if example.answer not in ANSWERS:
         raise DataError(
-            f'field "answer" is {example.answer!r}', where=where, fix='write "True" or "False", capitalized as here'
+            f'field "answer" is {shown(example.answer)}',
+            where=where,
+            fix='write "True" or "False", capitalized as here',
         )
     facts = read_facts(example.question, example.steps)
     if facts is None:
@@ -134,7 +123,7 @@ def _is_object(file: Path) -> bool:
     """Whether a file's outermost value opens as an object."""
     try:
         with file.open(encoding="utf-8-sig", errors="replace") as stream:
-            return JsonText(stream).peek() == "{"
+            return JsonText(file, stream).peek() == "{"
     except OSError:
         return False  # said by the reader of lists
 
@@ -142,29 +131,7 @@ def _is_object(file: Path) -> bool:
 def _entries(file: Path) -> Iterator[tuple[int, str, object]]:
     """Line, name and value of each entry of a file's object; memory holds one at a time."""
     with opened(file) as stream:
-        text = JsonText(stream)
-        _pass_over(file, text, "{")
-        separator = text.peek()
-        if separator == "}":
-            text.advance(text.at + 1)
-        while separator != "}":
-            text.peek()
-            line = text.line
-            name = next_value(file, text)
-            if not isinstance(name, str):
-                raise DataError("an entry's name is no string", where=f"{file}, line {line}", fix=_FORM)
-            _pass_over(file, text, ":")
-            text.peek()
-            yield line, name, next_value(file, text)
-            separator = _pass_over(file, text, ",}")
-        if text.peek():
-            refuse_json(file, text, json.JSONDecodeError("Extra text after the object", text.buffer, text.at))
-
-
-def _pass_over(file: Path, text: JsonText, expected: str) -> str:
-    """Consume the next character, if it is one of those expected."""
-    found = text.peek()
-    if not found or found not in expected:
-        refuse_json(file, text, json.JSONDecodeError(f"Expecting {' or '.join(expected)}", text.buffer, text.at))
-    text.advance(text.at + 1)
-    return found
+        text = JsonText(file, stream)
+        for line, name in text.entries():
+            yield line, name, text.value()
+        text.end("object")

@@ -18,6 +18,7 @@ from lcot.datamodules.ontologies.generator import (
     OntologySpec,
     Property,
 )
+from lcot.errors import shown
 from lcot.metrics.surfaces import ON_ENTITY, RULES
 from lcot.reasoning.example import ReasoningExample
 
@@ -169,7 +170,7 @@ def proof_fault(question: str, proof: Sequence[str], answer: bool) -> str | None
         statement = read_statement(sentence)
         assert statement is not None
         if (found is None or statement.rule) and statement not in stated:
-            return f"sentence {number} of the proof is not in the question: {sentence}"
+            return f"sentence {number} of the proof is not in the question: {shown(sentence, 120)}"
         if found is None:
             fits = not statement.rule
         elif rule is None:
@@ -177,13 +178,13 @@ def proof_fault(question: str, proof: Sequence[str], answer: bool) -> str | None
         else:
             fits = statement == Statement(found.subject, False, rule.parent, rule.said)
         if not fits:
-            return f"sentence {number} of the proof does not follow from those before it: {sentence}"
+            return f"sentence {number} of the proof does not follow from those before it: {shown(sentence, 120)}"
         found, rule = (found, statement) if statement.rule else (statement, None)
     asked = read_statement(query.strip())
     assert asked is not None and asked.said is not None
     wanted = asked._replace(said=Property(asked.said.adjective, asked.said.holds == answer))
     if rule is not None or found != wanted:
-        return f"the proof does not end with what makes {query.strip()!r} {answer}"
+        return f"the proof does not end with what makes {shown(query.strip())} {answer}"
     return None
 
 

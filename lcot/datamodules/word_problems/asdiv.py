@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from lcot.datamodules.hub import PREFIX
 from lcot.datamodules.json_files import published_records
 from lcot.datamodules.records import Record, parse_records
+from lcot.datamodules.text_files import check_file
 from lcot.datamodules.word_problems.asdiv_xml import FIELDS, read_xml
 from lcot.datamodules.word_problems.cut_files import CutReasoning
 from lcot.datamodules.word_problems.formulas import as_step, parts_of
 from lcot.datamodules.word_problems.resampling import Resampler
 from lcot.datamodules.word_problems.solutions import MARK, split_solution, text_field
-from lcot.datamodules.word_problems.text_records import check_file
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from lcot.datamodules.records import Record
-from lcot.datamodules.word_problems.text_records import check_file
+from lcot.datamodules.text_files import check_file
 from lcot.errors import DataError
 
 FIELDS = {

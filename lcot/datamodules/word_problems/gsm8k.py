@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal
 from lcot.datamodules.files import FileReasoning, records_of
 from lcot.datamodules.hub import PREFIX
 from lcot.datamodules.records import Record, parse_records
+from lcot.datamodules.text_files import check_file
 from lcot.datamodules.word_problems.solutions import MARK, split_solution
-from lcot.datamodules.word_problems.text_records import ENDS_STEPS, check_file, read_arithmetic_lines
+from lcot.datamodules.word_problems.text_records import ENDS_STEPS, read_arithmetic_lines
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 

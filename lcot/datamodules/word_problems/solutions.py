@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lcot.datamodules.word_problems.text_records import ENDS_STEPS
-from lcot.errors import DataError
+from lcot.errors import DataError, shown
 
 # The calculator's marks of GSM8K: <<48/2=24>>.
 MARK = re.compile(r"<<.*?>>")
@@ -73,7 +73,7 @@ def lettered(options: object, where: str) -> dict[str, str]:
         parts = _OPTION.fullmatch(option) if isinstance(option, str) else None
         if parts is None or parts[1].upper() != letter:
             raise DataError(
-                f'field "options"[{len(by_letter)}] is {option!r}', where=where, fix=f"begin it with '{letter})'"
+                f'field "options"[{len(by_letter)}] is {shown(option)}', where=where, fix=f"begin it with '{letter})'"
             )
         by_letter[letter] = " ".join(parts[2].split())
     return by_letter
@@ -113,7 +113,9 @@ def check_letter(answer: object, options: Sequence[str], field: str, where: str)
     """
     found = re.fullmatch(r"\s*\(?([A-F])\)?\s*", answer) if isinstance(answer, str) else None
     if found is None:
-        raise DataError(f'field "{field}" is {answer!r}', where=where, fix="give the letter of an option, such as 'C'")
+        raise DataError(
+            f'field "{field}" is {shown(answer)}', where=where, fix="give the letter of an option, such as 'C'"
+        )
     if found[1] not in options:
         raise DataError(f'field "{field}" is {found[1]!r}', where=where, why=f"the options are {', '.join(options)}")
     return found[1]

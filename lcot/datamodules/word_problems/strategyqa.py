@@ -10,7 +10,7 @@ from lcot.datamodules.json_files import published_records
 from lcot.datamodules.records import Record, parse_records
 from lcot.datamodules.word_problems.cut_files import CutReasoning
 from lcot.datamodules.word_problems.solutions import text_field
-from lcot.errors import DataError, UserError
+from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 
 # Between two sentences; U.S. and J. R. are not the end of one.
@@ -103,7 +103,9 @@ def _with_steps(record: Record) -> object:
     if isinstance(answer, bool | str) and not (isinstance(answer, str) and not answer.strip()):
         said = _ANSWERS.get(str(answer).strip().lower().rstrip("."))
         if said is None:
-            raise DataError(f'field "answer" is {answer!r}', where=record.where, fix="give true or false, or yes or no")
+            raise DataError(
+                f'field "answer" is {shown(answer)}', where=record.where, fix="give true or false, or yes or no"
+            )
         value = {**value, "answer": said}
     if "steps" in value or "facts" not in value:
         return value

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lcot.datamodules.word_problems.text_records import check_file, read_arithmetic_lines, read_lines
+from lcot.datamodules.word_problems.text_records import read_arithmetic_lines
 from lcot.errors import DataError
 from tests.places import SHARED
 
@@ -73,31 +73,11 @@ def test_broken_lines_are_told_where(tmp_path: Path, line: str, words: str) -> N
     assert "question||steps #### answer" in str(caught.value.fix)
 
 
-def test_other_encodings_are_told_with_the_line(tmp_path: Path) -> None:
-    path = write(tmp_path, f"{GOOD}\n".encode() + "Müller?||#### 1".encode("latin-1"))
-    with pytest.raises(DataError, match="not UTF-8") as caught:
-        list(read_lines(path))
-    assert caught.value.where == f"{path}, line 2, byte 2"
-
-
 def test_files_without_problems_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the file is empty"):
         read_arithmetic_lines(write(tmp_path, ""))
     with pytest.raises(DataError, match="holds no problem"):
         list(read_arithmetic_lines(write(tmp_path, "\n \n")))
-
-
-def test_paths_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:
-    write(tmp_path, GOOD)
-    with pytest.raises(DataError, match="no such file") as caught:
-        read_lines(tmp_path / "trian.txt")
-    assert caught.value.fix == f"did you mean {str(tmp_path / 'train.txt')!r}?"
-    with pytest.raises(DataError, match="there is no folder"):
-        read_lines(tmp_path / "nowhere" / "train.txt")
-    with pytest.raises(DataError, match=r"a folder was given.*\n.*\n.*train\.txt"):
-        read_lines(tmp_path)
-    with pytest.raises(DataError, match=r"ending in '\.txt' cannot be read\n.*\n.*give a table"):
-        check_file(tmp_path / "train.txt", (".csv",), "give a table")
 
 
 def test_a_long_file_is_read_line_by_line(tmp_path: Path) -> None:
