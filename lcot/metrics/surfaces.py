@@ -130,7 +130,7 @@ def stated_facts(example: ReasoningExample, graph: ProblemGraph, surface: Surfac
     Raises:
         DataError: If it does not state each edge once.
     """
-    facts = [fact for fact in _facts(example.question, graph, surface) if fact.edge in graph.links]
+    facts = [fact for fact in facts_of(example.question, graph, surface) if fact.edge in graph.links]
     if sorted(fact.edge for fact in facts) != sorted(graph.edges):
         raise DataError(
             f"the question of example {shown(example.id)} states {len(facts)} of its graph's {len(graph.edges)} edges",
@@ -154,7 +154,14 @@ def graph_and_surface(example: ReasoningExample, surface: Surface | None = None)
     return graph, surface if surface is not None else surface_of(example, graph)
 
 
-def _facts(question: str, graph: ProblemGraph, surface: Surface) -> Iterator[StatedFact]:
+def facts_of(question: str, graph: ProblemGraph, surface: Surface) -> Iterator[StatedFact]:
+    """What a question states, edge of the graph or not; :data:`UNKNOWN` stands for names that it does not have.
+
+    Args:
+        question: Its text.
+        graph: The names.
+        surface: How they are put into words.
+    """
     if surface == "proof":
         for sentence in _SENTENCE.finditer(question):
             statement = _statement(sentence[0])

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.graphs.generator import GraphSpec, Problem, Root
 from lcot.datamodules.graphs.hints import Hints
+from lcot.datamodules.graphs.published import graph_of, read_problems
 from lcot.datamodules.graphs.splits import generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.rows import ListSource, Source
-from lcot.errors import DataError, UserError, shown
+from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 from lcot.reasoning.layout import TextFormat
 
 Redraw = Literal["none", "order", "all"]
 StageTarget = Literal["chain", "frontier"]
-
-_GRAPH = ("idx_to_symbol", "edges", "root", "target", "neg_target")
 
 
 class GraphSource:
@@ -188,10 +185,11 @@ class ProsQA(ReasoningDataModule):
             part: Any = "test" if split == "predict" else split
             problems = generate(self.spec, seed, part, self.sizes[split])
             return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier, hints)
-        examples = read_examples(Path(path))
-        if self.style == "prose" and redraw == "none" and not frontier:  # and no hints, which prose never has
+        rewritten = self.style != "prose" or redraw != "none" or frontier  # or hints, which prose never has
+        examples = read_problems(path, rewritten=rewritten)
+        if not rewritten:
             return ListSource(examples)
-        graphs = [_published(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
+        graphs = [graph_of(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
         # A published file names its nodes itself, so "all" cannot redraw more than the order.
         return GraphSource(
             [problem for problem, _ in graphs],
@@ -218,12 +216,13 @@ class ProsQA(ReasoningDataModule):
 
     def _read(self, path: str, split: Split) -> Iterator[ReasoningExample]:
         """The records of a file in the words of the style, as :meth:`make_source` gives them outside of training."""
+        examples = read_problems(path, rewritten=self.style != "prose")
         if self.style == "prose":
-            yield from read_examples(Path(path))
+            yield from examples
             return
         source = GraphSource([], None, self.spec, self.style, "none", self.keyed_by(), split)
-        for index, example in enumerate(read_examples(Path(path))):
-            yield source.write(*_published(example, f"{path}, record {index + 1}"), index, 0)
+        for index, example in enumerate(examples):
+            yield source.write(*graph_of(example, f"{path}, record {index + 1}"), index, 0)
 
     def vocabulary(self) -> Iterable[str]:
         """All 55 published names, whatever ``symbols`` is, with the words of the styles; and the words of files.
@@ -235,7 +234,7 @@ class ProsQA(ReasoningDataModule):
             yield from surface_texts(GraphSpec.published(), style)
         yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
         if self.paths["train"] is not None:
-            for example in read_examples(Path(self.paths["train"])):
+            for example in read_examples(self.paths["train"]):
                 yield from _pieces(example, self.text)
 
 
@@ -243,59 +242,3 @@ def _pieces(example: ReasoningExample, text: TextFormat) -> Iterable[str]:
     yield example.question + text.after_question
     yield from (step + text.after_step for step in example.steps)
     yield text.before_answer + example.answer
-
-
-def _published(example: ReasoningExample, where: str) -> tuple[Problem, tuple[str, ...]]:
-    """The graph of a published record, and the names of its nodes.
-
-    Raises:
-        DataError: If the record does not carry one, or one that no problem can be written from.
-    """
-    facts: dict[str, Any] = dict(example.facts)
-    missing = [key for key in _GRAPH if key not in facts]
-    fault = f"has no field {missing[0]!r}" if missing else _fault(facts)
-    if fault:
-        raise DataError(
-            f"example {shown(example.id)} {fault}",
-            where=where,
-            why="style 'compact' and redraw rewrite a problem from its graph",
-            fix="use style 'prose' with redraw 'none', or a file with " + ", ".join(_GRAPH),
-        )
-    names, edges, *asked = (facts[key] for key in _GRAPH)
-    problem = Problem(tuple((start, end) for start, end in edges), len(names), *asked)
-    if problem.distances(problem.root)[problem.target] < 1:
-        raise DataError(
-            f"example {shown(example.id)} has a target that its root does not reach",
-            where=f"{where}, fields root ({problem.root}), target ({problem.target}) and edges",
-            why="the steps are a way along the edges from root to target",
-            fix="correct or remove the record",
-        )
-    return problem, tuple(names)
-
-
-def _fault(facts: dict[str, Any]) -> str | None:
-    """What is wrong with the first field of a graph that cannot be used."""
-    names, edges, *asked = (facts[key] for key in _GRAPH)
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
-        return f"has a field 'idx_to_symbol' that is no list of names: {_short(names)}"
-    if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        return f"has the name {twice!r} twice in field 'idx_to_symbol'"
-    if not isinstance(edges, list):
-        return f"has a field 'edges' that is no list of pairs: {_short(edges)}"
-
-    def is_node(value: object) -> bool:
-        return type(value) is int and 0 <= value < len(names)
-
-    for place, edge in enumerate(edges):
-        if not isinstance(edge, list) or len(edge) != 2 or not all(map(is_node, edge)):
-            return f"has a field 'edges'[{place}] that is no pair of nodes from 0 to {len(names) - 1}: {_short(edge)}"
-    for key, node in zip(_GRAPH[2:], asked, strict=True):
-        if not is_node(node):
-            return f"has a field {key!r} that is no node from 0 to {len(names) - 1}: {_short(node)}"
-    return None
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"

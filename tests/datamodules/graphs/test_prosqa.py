@@ -23,7 +23,7 @@ from lcot.reasoning.layout import LayoutBuilder, TextFormat
 from lcot.reasoning.stepwise import Stepwise
 from tests.metrics.adversarial_prosqa import GOLD, OUTPUTS
 from tests.places import SHARED
-from tests.tiny import RECORD, write_records
+from tests.tiny import write_records
 
 PUBLISHED = SHARED / "prosqa" / "prosqa_valid.json"
 SMALL: dict[str, Any] = {
@@ -97,11 +97,24 @@ def test_rewriting_needs_the_graph(tmp_path: Path) -> None:
         ProsQA(**SMALL, train_path=path, style="compact").make_source("train")
 
 
+GRAPH: dict[str, Any] = {
+    "question": "Tom is a cat. Every cat is a pet. Is Tom a pet or dog?",
+    "steps": ["Tom is a cat.", "Every cat is a pet."],
+    "answer": "Tom is a pet.",
+    "idx_to_symbol": ["Tom", "cat", "pet", "dog"],
+    "edges": [[0, 1], [1, 2]],
+    "root": 0,
+    "target": 2,
+    "neg_target": 3,
+}
+"""A record whose text and graph say the same."""
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"edges": None}, "has a field 'edges' that is no list of pairs: null"),
-        ({"edges": [[0, 1], "12"]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: \"12\""),
+        ({"edges": [[0, 1], "12"]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: '12'"),
         ({"edges": [[0, 1], [1, 4]]}, r"has a field 'edges'\[1\] that is no pair of nodes from 0 to 3: \[1, 4\]"),
         ({"edges": [[0, 1], [1, -1]]}, r"has a field 'edges'\[1\] that is no pair"),
         ({"edges": [[0, 1], [1, 2, 3]]}, r"has a field 'edges'\[1\] that is no pair"),
@@ -110,18 +123,16 @@ def test_rewriting_needs_the_graph(tmp_path: Path) -> None:
         ({"root": None}, "has a field 'root' that is no node from 0 to 3: null"),
         ({"neg_target": True}, "has a field 'neg_target' that is no node from 0 to 3: true"),
         ({"idx_to_symbol": ["Tom", "cat", "pet", "cat"]}, "has the name 'cat' twice in field 'idx_to_symbol'"),
-        ({"idx_to_symbol": "Tom"}, "has a field 'idx_to_symbol' that is no list of names: \"Tom\""),
+        ({"idx_to_symbol": "Tom"}, "has a field 'idx_to_symbol' that is no list of names: 'Tom'"),
         ({"idx_to_symbol": ["Tom", 1, "pet", "dog"]}, "has a field 'idx_to_symbol' that is no list of names"),
     ],
 )
 def test_a_graph_that_cannot_be_rewritten_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    graph = {"idx_to_symbol": ["Tom", "cat", "pet", "dog"], "edges": [[0, 1], [1, 2]]}
-    record = {**RECORD, **graph, "root": 0, "target": 2, "neg_target": 3}
-    path = write_records(tmp_path / "graphs.json", record, {**record, **change})
-    with pytest.raises(DataError, match=f"example '1' {words}") as caught:
-        ProsQA(**SMALL, val_path=str(path), style="compact").make_source("val")
-    assert caught.value.where is not None and caught.value.where.startswith(f"{path}, record 2")
-    assert len(ProsQA(**SMALL, val_path=str(path)).make_source("val")) == 2  # the text stands without its graph
+    path = write_records(tmp_path / "graphs.json", GRAPH, {**GRAPH, **change})
+    for style in ("compact", "prose"):
+        with pytest.raises(DataError, match=f"example '1' {words}") as caught:
+            ProsQA(**SMALL, val_path=str(path), style=style).make_source("val")  # type: ignore[arg-type]
+        assert caught.value.where is not None and caught.value.where.startswith(f"{path}, record 2")
 
 
 def test_the_words_cover_published_names_whatever_is_in_play() -> None:

@@ -114,7 +114,10 @@ def test_faulty_records_are_named(tmp_path: Path, record: dict[str, Any], words:
     ("record", "words"),
     [
         ({**LISTED, "answer": "no"}, "field \"answer\" is 'no'"),
-        ({**LISTED, "steps": LISTED["steps"][1:]}, "sentence 1 of the proof is not in the question: Sam is a wumpus."),
+        (
+            {**LISTED, "steps": LISTED["steps"][1:]},
+            "sentence 1 of the proof is not in the question: 'Sam is a wumpus.'",
+        ),
         ({**LISTED, "answer": "True"}, "the proof does not end"),
         ({**LISTED, "steps": []}, 'field "steps" is an empty list'),
         ({"question": "?", "steps": ["!"]}, 'field "answer" is missing'),
