@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import random
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -186,6 +188,26 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
     before = _resident_peak()
     run()
     return _resident_peak() - before
+
+
+def peak_apart(module: str, name: str, step: Callable[[], None], device: str, argv: Sequence[str] | None) -> int:
+    """:func:`peak_bytes` of one of a benchmark's runs; on a CPU, of a process of its own.
+
+    Args:
+        module: The benchmark, which prints it when it is given ``--memory-of=NAME``.
+        name: Which run.
+        step: The run itself.
+        device: Where it runs.
+        argv: The benchmark's options; the process's own if not given.
+    """
+    if torch.device(device).type == "cuda":
+        return peak_bytes(step, device)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = [sys.executable, "-m", module, *arguments, f"--memory-of={name}"]
+    # Every tensor above 64 kB is mapped by itself, so that freed memory does not linger.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return int(done.stdout.split()[-1])
 
 
 def _resident_peak() -> int:

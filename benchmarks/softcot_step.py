@@ -20,10 +20,8 @@ Memory is what a run needs on top of models and batch; see :mod:`benchmarks.trai
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from benchmarks.common import Bound, interleave, median_ratio, peak_bytes, report
+from benchmarks.common import Bound, interleave, median_ratio, peak_apart, peak_bytes, report
 from lcot.modules.assistant import Assistant
 from lcot.modules.projection import Projection
 from lcot.modules.states import StateStore
@@ -103,7 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(peak_bytes(steps[args.memory_of], args.device))
         return 0
     times = interleave(steps, args.repeats, args.device)
-    memory = {name: _memory(name, steps[name], args, argv) for name in LOSSES if args.memory}
+    memory = {
+        name: peak_apart("benchmarks.softcot_step", name, steps[name], args.device, argv)
+        for name in LOSSES
+        if args.memory
+    }
     bounds = [
         Bound("step / first sight, seconds", median_ratio(times["step"], times["first sight"]), 1.05, at_most=True),
         Bound("step / graph, seconds", median_ratio(times["step"], times["graph"]), 1.0, at_most=True),
@@ -199,16 +201,6 @@ def _stepper(work: Work, loss: Callable[[Work], Tensor]) -> Callable[[], None]:
         loss(work).backward()  # type: ignore[no-untyped-call]
 
     return step
-
-
-def _memory(name: str, step: Callable[[], None], args: argparse.Namespace, argv: Sequence[str] | None) -> int:
-    if torch.device(args.device).type == "cuda":
-        return peak_bytes(step, args.device)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = [sys.executable, "-m", "benchmarks.softcot_step", *arguments, f"--memory-of={name}"]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**16)}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return int(done.stdout.split()[-1])
 
 
 if __name__ == "__main__":

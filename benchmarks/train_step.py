@@ -21,10 +21,7 @@ a process of its own, which maps every tensor above 64 kB by itself so that free
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,7 +29,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from benchmarks.common import Bound, describe, interleave, make_workload, median_ratio, parser, peak_bytes, report
+from benchmarks.common import (
+    Bound,
+    describe,
+    interleave,
+    make_workload,
+    median_ratio,
+    parser,
+    peak_apart,
+    peak_bytes,
+    report,
+)
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.think import supervised_loss, think
@@ -93,7 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     timed = rows[:: max(1, len(rows) // args.definition_rows)]
     slow = interleave({**again, "definition": _oracle(work.model, timed)}, args.definition_repeats, args.device)
     slow["definition"] = [total * len(rows) / len(timed) for total in slow["definition"]]
-    memory = {name: _memory(name, steps[name], args, argv) for name in ("step", "plain") if args.memory}
+    memory = {
+        name: peak_apart("benchmarks.train_step", name, steps[name], args.device, argv)
+        for name in ("step", "plain")
+        if args.memory
+    }
     seconds = {**fast, "recomputed": slow["recomputed"], "definition": slow["definition"]}
     bounds = [
         Bound("step / plain, seconds", median_ratio(fast["step"], fast["plain"]), 1.10, at_most=True),
@@ -126,16 +137,6 @@ def _oracle(model: PreTrainedModel, rows: Sequence[Layout]) -> Callable[[], None
             naive_row_loss(model, cut(row)).backward()  # type: ignore[no-untyped-call]
 
     return step
-
-
-def _memory(name: str, step: Callable[[], None], args: argparse.Namespace, argv: Sequence[str] | None) -> int:
-    if torch.device(args.device).type == "cuda":
-        return peak_bytes(step, args.device)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = [sys.executable, "-m", "benchmarks.train_step", *arguments, f"--memory-of={name}"]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**16)}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return int(done.stdout.split()[-1])
 
 
 def _run(model: PreTrainedModel, inputs: Tensor, batch: ThoughtBatch) -> Tensor:

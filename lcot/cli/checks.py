@@ -308,8 +308,8 @@ def memory_error(err: Exception, command: str | None) -> UserError | None:
     if command == "fit":
         fix = (
             "lower data.batch_size (trainer.accumulate_grad_batches keeps the rows of a step), data.eval_batch_size or"
-            " the number of thoughts; set trainer.precision to bf16-mixed; give frozen models dtype bfloat16, and set"
-            " SoftCoT's model.activation_checkpointing to true"
+            " the number of thoughts; set model.activation_checkpointing to true and trainer.precision to bf16-mixed;"
+            " give frozen models dtype bfloat16"
         )
     return UserError(
         "there is not enough memory", why=f"{first.rstrip('.')}; what was saved before is untouched", fix=fix

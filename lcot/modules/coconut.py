@@ -68,6 +68,8 @@ class Coconut(ReasoningModule):
             are the same up to rounding; each new size of a batch is compiled first, which its ``seconds`` include.
             Training is as before.
         voting: How many texts a question gets in test and prediction, and which answer counts; one if not given.
+        activation_checkpointing: Keep what enters each layer, its keys and its values for the backward pass, and
+            compute the rest once more: less memory, more time, the same gradients.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Coconut(ReasoningModule):
         recycle: Recycle = "post_norm",
         compiled_decoding: bool = False,
         voting: Voting | None = None,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting)
+        self.activation_checkpointing = activation_checkpointing
         if recycle not in get_args(Recycle):
             raise UserError.unknown("recycle", str(recycle), get_args(Recycle), where="model.recycle")
         if recycle == "pre_norm" and compiled_decoding:
@@ -126,7 +130,7 @@ class Coconut(ReasoningModule):
             the final norm) where the batch has thoughts.
         """
         assert self.model is not None
-        thinking = think(self.model, batch, recycle=self.recycle)
+        thinking = think(self.model, batch, recycle=self.recycle, checkpointing=self.activation_checkpointing)
         summed, tokens = supervised_loss(self.model, batch, thinking)
         extras: dict[str, Tensor] = {}
         slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]

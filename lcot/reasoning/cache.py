@@ -7,6 +7,8 @@ live in one buffer, and appending writes behind the columns that are in use, whi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -14,8 +16,11 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
+Seen = list[tuple[Tensor, Tensor]]
+"""Keys and values that a layer was handed, one pair an update."""
 
-def growing_cache(config: PreTrainedConfig, columns: int) -> Cache:
+
+def growing_cache(config: PreTrainedConfig, columns: int) -> GrowingCache:
     """An empty cache for a model.
 
     Args:
@@ -23,7 +28,7 @@ def growing_cache(config: PreTrainedConfig, columns: int) -> Cache:
             (sliding windows, linear attention) are transformers' own.
         columns: The number of columns that will be needed. Each pass beyond copies the cache, as ``DynamicCache`` does.
     """
-    cache = DynamicCache(config=config)
+    cache = GrowingCache(config=config)
     cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     reserve(cache, columns)
     return cache
@@ -41,20 +46,33 @@ def attends_to_all(cache: Cache) -> bool:
     return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
 
 
-def keep_prefix(cache: Cache) -> bool:
-    """Let a cache keep the columns that it has and forget all later ones, so that a pass over it may run twice.
+class GrowingCache(DynamicCache):
+    """A cache that can note what it hands out, for passes that are computed again."""
 
-    A layer that is computed again in the backward pass would append its columns once more otherwise.
+    _seen: Seen | None = None
 
-    Returns:
-        Whether it can; a cache with layers that are not written in place is left as it is.
-    """
-    if not attends_to_all(cache):
-        return False
-    for layer in cache.layers:
-        assert isinstance(layer, GrowingLayer)
-        layer.forgets = True
-    return True
+    @contextmanager
+    def recorded(self, seen: Seen) -> Iterator[None]:
+        """Add what is handed out meanwhile to a list, without its graph."""
+        self._seen = seen
+        try:
+            yield
+        finally:
+            self._seen = None
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append columns to a layer; returns keys and values of all of its columns."""
+        keys, values = super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        if self._seen is not None:
+            # Autograd saves a tensor or not by whether it wants a gradient, and is to save the same ones again.
+            self._seen.append((_apart(keys), _apart(values)))
+        return keys, values
+
+
+def _apart(view: Tensor) -> Tensor:
+    return view.detach().requires_grad_(view.requires_grad)
 
 
 def rewind(cache: Cache, columns: int) -> None:
@@ -78,13 +96,11 @@ class GrowingLayer(DynamicLayer):
         keys: ``(B, H, K, D / H)`` of the K columns so far, as a view of the buffer.
         values: Likewise.
         columns: Number of columns that a new buffer gets at least.
-        forgets: Whether later columns are handed out and not kept (see :func:`keep_prefix`).
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.columns = 0
-        self.forgets = False
         self._buffers: list[_Buffer] = []
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -105,9 +121,6 @@ class GrowingLayer(DynamicLayer):
             self.is_initialized = True
         assert self.keys is not None and self.values is not None
         held, new = (self.keys, self.values), (key_states, value_states)
-        if self.forgets:
-            keys, values = (torch.cat([view, piece], dim=-2) for view, piece in zip(held, new, strict=True))
-            return keys, values
         # Whatever else changed the cache (crop, a choice of rows, another order) left other tensors behind. Their
         # columns are copied, and the old buffer, which a backward pass may still read, is never written again.
         usable = bool(self._buffers) and all(
@@ -144,8 +157,8 @@ class _Buffer:
         self.columns = columns
         self.view = held
         self.data: Tensor | None = None
-        # The tensors that were appended, for autograd. Each view depends on all of them directly: a chain of views
-        # would add gradients of all columns out of place once more in every pass.
+        # What was appended, for autograd. Each view depends on all of it directly: a chain of views would add gradients
+        # of all columns out of place once more in every pass.
         self.pieces = [held] if held.shape[-2] else []
 
     def has_room(self, new: Tensor) -> bool:
@@ -159,9 +172,10 @@ class _Buffer:
             stop = held + new.shape[-2]
             self.data = new.new_empty(*new.shape[:-2], max(self.columns, stop), new.shape[-1])
             self.data[..., :held, :] = self.view.detach()
-        self.pieces.append(new)
-        self.view = cast(Tensor, _Append.apply(self, *self.pieces))  # type: ignore[no-untyped-call]
-        if not self.view.requires_grad:
+        self.view = cast(Tensor, _Append.apply(self, *self.pieces, new))  # type: ignore[no-untyped-call]
+        if self.view.requires_grad:
+            self.pieces.append(cast(Tensor, _Place.apply(new)))  # type: ignore[no-untyped-call]
+        else:
             self.pieces = [self.view]
         return self.view
 
@@ -183,3 +197,15 @@ class _Append(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, *torch.split(gradient, ctx.sizes, dim=-2)
+
+
+class _Place(torch.autograd.Function):
+    """Stands for a piece that is in the buffer already: its shape and its gradient, without its values' memory."""
+
+    @staticmethod
+    def forward(ctx: Any, piece: Tensor) -> Tensor:
+        return piece.new_zeros(()).expand(piece.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient

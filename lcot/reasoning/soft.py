@@ -10,20 +10,15 @@ Letters in shapes: B rows, M paths a row, L columns, D hidden width, N thoughts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
-from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch, collate
-from lcot.reasoning.cache import growing_cache, keep_prefix
+from lcot.reasoning.cache import growing_cache
 from lcot.reasoning.decode import decode
 from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.think import Passes, Thinking, think
@@ -48,15 +43,11 @@ def think_given(
         frozen: Whether the model has nothing to train. The prompt before the thoughts is then read without a graph, and
             once for all paths of a row.
         keep_cache: Keep keys and values, to decode from them.
-        checkpointing: Keep each layer's inputs only, and compute the rest again in the backward pass. No effect on
-            values, and none without gradients.
+        checkpointing: As in :func:`~lcot.reasoning.think.think`.
 
     Returns:
         The record of B * M rows, each row's paths one behind another. Without thoughts (N = 0) it is that of a plain
         reading of the rows.
-
-    Raises:
-        UserError: If checkpointing is asked for, and the model has layers that attend to a part of the columns only.
     """
     rows, length = batch.input_ids.shape
     paths = len(thoughts) // rows
@@ -64,8 +55,7 @@ def think_given(
     slots = thoughts.shape[1]
     assert slots >= batch.max_thoughts, "a thought for every place"
     if not batch.max_thoughts:
-        with checkpointed(model) if checkpointing and not keep_cache else nullcontext():
-            return think(model, repeat_rows(batch, paths), keep_cache=keep_cache)
+        return think(model, repeat_rows(batch, paths), keep_cache=keep_cache, checkpointing=checkpointing)
     slots, head = batch.max_thoughts, batch.first
     embed = model.get_input_embeddings()
     with torch.no_grad() if frozen else nullcontext():
@@ -77,8 +67,7 @@ def think_given(
     rest = torch.cat([inputs, text], dim=1)
     if not frozen and not keep_cache:
         whole = torch.cat([prompt.repeat_interleave(paths, dim=0), rest], dim=1)
-        with checkpointed(model) if checkpointing else nullcontext():
-            states = Passes(model, wide.attention_mask, wide.position_ids, None)(whole, 0, length)
+        states = Passes(model, wide.attention_mask, wide.position_ids, None, checkpointing)(whole, 0, length)
         return Thinking.of(wide, states[:, head - 1 :], None)
     cache = growing_cache(model.config, length)
     with torch.no_grad() if frozen else nullcontext():
@@ -86,16 +75,7 @@ def think_given(
     if paths > 1:
         cache.batch_repeat_interleave(paths)
         last = last.repeat_interleave(paths, dim=0)
-    lean = checkpointing and not keep_cache and torch.is_grad_enabled()
-    if lean and not keep_prefix(cache):
-        raise UserError(
-            "activation checkpointing, and layers that attend to a window of the columns",
-            where="model.activation_checkpointing",
-            why="their keys and values cannot be computed twice",
-            fix="set it to false",
-        )
-    with checkpointed(model) if lean else nullcontext():
-        states = Passes(model, wide.attention_mask, wide.position_ids, cache)(rest, head, length)
+    states = Passes(model, wide.attention_mask, wide.position_ids, cache, checkpointing)(rest, head, length)
     return Thinking.of(wide, torch.cat([last, states], dim=1), cache if keep_cache else None)
 
 
@@ -182,21 +162,3 @@ def repeat_rows(batch: ThoughtBatch, times: int) -> ThoughtBatch:
     if times == 1:
         return batch
     return batch.select([row for row in range(len(batch)) for _ in range(times)])
-
-
-@contextmanager
-def checkpointed(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model's layers keep their inputs only, and compute the rest again in the backward pass.
-
-    transformers' own switch drops the key-value cache without an error, and works in training mode only, in which a
-    frozen model never is.
-    """
-    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
-    assert layers, "decoders of transformers are made of such layers"
-    for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward  # what the class has is seen again

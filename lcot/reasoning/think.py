@@ -17,7 +17,7 @@ Letters in shapes: B rows, L columns, D hidden width, N thoughts, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -32,6 +32,7 @@ from lcot.reasoning.buffers import FixedCache
 from lcot.reasoning.cache import attends_to_all, growing_cache
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.recompute import recomputed
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ def think(
     keep_cache: bool = False,
     compiled: OneColumn | None = None,
     recycle: Recycle = "post_norm",
+    checkpointing: bool = False,
 ) -> Thinking:
     """Run all passes over a batch.
 
@@ -99,25 +101,27 @@ def think(
         compiled: Runs the one-column passes, those of decoding included; without gradients only. Its buffers hold one
             batch: decode before it thinks of the next.
         recycle: Which state is fed back. The text is read from states behind the norm in any case.
+        checkpointing: Keep each layer's inputs, keys and values only, and compute the rest again in the backward pass.
+            No effect on values, and none without gradients.
 
     Returns:
         The states from the last prompt column on; the question's other states are never gathered, since no label looks
         at them.
 
     Raises:
-        UserError: If a cache is needed and the model, in training mode, has gradient checkpointing switched on;
-            transformers then drops the cache silently. If ``compiled`` is of another model, or gradients are recorded.
+        UserError: If a cache is needed and the model, in training mode, has transformers' own checkpointing switched
+            on, which drops the cache silently. If ``compiled`` is of another model, or gradients are recorded.
     """
     if recycle == "pre_norm":
         assert compiled is None, "compiled passes end with the norm"
         with without_final_norm(model) as norm:
-            before = think(model, batch, keep_cache=keep_cache)
+            before = think(model, batch, keep_cache=keep_cache, checkpointing=checkpointing)
         return replace(before, states=norm(before.states))
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + (batch.stepped or batch.max_thoughts)
     cache = _new_cache(model, length, compiled) if keep_cache or end > head else None
-    forward = Passes(model, batch.attention_mask, batch.position_ids, cache)
+    forward = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing)
     if end == head:
         states = forward(embeddings, 0, length)[:, head - 1 :]
         return Thinking.of(batch, states, cache)
@@ -225,12 +229,14 @@ class Passes:
         attention_mask: ``(B, ≥ stop)`` bool over cached and current columns.
         position_ids: ``(B, ≥ stop)``.
         cache: Grows by the slice; ``None`` for a single pass over everything.
+        checkpointing: As in :func:`think`.
     """
 
     model: PreTrainedModel
     attention_mask: Tensor
     position_ids: Tensor
     cache: Cache | None
+    checkpointing: bool = False
     _whole: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -242,13 +248,15 @@ class Passes:
             return self.cache.run(inputs, self.attention_mask[:, :stop], self.position_ids[:, start:stop])
         # Mask and positions are always given: left padding shifts learned positions otherwise, and repeated positions
         # without a mask would be read as several packed sequences.
-        output = self.model.base_model(
-            inputs_embeds=inputs,
-            attention_mask=self._mask(start, stop),
-            position_ids=self.position_ids[:, start:stop],
-            past_key_values=self.cache,
-            use_cache=self.cache is not None,
-        )
+        lean = self.checkpointing and torch.is_grad_enabled()
+        with recomputed(self.model, self.cache) if lean else nullcontext():
+            output = self.model.base_model(
+                inputs_embeds=inputs,
+                attention_mask=self._mask(start, stop),
+                position_ids=self.position_ids[:, start:stop],
+                past_key_values=self.cache,
+                use_cache=self.cache is not None,
+            )
         states: Tensor = output.last_hidden_state
         return states
 
@@ -311,13 +319,13 @@ def refuse_dropped_cache(model: PreTrainedModel) -> None:
     """Raise where the cache would be lost.
 
     Raises:
-        UserError: If gradient checkpointing is on.
+        UserError: If transformers' own checkpointing is on.
     """
     if model.training and any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         raise UserError(
-            "gradient checkpointing is switched on in the backbone",
-            why="transformers then discards the key-value cache without an error, and every thought would see nothing",
-            fix="switch it off; without thoughts, as in CoT and No-CoT, it may stay on",
+            "transformers' gradient checkpointing is switched on in the backbone",
+            why="it discards the key-value cache without an error, and every thought would see nothing",
+            fix="switch it off, and set model.activation_checkpointing, or think(…, checkpointing=True)",
         )
 
 

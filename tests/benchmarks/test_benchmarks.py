@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from benchmarks import dashboard, decode, softcot_step, train_step
+from benchmarks import checkpointing, dashboard, decode, softcot_step, train_step
 from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
 from lcot.reasoning.batch import ThoughtBatch, collate
 from tests.reasoning.support import assert_same_gradients, loss_and_gradients
@@ -54,6 +54,17 @@ class TestTrainStep:
         none = collate(rows, work.builder.special.pad)
         losses = [loss(work.model, none).item() for loss in train_step.LOSSES.values()]
         assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
+
+
+def test_checkpointing_compares_one_computation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert checkpointing.main([*TINY, "--layers=2", "--no-memory"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 layers x 16, 50,261 tokens, 2 thoughts, batch 3 x" in printed
+    assert "recomputed / kept, seconds" in printed and "peak memory" not in printed
+    (line,) = [line for line in printed.splitlines() if "largest difference" in line]
+    assert "BROKEN" not in line
+    assert checkpointing.main([*TINY, "--memory-of=recomputed"]) == 0
+    assert int(capsys.readouterr().out) >= 0
 
 
 def test_decode_prints_its_ratio(capsys: pytest.CaptureFixture[str]) -> None:

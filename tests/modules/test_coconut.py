@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import EncodedExample, LayoutBuilder, TextFormat
+from lcot.reasoning.recompute import recomputed
 from lcot.reasoning.tokens import add_thought_tokens
+from tests.training import GPT2, stages, tiny_data, tiny_module, tiny_trainer
 
 TINY: dict[str, Any] = {
     "model_type": "llama",
@@ -187,3 +190,24 @@ def test_records_say_what_was_asked_and_written() -> None:
 def test_halting_refuses_numbers_out_of_range(field: str, value: float) -> None:
     with pytest.raises(UserError, match=r"model\.halting"):
         Halting(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("changes", [{}, {"halting": Halting(weight=0.5)}, {"recycle": "pre_norm"}])
+def test_checkpointed_training_ends_in_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    calls: list[bool] = []
+
+    def noted(*args: Any) -> Any:
+        calls.append(torch.is_grad_enabled())
+        return recomputed(*args)
+
+    monkeypatch.setattr("lcot.reasoning.think.recomputed", noted)
+    ended = []
+    for checkpointing in (False, True):
+        dropped = {**GPT2, "resid_pdrop": 0.1, "attn_pdrop": 0.1}
+        module = tiny_module(backbone=Backbone(config=dropped), activation_checkpointing=checkpointing, **changes)
+        tiny_trainer(tmp_path, stages(), max_epochs=2).fit(module, datamodule=tiny_data())
+        ended.append(module.state_dict())
+        assert bool(calls) == checkpointing and all(calls)  # validation has nothing to compute again
+    assert all((ended[1][name] - own).norm() <= 1e-5 * own.norm() for name, own in ended[0].items())

@@ -55,9 +55,9 @@ def adapters(model: PreTrainedModel) -> Iterator[tuple[str, Any]]:
     return ((name, layer) for name, layer in model.named_modules() if hasattr(layer, "lora_A"))
 
 
-def mean_loss(model: PreTrainedModel) -> Tensor:
+def mean_loss(model: PreTrainedModel, checkpointing: bool = False) -> Tensor:
     batch = collate(layouts(), SPECIAL.pad)
-    summed, count = supervised_loss(model, batch, think(model, batch))
+    summed, count = supervised_loss(model, batch, think(model, batch, checkpointing=checkpointing))
     return summed / count
 
 
@@ -117,6 +117,20 @@ def test_gradients_are_those_of_the_whole_weights_seen_through_the_thin_ones(arc
         if name.endswith(".rows"):
             seen[name] = whole[name.replace(".rows", ".weight")][TOKENS]
     assert_same_gradients(gradients, seen)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layers_may_be_computed_again(architecture: str) -> None:
+    model = with_lora(architecture)
+    for layer in (module for _, module in adapters(model)):
+        layer.lora_dropout["default"] = nn.Dropout(0.2)
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        found.append(loss_and_gradients(model, mean_loss(model, checkpointing)))
+    (loss, gradients), (again, others) = found
+    assert again == loss and others.keys() == gradients.keys()
+    assert all((others[name] - own).norm() <= 1e-5 * own.norm() for name, own in gradients.items())
 
 
 def test_bfloat16_weights_beside_float32_ones_train() -> None:
