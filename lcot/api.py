@@ -22,6 +22,7 @@ from lcot.errors import CheckpointError, UserError
 from lcot.metrics import extractor
 from lcot.modules.backbone import context_length
 from lcot.modules.coconut import Coconut
+from lcot.modules.intact import DESCRIPTION
 from lcot.modules.own import own_class
 from lcot.modules.softcot import SoftCoT
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
@@ -32,7 +33,7 @@ from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import Layout, LayoutBuilder
 from lcot.reasoning.tokens import SpecialTokens
-from lcot.runs.exports import DESCRIPTION, read_description, read_softcot, write_coconut, write_softcot
+from lcot.runs.exports import read_description, read_softcot, write_coconut, write_softcot
 from lcot.runs.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
 
 

@@ -121,6 +121,7 @@ def test_an_older_export_beside_qwen2_is_read_with_its_own_words(tmp_path: Path)
     qwen2 = untrained("qwen2")
     assert qwen2.module.model is not None
     qwen2.module.model.save_pretrained(folder)
+    (folder / "lcot.json").write_text(json.dumps({**json.loads((folder / "lcot.json").read_text()), "files": {}}))
     assert AutoTokenizer.from_pretrained(folder)(LONG)["input_ids"] != solver.tokenizer(LONG)["input_ids"]
     assert package.load(folder).solve([LONG]) == qwen2.solve([LONG])
 

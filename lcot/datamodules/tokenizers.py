@@ -30,6 +30,7 @@ _MARK = "\u2581"
 # What the sequence layout puts between the texts of a problem, needed whatever the texts are.
 _ALWAYS = (_MARK, " ", "\n", ".", ".\n", "### ")
 _GENERIC = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"}
+_POINTER = b"version https://git-lfs.github.com/spec/"  # how what Git LFS leaves in the place of a file begins
 _KNOWN_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model", "spiece.model")
 
 
@@ -164,14 +165,20 @@ def _from_folder(folder: Path) -> PreTrainedTokenizerBase:
     except UserError:
         raise
     except Exception as error:  # the parsers of three libraries raise what they like, plain Exception among it
-        raise UserError(
-            f"the tokenizer in {str(folder)!r} cannot be read", why=_first_line(error), fix="save or download it again"
-        ) from error
+        why, fix = _first_line(error), "save or download it again"
+        pointers = [
+            name for name in _KNOWN_FILES if name in found and (folder / name).read_bytes().startswith(_POINTER)
+        ]
+        if pointers:
+            why, fix = f"{pointers[0]} is a Git LFS pointer, not the file itself", f"git lfs pull, or {fix}"
+        raise UserError(f"the tokenizer in {str(folder)!r} cannot be read", why=why, fix=fix) from error
 
 
 def _from_hub(name: str) -> PreTrainedTokenizerBase:
     try:
         return _auto(name, local_files_only=True)
+    except UserError:
+        raise
     except Exception as error:
         if huggingface_hub.constants.HF_HUB_OFFLINE:
             raise UserError(
@@ -190,6 +197,8 @@ def _from_hub(name: str) -> PreTrainedTokenizerBase:
         ) from error
     try:
         return _auto(name, local_files_only=False)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"the tokenizer {name!r} cannot be had from the Hugging Face Hub", why=_first_line(error), fix=_fix(name)
@@ -197,7 +206,16 @@ def _from_hub(name: str) -> PreTrainedTokenizerBase:
 
 
 def _auto(name: str, *, local_files_only: bool) -> PreTrainedTokenizerBase:
-    return _checked(AutoTokenizer.from_pretrained(name, local_files_only=local_files_only, trust_remote_code=False))
+    try:
+        return _checked(AutoTokenizer.from_pretrained(name, local_files_only=local_files_only, trust_remote_code=False))
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise UserError(
+            f"the tokenizer {name!r} cannot be read",
+            why="it comes with code of its own, and code of a tokenizer is not run here",
+            fix="save it as a tokenizer.json (save_pretrained of a fast tokenizer), or use another one",
+        ) from error
 
 
 def _checked(tokenizer: object) -> PreTrainedTokenizerBase:

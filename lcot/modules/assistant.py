@@ -83,6 +83,8 @@ class Assistant:
                 continue
             keys = [row_key(row.ids) for row in chunk]
             if all(key in self.store for key in keys):
+                for key in keys:
+                    self.store.get(key)  # a damaged one is better found now than in the middle of training
                 continue
             if not computed:
                 _log.info("computing the assistant's states, once for these questions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from lcot.modules.frozen import DType, FrozenWeights, check_frozen, check_names,
 from lcot.modules.lora import LoRA, add_lora, merge
 from lcot.modules.probe import check_model, check_sizes
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.modules.weights import check_type, load_pretrained
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
 
@@ -89,7 +91,7 @@ class Backbone:
         """
         run = self._run()
         if run is not None:
-            if read_checkpoint(pick_checkpoint(run))["lcot"]["vocabulary"] != vocabulary_hash(tokenizer):
+            if read_checkpoint(pick_checkpoint(run), weights=False)["lcot"]["vocabulary"] != vocabulary_hash(tokenizer):
                 raise UserError(
                     f"the run {self.path!r} has another tokenizer",
                     where="model.backbone.path, data.tokenizer",
@@ -111,8 +113,9 @@ class Backbone:
                 fix="check the path; data.tokenizer is then the same folder",
             )
         file = folder / "tokenizer.json"
-        if file.is_file() and Tokenizer.from_file(str(file)).get_vocab() == tokenizer.get_vocab():
-            return
+        with suppress(Exception):  # a plain Exception is all that a damaged file leads to
+            if file.is_file() and Tokenizer.from_file(str(file)).get_vocab() == tokenizer.get_vocab():
+                return
         raise UserError(
             f"the pretrained model {self.path!r} would read words that were numbered by the data",
             where="model.backbone.path, data.tokenizer",
@@ -179,6 +182,7 @@ class Backbone:
             raise UserError.unknown(
                 "model_type", str(kind), ["gpt2", "llama", "qwen2", "qwen3", "mistral"], where="model.backbone.config"
             )
+        check_type(kind, "model.backbone.config")
         known = AutoConfig.for_model(kind)
         owned = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"} & set(fields)
         if owned:
@@ -217,31 +221,7 @@ class Backbone:
         run = self._run()
         if run is not None:
             return model_of_run(run, tokenizer, special, self.dtype, self.attention)
-        folder = Path(str(self.path)).expanduser()
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                str(folder) if folder.is_dir() else str(self.path),
-                revision=self.revision or "main",
-                dtype=getattr(torch, self.dtype),
-                attn_implementation=self.attention,
-                use_safetensors=True,
-            )
-        except ImportError as err:
-            raise UserError(
-                f"attention is {self.attention!r}",
-                where="model.backbone.attention",
-                why=str(err).strip().splitlines()[0],
-                fix="use 'sdpa', or install what it needs",
-            ) from err
-        except (OSError, ValueError) as err:
-            raise UserError(
-                f"the model {self.path!r} could not be loaded",
-                where="model.backbone.path",
-                why=str(err).strip().splitlines()[0],
-                fix="check the name, or download it to a folder and give that",
-            ) from err
-        assert isinstance(model, PreTrainedModel)
-        return model
+        return load_pretrained(str(self.path), self.revision, self.dtype, self.attention)
 
 
 def from_config(config: PretrainedConfig, dtype: str, attention: str) -> PreTrainedModel:

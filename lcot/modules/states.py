@@ -2,7 +2,7 @@
 
 A row's states depend on its token ids and on the assistant alone, so they are found again by a hash of the ids, in a
 folder that belongs to one assistant. Files are only ever added, each at once, so that processes and runs may share the
-folder and may be killed at any time.
+folder and may be killed at any time. Each holds a hash of every row, which is looked at when the row is first read.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lcot.errors import UserError
+from lcot.modules.intact import save_weights
 
 ABOUT = "assistant.json"
 
@@ -55,6 +56,8 @@ class StateStore:
         self._memory: dict[str, Tensor] = {}
         self._files: dict[str, Any] = {}
         self._places: dict[str, str] = {}
+        self._hashes: dict[str, dict[str, str]] = {}
+        self._sound: set[str] = set()
         if folder is not None:
             self._check(folder)
             self.refresh()
@@ -70,10 +73,16 @@ class StateStore:
 
         Raises:
             KeyError: If there are none.
+            UserError: If they are not what was written.
         """
         if key in self._memory:
             return self._memory[key]
-        found: Tensor = self._files[self._places[key]].get_tensor(key)
+        name = self._places[key]
+        found: Tensor = self._files[name].get_tensor(key)
+        if key not in self._sound:
+            if self._hashes[name].get(key) not in (None, _hash(found)):
+                raise self._damaged(name, "a row of it is not what was written: its hash differs")
+            self._sound.add(key)
         return found
 
     def add(self, states: Mapping[str, Tensor]) -> None:
@@ -93,7 +102,7 @@ class StateStore:
             target = self.folder / f"{name}.safetensors"
             partial = target.with_suffix(f".{os.getpid()}.partial")
             try:
-                save_file(fresh, partial)
+                save_weights(fresh, partial, metadata={key: _hash(value) for key, value in fresh.items()})
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
@@ -110,14 +119,18 @@ class StateStore:
         try:
             opened: Any = safe_open(file, framework="pt")
         except (SafetensorError, OSError) as err:
-            raise UserError(
-                f"a file of the assistant's states cannot be read: {err}",
-                where=str(file),
-                why="it was damaged after it was written",
-                fix="delete it; its states are computed again",
-            ) from err
+            raise self._damaged(file.name, str(err)) from err
         self._files[file.name] = opened
+        self._hashes[file.name] = opened.metadata() or {}
         self._places.update(dict.fromkeys(opened.keys(), file.name))
+
+    def _damaged(self, name: str, why: str) -> UserError:
+        return UserError(
+            "a file of the assistant's states is damaged",
+            where=str(self.folder / name if self.folder is not None else name),
+            why=why,
+            fix="delete it; its states are computed again",
+        )
 
     def _check(self, folder: Path) -> None:
         file = folder / ABOUT
@@ -158,3 +171,10 @@ class StateStore:
             finally:
                 partial.unlink(missing_ok=True)
         self._check(file.parent)
+
+
+def _hash(states: Tensor) -> str:
+    """Of a row's states, with what their bytes mean."""
+    found = hashlib.blake2b(f"{tuple(states.shape)} {states.dtype}".encode(), digest_size=16)
+    found.update(states.contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.description import check_described
+from lcot.modules.intact import check_zip
 
 
 def pick_checkpoint(run: Path, name: str | None = None) -> Path:
@@ -53,31 +53,39 @@ def best_score(file: Path) -> float:
     Raises:
         CheckpointError: If it cannot be read, or was not kept as one of the best.
     """
-    states = read_checkpoint(file).get("callbacks", {})
+    states = read_checkpoint(file, weights=False).get("callbacks", {})
     state = next((state for name, state in states.items() if name.startswith("BestCheckpoint")), None)
     if state is None or state.get("current_score") is None:
         raise CheckpointError(f"the checkpoint {str(file)!r} has no score", fix="name the one to load")
     return float(state["current_score"]) * (-1 if state.get("mode") == "min" else 1)
 
 
-def read_checkpoint(file: Path) -> dict[str, Any]:
+def read_checkpoint(file: Path, weights: bool = True) -> dict[str, Any]:
     """Read a checkpoint without running any code from it (``weights_only``).
+
+    Args:
+        file: The file.
+        weights: Whether its weights are to be used: all of it is then compared with its checksums, and otherwise all
+            but the tensors.
 
     Raises:
         CheckpointError: If it is missing, damaged, or not of this framework.
     """
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint {str(file)!r}", fix="give a file of runs/<name>/checkpoints")
+    others = ", ".join(sorted(other.name for other in file.parent.glob("*.ckpt") if other != file))
+    fix = f"use another checkpoint of this run: {others}" if others else "use another checkpoint"
+    damage = check_zip(file, weights)
+    if damage is not None:
+        raise CheckpointError(f"the checkpoint {str(file)!r} cannot be read", why=damage, fix=fix)
     try:
         # Mapped, not read: most callers want the description only, and a checkpoint may be large.
         saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as err:
-        others = ", ".join(sorted(other.name for other in file.parent.glob("*.ckpt") if other != file))
+    except Exception as err:  # whatever a file of another making leads to
         raise CheckpointError(
             f"the checkpoint {str(file)!r} cannot be read",
-            why="it is cut short, damaged, or holds more than tensors and plain values:"
-            f" {(str(err) or type(err).__name__).splitlines()[0]}",
-            fix=f"use another checkpoint of this run: {others}" if others else "use another checkpoint",
+            why=f"it holds more than tensors and plain values: {(str(err) or type(err).__name__).splitlines()[0]}",
+            fix=fix,
         ) from err
     if not isinstance(saved, dict) or "lcot" not in saved:
         raise CheckpointError(f"the checkpoint {str(file)!r} was not written by lcot")

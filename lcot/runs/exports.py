@@ -3,7 +3,7 @@
 A model whose weights are its own becomes a Hugging Face folder. Of SoftCoT the frozen weights stay where they are, so
 its folder holds what was trained beside them, and all that is needed to ask both models in the same way:
 
-    lcot.json                     what the run's checkpoint says about itself, its paths relative to the folder
+    lcot.json                     what the run's checkpoint says about itself, its paths relative to the folder; hashes
     softcot.safetensors           projection, placeholders, and rows of tokens, by their names in the module
     llm_adapter/                  LoRA of the language model, as peft writes and reads it
     assistant_adapter/            LoRA of the assistant
@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -35,13 +34,13 @@ from lcot.errors import CheckpointError, UserError
 from lcot.modules.coconut import Coconut
 from lcot.modules.description import COCONUT, FORMAT, INFERENCE, check_described
 from lcot.modules.frozen import FrozenWeights
+from lcot.modules.intact import DESCRIPTION, HASHES, check_exported, file_hashes, flaw, readable_as, save_weights
 from lcot.modules.lora import ADAPTER, merged
 from lcot.modules.softcot import SoftCoT
 from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.prompts import Prompt, as_file
 
-DESCRIPTION = "lcot.json"
 TRAINED = "softcot.safetensors"
 _ADAPTERS = {"model": "llm_adapter", "assistant_model": "assistant_adapter"}
 # What peft calls the models that its adapters belong to, and how they end in their files.
@@ -70,6 +69,7 @@ def write_coconut(module: Coconut, builder: LayoutBuilder, shape: Mapping[str, A
     _check_auto_tokenizer(module.model, module.tokenizer)
     with merged(module.model):
         module.model.save_pretrained(folder)
+    readable_as(folder / "config.json", folder.glob("*.safetensors"))
     module.tokenizer.save_pretrained(folder)
     described = {
         "format": FORMAT,
@@ -102,7 +102,7 @@ def write_softcot(module: SoftCoT, builder: LayoutBuilder, shape: Mapping[str, A
         thin = {name: trained.pop(name) for name in list(trained) if name.startswith(f"{part}.") and ".lora_" in name}
         if thin:
             _write_adapter(getattr(module, part), thin, module.frozen[part], part, folder / place)
-    save_file(trained, folder / TRAINED)
+    save_weights(trained, folder / TRAINED)
     own = {"stage": module.trained_stage or 0, "dialogue": _write_dialogue(builder, folder)}
     _describe(folder, {**module.describe(), **shape, **own})
 
@@ -138,8 +138,9 @@ def read_softcot(folder: Path, described: dict[str, Any]) -> dict[str, Any]:
         described: What its description says.
 
     Raises:
-        CheckpointError: If a file is missing or damaged.
+        CheckpointError: If a file is missing, damaged, or another one than was written.
     """
+    check_exported(folder)
     state = _load(folder / TRAINED)
     for part, tuned in (("model", described["lora"]), ("assistant_model", (described["assistant"] or {}).get("lora"))):
         if tuned is not None:
@@ -149,7 +150,8 @@ def read_softcot(folder: Path, described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(folder: Path, described: Mapping[str, Any]) -> None:
-    (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    whole = {**described, HASHES: file_hashes(folder)}
+    (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_dialogue(builder: LayoutBuilder, folder: Path) -> dict[str, Any] | None:
@@ -177,7 +179,7 @@ def _write_adapter(model: Any, trained: dict[str, Tensor], source: FrozenWeights
     config.task_type, config.inference_mode = "CAUSAL_LM", True
     config.save_pretrained(folder)
     weights = {_PEFT + name.removeprefix(f"{part}.").replace(f".{ADAPTER}.", "."): trained[name] for name in trained}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    save_weights(weights, folder / _WEIGHTS, metadata={"format": "pt"})
 
 
 def _own_name(name: str, part: str) -> str:
@@ -187,12 +189,10 @@ def _own_name(name: str, part: str) -> str:
 
 
 def _load(file: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as err:
-        raise CheckpointError(
-            f"{str(file)!r} cannot be read", why=str(err).splitlines()[0], fix="export the model again"
-        ) from err
+    found = flaw(file)
+    if found is not None:
+        raise CheckpointError(f"{str(file)!r} cannot be read", why=found[0], fix="copy or export the model again")
+    return load_file(file)
 
 
 def _check_auto_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

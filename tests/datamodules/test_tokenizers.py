@@ -155,6 +155,19 @@ def test_folders_without_a_tokenizer_are_told(tmp_path: Path, words: PreTrainedT
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(UserError, match="cannot be read"):
         load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(UserError, match=r"tokenizer\.json is a Git LFS pointer") as caught:
+        load_tokenizer(tmp_path)
+    assert caught.value.fix is not None and "git lfs pull" in caught.value.fix
+
+
+def test_a_tokenizer_with_code_of_its_own_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("raise SystemExit('run')\n")
+    settings = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own"}))
+    with pytest.raises(UserError, match="comes with code of its own"):
+        load_tokenizer(tmp_path)
 
 
 def test_a_tokenizer_without_end_of_text_is_told(words: PreTrainedTokenizerFast, tmp_path: Path) -> None:

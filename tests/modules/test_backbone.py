@@ -39,9 +39,9 @@ def test_a_revision_of_the_hub_is_noted_by_its_commit(
 
     def from_pretrained(name: str, revision: str, **options: Any) -> Any:
         asked.append((name, revision))
-        model = inner(tmp_path, **options)
-        model.config._commit_hash = "c0ffee"
-        return model
+        made: Any = inner(tmp_path, **options)
+        made[0].config._commit_hash = "c0ffee"
+        return made
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
     for revision in (None, "v2"):

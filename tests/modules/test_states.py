@@ -92,9 +92,26 @@ class TestStore:
         StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
         (file,) = tmp_path.glob("*.safetensors")
         file.write_bytes(file.read_bytes()[:20])
-        with pytest.raises(UserError, match="cannot be read") as refusal:
+        with pytest.raises(UserError, match="is damaged") as refusal:
             StateStore(tmp_path, MINE)
         assert file.name in str(refusal.value)
+
+    def test_a_bit_that_flipped_is_found(self, tmp_path: Path) -> None:
+        StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2), "l": torch.ones(2, 2)})
+        (file,) = tmp_path.glob("*.safetensors")
+        whole = bytearray(file.read_bytes())
+        whole[-1] ^= 1  # of the last row
+        file.write_bytes(whole)
+        store = StateStore(tmp_path, MINE)
+        assert torch.equal(store.get("k"), torch.ones(1, 2))
+        with pytest.raises(UserError, match="is damaged") as refusal:
+            store.get("l")
+        assert str(file) in str(refusal.value) and "delete it; its states are computed again" in str(refusal.value)
+
+    def test_others_may_read_what_is_kept(self, tmp_path: Path) -> None:
+        StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
+        (tmp_path / "plain").touch()
+        assert {file.stat().st_mode for file in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
 
     def test_of_two_assistants_that_come_at_once_one_has_the_folder(self, tmp_path: Path) -> None:
         first, second = StateStore(tmp_path, MINE), StateStore(tmp_path, {**MINE, "dtype": "bfloat16"})
@@ -124,11 +141,11 @@ class TestStore:
             assert [file.name for file in tmp_path.iterdir()] == [ABOUT]
 
     def test_a_write_that_fails_leaves_nothing_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(tensors: dict[str, Tensor], path: Path) -> None:
+        def full(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("lcot.modules.states.save_file", full)
+        monkeypatch.setattr("lcot.modules.intact.save_file", full)
         with pytest.raises(OSError, match="No space"):
             StateStore(tmp_path, MINE).add({"k": torch.ones(1, 2)})
         assert [file.name for file in tmp_path.iterdir()] == [ABOUT]

@@ -91,6 +91,11 @@ def test_adapters_are_those_of_peft(pair: Pair, tmp_path: Path, part: str, place
         theirs = PeftModel.from_pretrained(plain, folder / place).eval()(ids).logits
     assert torch.equal(ours, theirs) and not torch.allclose(ours, before, atol=1e-3)
     save_file({"foreign": torch.ones(1)}, folder / place / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match=f"{place}.* is not what was written"):
+        package.load(folder)
+    described = json.loads((folder / "lcot.json").read_text())
+    del described["files"][f"{place}/adapter_model.safetensors"]  # as the block says
+    (folder / "lcot.json").write_text(json.dumps(described))
     with pytest.raises(CheckpointError, match="does not hold what is trained here"):
         package.load(folder)
     (folder / place / "adapter_model.safetensors").unlink()
