@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lcot.errors import UserError
+from lcot.runs import folder as module
 from lcot.runs.files import beside, locked
 from lcot.runs.folder import RunFolder
 from tests.tiny import contents
@@ -22,7 +23,7 @@ def folder_of(path: Path, *names: str, epochs: int = 1, whole: bool = False) -> 
     """A run with checkpoints of these names."""
     folder = RunFolder(path / "run")
     folder.checkpoints.mkdir(parents=True)
-    saved: dict[str, Any] = {"lcot": {"format": 1}, "state_dict": {}, **({"optimizer_states": []} if whole else {})}
+    saved: dict[str, Any] = {"state_dict": {}, **({"optimizer_states": []} if whole else {})}
     for name in names:
         torch.save(saved, folder.checkpoints / name)
     folder.cost.write_text(json.dumps({"epochs": epochs}))
@@ -40,8 +41,9 @@ def test_the_first_best_alone_is_a_start_that_was_killed_right_behind_it(tmp_pat
 @pytest.mark.parametrize(("names", "epochs"), [((BEST,), 2), ((BEST, "best-stage1-epoch004.ckpt"), 1)])
 @pytest.mark.parametrize("whole", [False, True])
 def test_without_the_last_a_longer_run_is_not_begun_anew(
-    tmp_path: Path, names: tuple[str, ...], epochs: int, whole: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], epochs: int, whole: bool
 ) -> None:
+    monkeypatch.setattr(module, "read_checkpoint", lambda file: torch.load(file, weights_only=True))
     folder = folder_of(tmp_path, *names, epochs=epochs, whole=whole)
     with pytest.raises(UserError, match=r"has no last\.ckpt to continue from") as caught:
         folder.start_from(True, {})
