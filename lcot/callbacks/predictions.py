@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,21 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from lcot.errors import UserError
+from lcot.runs.files import beside, remove, tidy, write_whole
+
 _log = logging.getLogger("lcot")
+
+_WORD = "answers"
+"""What the folder of parts is called beside the file."""
 
 
 class PredictionWriter(BasePredictionWriter):
     """Writes what ``predict`` returns as JSONL.
 
-    Every rank writes a part of its own while it goes; at the end rank 0 puts the parts together in the order of the
-    data and replaces the file in one move, so a file under the final name is always whole. A trial run
-    (``fast_dev_run``) writes nothing.
+    Every rank writes a part of its own while it goes, into a folder beside the file that this command alone knows; at
+    the end rank 0 puts the parts together in the order of the data and replaces the file in one move, so a file under
+    the final name is always whole. A trial run (``fast_dev_run``) writes nothing.
 
     Args:
         path: The file; the command line fills in ``predictions.jsonl`` of the run's folder.
@@ -29,13 +34,31 @@ class PredictionWriter(BasePredictionWriter):
     def __init__(self, path: str | None = None) -> None:
         super().__init__(write_interval="batch")
         self.path = path
+        self._parts: Path | None = None
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start this rank's part."""
+        """Start the parts.
+
+        Raises:
+            UserError: If the ranks do not see one folder: what some of them write could not be put together.
+        """
         if _is_trial(trainer):
             return
-        self._part(trainer).parent.mkdir(parents=True, exist_ok=True)
-        self._part(trainer).write_text("")
+        target = self._target(trainer)
+        if trainer.is_global_zero:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tidy(target, _WORD)
+            remove(beside(target, _WORD))
+            beside(target, _WORD).mkdir()
+        self._parts = Path(trainer.strategy.broadcast(str(beside(target, _WORD).absolute())))
+        if trainer.strategy.reduce_boolean_decision(not self._parts.is_dir(), all=False):
+            raise UserError(
+                f"not every process sees {str(self._parts.parent)!r}",
+                where="predictions.path and trainer.num_nodes",
+                why="each writes its part of the answers there, and one of them puts the parts together",
+                fix="give a folder that all nodes share, or predict on one node",
+            )
+        self._part(trainer.global_rank).touch()
 
     def write_on_batch_end(
         self,
@@ -50,7 +73,7 @@ class PredictionWriter(BasePredictionWriter):
         """Add a batch's records to this rank's part."""
         if _is_trial(trainer):
             return
-        with self._part(trainer).open("a", encoding="utf-8") as file:
+        with self._part(trainer.global_rank).open("a", encoding="utf-8") as file:
             file.writelines(_line(record) for record in prediction)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -58,28 +81,29 @@ class PredictionWriter(BasePredictionWriter):
         trainer.strategy.barrier()
         if not trainer.is_global_zero or _is_trial(trainer):
             return
-        parts = [self._part(trainer, rank) for rank in range(trainer.world_size)]
+        parts = [self._part(rank) for rank in range(trainer.world_size)]
         lines = [line for part in parts for line in part.read_text(encoding="utf-8").split("\n") if line]
         lines.sort(key=lambda line: int(json.loads(line)["index"]))
-        whole = self._target(trainer).with_suffix(".tmp")
-        whole.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        os.replace(whole, self._target(trainer))
-        for part in parts:
-            part.unlink()
+        self._remove(trainer)
+        write_whole(self._target(trainer), "".join(line + "\n" for line in lines))
         _log.info("written to %s: %s answers", self._target(trainer), f"{len(lines):,}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Remove this rank's part; an older file under the final name stays as it is."""
+        """Remove the parts; an older file under the final name stays as it is."""
         if trainer.state.fn == "predict":
-            self._part(trainer).unlink(missing_ok=True)
-            self._target(trainer).with_suffix(".tmp").unlink(missing_ok=True)
+            self._remove(trainer)
+
+    def _remove(self, trainer: L.Trainer) -> None:
+        if self._parts is not None and trainer.is_global_zero:
+            remove(self._parts)
+            self._parts = None
 
     def _target(self, trainer: L.Trainer) -> Path:
         return Path(self.path or Path(trainer.default_root_dir) / "predictions.jsonl")
 
-    def _part(self, trainer: L.Trainer, rank: int | None = None) -> Path:
-        rank = trainer.global_rank if rank is None else rank
-        return self._target(trainer).with_suffix(f".part{rank}")
+    def _part(self, rank: int) -> Path:
+        assert self._parts is not None, "predicting has begun"
+        return self._parts / f"{rank}.jsonl"
 
 
 def _line(record: Any) -> str:

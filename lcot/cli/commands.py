@@ -34,6 +34,7 @@ from lcot.cli.checks import (
 )
 from lcot.cli.console import quiet_the_console
 from lcot.cli.explain import explain
+from lcot.cli.nodes import check_nodes, check_strategy
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
 from lcot.modules.softcot_checks import check_assistant
@@ -179,6 +180,7 @@ class ReasoningCLI(LightningCLI):
         settings = self.config[self.subcommand]
         refuse_null(settings)
         check_processes(settings.trainer)
+        check_strategy(settings.trainer.strategy)
         check_monitor(settings.best_checkpoint.monitor)
         check_assistant(settings.model.get("init_args", {}))
         return settings
@@ -253,6 +255,9 @@ class ReasoningCLI(LightningCLI):
             raise trainer_error(err, Parser.settings) from err
 
     def _run_subcommand(self, subcommand: str) -> None:
+        waiting = check_nodes(self.trainer)
+        if waiting is not None and getattr(self.trainer.strategy, "local_rank", 0) == 0:
+            sys.stderr.write(f"{waiting}\n")  # on every node, where the log is rank 0's
         dry = bool(self.config[subcommand].trainer.fast_dev_run) or getattr(rank_zero_only, "rank", 0) != 0
         if subcommand != "fit" and self._checkpoint is not None:
             clock = find_clock(getattr(self.trainer, "callbacks", []))

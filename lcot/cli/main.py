@@ -6,13 +6,13 @@ This module imports nothing heavy: help, a wrong word and a missing file are ans
 from __future__ import annotations
 
 import difflib
-import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from lcot import __version__
+from lcot.cli.outside import outside_error
 from lcot.errors import UserError
 from lcot.settings import COMMANDS, Settings, process_rank, read_settings, refuse
 
@@ -97,23 +97,11 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
     except UserError as err:
         refuse(err, settings)
-    except OSError as err:
-        if err.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
+    except Exception as err:
+        refused = outside_error(err, words[0] if words else None)
+        if refused is None:
             raise
-        # A full or read-only disk refuses writing only; missing rights may be those to read.
-        denied = err.errno in (errno.EACCES, errno.EPERM)
-        done, fix = ("read or written", "allow that") if denied else ("written", "allow writing there")
-        if err.errno in (errno.ENOSPC, errno.EDQUOT):
-            fix = "make room"
-        refuse(
-            UserError(
-                f"a file could not be {done}: {err.strerror}",
-                where=str(err.filename) if err.filename else "the run's folder, or the folder for temporary files",
-                why="what was saved before is untouched",
-                fix=f"{fix}, then continue with --resume=true",
-            ),
-            settings,
-        )
+        refuse(refused, settings)
     # Lightning kills rank 0 where another rank ends with an error, so rank 0 alone tells how it went.
     if stopped is not None and process_rank() == "0":
         if words[:1] == ["fit"]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +13,8 @@ from typing import Any
 import pytest
 
 from lcot.callbacks import PredictionWriter
+from lcot.errors import UserError
+from lcot.runs.files import beside
 
 MODULE: Any = None
 """The writer does not look at the module."""
@@ -22,7 +27,11 @@ def rank(number: int, world: int, folder: Path) -> Any:
         world_size=world,
         is_global_zero=number == 0,
         default_root_dir=str(folder),
-        strategy=SimpleNamespace(barrier=lambda: None),
+        strategy=SimpleNamespace(
+            barrier=lambda: None,
+            broadcast=lambda mine: mine,
+            reduce_boolean_decision=lambda mine, all: mine,
+        ),
         state=SimpleNamespace(fn="predict"),
     )
 
@@ -82,17 +91,45 @@ def test_a_prediction_that_breaks_off_leaves_the_older_file(tmp_path: Path) -> N
 
 
 def test_a_part_that_a_killed_command_left_is_not_taken_in(tmp_path: Path) -> None:
-    (tmp_path / "predictions.part0").write_text('{"index": 99}\n')
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    part = beside(tmp_path / "predictions.jsonl", "answers")
+    stale = part.with_name(part.name.replace(str(os.getpid()), str(gone.pid)))
+    stale.mkdir()
+    (stale / "0.jsonl").write_text('{"index": 99}\n')
     writer, trainer = PredictionWriter(), rank(0, 1, tmp_path)
     write(writer, trainer, [1, 0])
     writer.on_predict_end(trainer, MODULE)
     lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["index"] for line in lines] == [0, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.jsonl"]
+
+
+def test_two_commands_at_once_do_not_mix_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, first, second = rank(0, 1, tmp_path), PredictionWriter(), PredictionWriter()
+    write(first, trainer, [3, 1])
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "getpid", os.getppid)
+        write(second, trainer, [7, 5])
+        first.write_on_batch_end(trainer, MODULE, [{"index": 2, "output": ""}], None, None, 1, 0)
+        for writer, found in ((first, [1, 2, 3]), (second, [5, 7])):
+            writer.on_predict_end(trainer, MODULE)
+            lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+            assert [json.loads(line)["index"] for line in lines] == found
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.jsonl"]
+
+
+def test_nodes_without_a_shared_folder_are_refused(tmp_path: Path) -> None:
+    far = rank(1, 2, tmp_path / "far")
+    far.strategy.broadcast = lambda mine: str(tmp_path / "near" / "of rank 0")
+    with pytest.raises(UserError, match="not every process sees") as caught:
+        PredictionWriter().on_predict_start(far, MODULE)
+    assert "a folder that all nodes share" in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def test_other_commands_have_no_parts(tmp_path: Path) -> None:
     trainer = rank(0, 1, tmp_path)
     trainer.state.fn = "fit"
-    (tmp_path / "predictions.part0").write_text("of a predict that runs beside\n")
+    beside(tmp_path / "predictions.jsonl", "answers").mkdir()
     PredictionWriter().on_exception(trainer, MODULE, KeyboardInterrupt())
-    assert (tmp_path / "predictions.part0").exists()
+    assert beside(tmp_path / "predictions.jsonl", "answers").exists(), "of a predict that runs beside"
