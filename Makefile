@@ -36,7 +36,7 @@ test: .venv/installed-dev
 	@test -n "$(PYTHON)" || { echo "lcot needs Python 3.11 or newer, and found none: make PYTHON=/path/to/python"; exit 1; }
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

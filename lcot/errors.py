@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Self
 
 _LONGEST = 1000
@@ -78,6 +79,28 @@ def _one_line(text: str) -> str:
 
 def _escaped(sign: str) -> str:
     return sign if sign in "\n\u00a0" else sign.encode("unicode_escape", "surrogatepass").decode()
+
+
+def extra(name: str) -> str:
+    """How the packages of an extra are installed."""
+    return f"pip install 'lcot[{name}]', or in a clone pip install -e '.[{name}]'"
+
+
+def needs(name: str, *packages: str, what: str, where: str | None = None) -> None:
+    """Refuse what takes packages that a plain install does without, before any work is done for it.
+
+    Args:
+        name: The extra that has them.
+        packages: As they are imported.
+        what: What takes them, in words.
+        where: What asked for it.
+
+    Raises:
+        UserError: If one is not there.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise UserError(f"{what} needs {' and '.join(missing)}, not installed here", where=where, fix=extra(name))
 
 
 def _rebuild(kind: type[UserError], what: str, where: str | None, why: str | None, fix: str | None) -> UserError:

@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "print an example's rows as the models read them, with thoughts and supervised text marked",
     "analyze": "measure what a run's thoughts hold: ways, probabilities of concepts, lens; write figures and a report",
     "compare": "put runs beside one another in a table; make those that are missing first",
+    "configs": "list the configs that lcot carries, or copy one to edit it",
 }
 
 UNTRAINED = "none"
@@ -204,13 +205,13 @@ def _read_config(file: Path) -> list[Setting]:
             fix="check brackets, quotes and indentation there and in the line above (spaces, no tabs)",
         ) from err
     if node is None:
-        raise UserError(f"the config {str(file)!r} is empty", fix="give a file such as configs/prosqa.yaml")
+        raise UserError(f"the config {str(file)!r} is empty", fix="see one that works: lcot configs prosqa")
     if not isinstance(node, yaml.MappingNode):
         raise UserError(
             f"the config {str(file)!r} holds no settings",
             where=f"{file}, line {node.start_mark.line + 1}",
             why="its outermost value is a list" if isinstance(node, yaml.SequenceNode) else "it is a single value",
-            fix="write it as in configs/prosqa.yaml, with model:, data: and so on",
+            fix="write it as lcot configs prosqa has it, with model:, data: and so on",
         )
     return list(_flatten(node, "", str(file)))
 

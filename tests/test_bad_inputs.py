@@ -111,7 +111,7 @@ FILES = [
             changes={"curriculum.schedule.init_args.epochs_per_stage": "five"}),
     Mistake("group given as a value", ("model.backbone is 'gpt2'", "tiny.yaml, line 4", "--model.backbone.path"),
             changes={"model.init_args.backbone": "gpt2"}),
-    Mistake("no data", ("data is not set", "-c configs/prosqa.yaml"), changes={"data": ...}),
+    Mistake("no data", ("data is not set", "-c prosqa"), changes={"data": ...}),
     Mistake("no class", ("model has settings, but no class", "tiny.yaml, line 1", "add its class_path"),
             changes={"model.class_path": ...}),
     Mistake("broken YAML", ("is not valid YAML", "tiny.yaml, line 2, column 5", "brackets"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lcot.runs.configs import find
 from tests.places import ROOT
 from tests.stand_ins import data_options, pretrained, softcot_models
 from tests.tiny import contents, lcot, write_config
@@ -80,10 +81,10 @@ def test_the_head_of_a_config_is_its_command(path: Path) -> None:
     head = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
     does = "test" if path.stem in (*TRANSFER, *UNTRAINED) else "fit"
     commands = re.findall(r"^# python -m lcot (\w+) (.*?)(?:  .*)?$", head, flags=re.MULTILINE)
-    named = [re.findall(r"-c (\S+)", words) for _, words in commands]
+    named = [[find(word) for word in re.findall(r"-c (\S+)", words)] for _, words in commands]
     # Those of the models that it takes may stand before its own.
-    assert commands[-1][0] == does and named[-1][-1] == name(path)
-    assert all((ROOT / other).is_file() for words in named for other in words)
+    assert commands[-1][0] == does and named[-1][-1] == path
+    assert all(other is not None for words in named for other in words)
 
 
 @pytest.mark.parametrize("path", [*WHOLE, *PAPER], ids=name)

@@ -75,7 +75,7 @@ def all_counts(solver: Solver, schedule: Curriculum) -> range:
 def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> Iterator[str]:
     """What a reader of the numbers must know, a line each."""
     module, trained = solver.module, schedule.numbers_trained(stage_of(solver, schedule))
-    mixed = "; configs/methods/coconut_mixed.yaml trains a model that has seen all"
+    mixed = "; -c coconut_mixed trains a model that has seen all"
     new = sorted(set(counts) - trained)
     if new:
         yield (

@@ -34,7 +34,7 @@ class CurriculumCallback(Callback, StageClock):
             one without a checkpoint. No effect in fit, which validates in the stage it trains.
         eval_thoughts: Number of thoughts for validate, test and predict, whatever the stage; ``None`` for the stage's
             own. A model that was not trained with this number (stages that are mixed see several,
-            configs/methods/coconut_mixed.yaml) answers at once or writes nonsense; one line says so. No effect in fit.
+            -c coconut_mixed) answers at once or writes nonsense; one line says so. No effect in fit.
 
     Raises:
         UserError: If ``reset_optimizer`` is unknown, ``eval_stage`` does not exist, or ``eval_thoughts`` is impossible.
@@ -207,7 +207,7 @@ class CurriculumCallback(Callback, StageClock):
         known = self.schedule.numbers_trained(self.stage())
         if self.schedule.thoughts not in known and trainer.is_global_zero:
             _log.warning(
-                "%d thoughts are new to this model: training ended with %s; see configs/methods/coconut_mixed.yaml for"
+                "%d thoughts are new to this model: training ended with %s; see lcot configs coconut_mixed for"
                 " one that knows several",
                 self.schedule.thoughts,
                 " or ".join(map(str, sorted(known))),

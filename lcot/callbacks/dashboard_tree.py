@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lcot.analysis import SearchTree, Thinker, concept_values, search_tree
 from lcot.analysis.figures import draw_tree, to_pixels
 from lcot.analysis.tree import reached
 from lcot.datamodules.rows import Source
-from lcot.errors import UserError
+from lcot.errors import UserError, extra, needs
 from lcot.metrics.problem_graph import ProblemGraph, has_graph, problem_graph
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.example import ReasoningExample
@@ -95,11 +96,12 @@ def find_view(source: Source, schedule: Curriculum, wanted: int | None) -> TreeV
         ``None`` where there is nothing to be shown: thoughts that stand for steps, and graphs.
 
     Raises:
-        UserError: If the question that is wanted is not there, or has no graph.
+        UserError: If the question that is wanted is not there, has no graph, or cannot be drawn.
     """
     if not isinstance(schedule, Stepwise) or schedule.kind == "none" or not schedule.thoughts_per_step:
         return None
     if wanted is not None:
+        needs("analysis", "matplotlib", what="a search tree", where="dashboard.tree_question")
         return TreeView(_wanted(source, wanted), schedule)
     deepest = schedule.thoughts_at_inference(schedule.last_stage) // schedule.thoughts_per_step
     best: tuple[tuple[int, int], ReasoningExample] | None = None
@@ -115,6 +117,9 @@ def find_view(source: Source, schedule: Curriculum, wanted: int | None) -> TreeV
         worth = min(graph.steps, deepest + 1), -abs(reached - _NODES)
         if best is None or worth > best[0]:
             best = worth, example
+    if best is not None and find_spec("matplotlib") is None:  # nobody asked for it
+        _log.info("no search tree in TensorBoard, for matplotlib is not installed: %s", extra("analysis"))
+        return None
     return TreeView(best[1], schedule) if best is not None else None
 
 

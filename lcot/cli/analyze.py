@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lcot.cli.options import OptionParser
-from lcot.errors import UserError
+from lcot.errors import UserError, needs
 from lcot.settings import Settings, read_settings, refuse
 from lcot.signals import leaving_when_told
 
@@ -239,6 +239,7 @@ def _check(chosen: argparse.Namespace) -> None:
     Raises:
         UserError: If there is no run, no such file, or the target must not be written to.
     """
+    needs("analysis", "matplotlib", "plotly", "pyarrow", what="an analysis", where="lcot analyze")
     run: Path = chosen.run
     if not (run / "config.yaml").is_file():
         beside = sorted(file.parent.name for file in run.parent.glob("*/config.yaml"))

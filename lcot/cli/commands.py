@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from lcot.cli.checks import (
 )
 from lcot.cli.console import quiet_the_console
 from lcot.cli.explain import explain
+from lcot.cli.extras import check_extras
 from lcot.cli.nodes import check_nodes, check_strategy
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
@@ -51,11 +51,11 @@ __all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "modules", "rea
 _log = logging.getLogger("lcot")
 
 
-def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] | None = None) -> int | None:
+def run(args: Sequence[str], settings: Settings, cli: type[ReasoningCLI] | None = None) -> int | None:
     """Run a command.
 
     Args:
-        args: The command line; ``None`` for that of this process.
+        args: The command line, its configs as paths.
         settings: What is set in it.
         cli: What does it; :class:`ReasoningCLI` if not given.
 
@@ -91,7 +91,7 @@ def run(args: Sequence[str] | None, settings: Settings, cli: type[ReasoningCLI] 
                 "log_every_n_steps": 20,
                 "enable_model_summary": False,
             },
-            args=list(args) if args is not None else None,
+            args=list(args),
         )
     except SIGTERMException as told:
         return told.code if isinstance(told.code, int) else signal.SIGTERM
@@ -151,7 +151,7 @@ class ReasoningCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, without a warning for those who call this from Python."""
-        command, *words = sys.argv[1:] if args is None else args
+        command, *words = args
         if any(word.startswith("--print_config") for word in words):
             self.config = parser.parse_args(args)  # prints, and exits
             return
@@ -188,6 +188,7 @@ class ReasoningCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
         settings = self.check_settings()
+        check_extras(settings)
         if settings.threads is not None:
             if settings.threads < 1:
                 raise UserError(

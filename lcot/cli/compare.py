@@ -20,6 +20,7 @@ from lcot.compare.render import WIDTH, to_csv, to_markdown, to_terminal
 from lcot.compare.slurm import array_script
 from lcot.compare.table import Comparison, compare
 from lcot.errors import UserError
+from lcot.runs.configs import resolved
 from lcot.runs.files import write_whole
 from lcot.runs.run import Run, find_runs, is_run, read_results
 
@@ -29,7 +30,7 @@ Runs that differ in nothing but seed and name are one row. Rows that were counte
 split, questions) get tables of their own.
 
   lcot compare runs/*                                  the runs that are there
-  lcot compare -c configs/prosqa.yaml --methods coconut cot no_cot --seeds 0 1 2
+  lcot compare -c prosqa --methods coconut cot no_cot --seeds 0 1 2
                                                        make those that are missing first; stopped ones are continued
 
 Every other --SETTING=VALUE is passed on to the runs that are made, as in lcot fit.
@@ -61,10 +62,8 @@ def parser() -> OptionParser:
         " .pdf",
     )
     launch = made.add_argument_group("runs to make first")
-    launch.add_argument(
-        "-c", "--config", type=Path, action="append", metavar="CONFIG", help="config of a data set, as for fit"
-    )
-    launch.add_argument("--methods", nargs="+", metavar="NAME", help="names of configs/methods/*.yaml, or such files")
+    launch.add_argument("-c", "--config", action="append", metavar="CONFIG", help="config of a data set, as for fit")
+    launch.add_argument("--methods", nargs="+", metavar="NAME", help="names of methods (see lcot configs), or files")
     launch.add_argument("--seeds", nargs="+", type=_seed, metavar="N", help="seeds of each method (default: 0)")
     launch.add_argument("--runs_dir", type=Path, metavar="DIR", help="folder of the runs METHOD-SEED (default: runs)")
     launch.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: 1; tasks with --slurm: all)")
@@ -107,7 +106,7 @@ def run_compare(words: Sequence[str]) -> int:
     code, wanted = 0, dict[Path, Run]()
     if chosen.config:
         seeds, runs_dir = chosen.seeds or [0], chosen.runs_dir or Path("runs")
-        tasks = make_tasks(chosen.config, chosen.methods, seeds, runs_dir, settings)
+        tasks = make_tasks(list(map(resolved, chosen.config)), chosen.methods, seeds, runs_dir, settings)
         launcher = Launcher(chosen.jobs or 1)
         todos, failures = launcher.plan(tasks, chosen.split)
         if chosen.slurm is not None:

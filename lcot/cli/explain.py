@@ -138,13 +138,13 @@ def _missing(found: re.Match[str], message: str, actions: Any, settings: Setting
     return UserError(
         f"{listed} {'are' if len(names) > 1 else 'is'} not set",
         why=None if ours else "a class that you chose has no default for it",
-        fix="give a config that sets it, such as -c configs/prosqa.yaml" if ours else None,
+        fix="give a config that sets it, such as -c prosqa" if ours else None,
     )
 
 
 def _no_value(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
     name = found[1].split("/")[-1]
-    example = "configs/prosqa.yaml" if name == "--config" else "true" if name == "--resume" else "VALUE"
+    example = "prosqa" if name == "--config" else "true" if name == "--resume" else "VALUE"
     return UserError(f"{name} has no value", where="the command line", fix=f"write {name}={example}")
 
 

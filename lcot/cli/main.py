@@ -31,14 +31,15 @@ commands:
 {chr(10).join(f"  {name:<10}{text}" for name, text in COMMANDS.items())}
 
 examples:
-  lcot fit -c configs/prosqa.yaml                                  train; the run is in runs/prosqa
-  lcot fit -c configs/prosqa.yaml -c configs/methods/cot.yaml      the same with another method
-  lcot fit -c configs/prosqa.yaml --data.batch_size=32 --name b32  change any setting
-  lcot fit -c configs/prosqa.yaml --resume=true                    continue where it stopped
-  lcot test -c runs/prosqa/config.yaml                             evaluate the best checkpoint of a run
-  lcot show -c configs/prosqa.yaml                                 an example's rows, as the model reads them
-  lcot analyze runs/prosqa                                         what its thoughts hold, with a report to look through
-  lcot compare runs/*                                              all runs in one table
+  lcot fit -c prosqa                                  train; the run is in runs/prosqa
+  lcot fit -c prosqa -c cot                           the same with another method
+  lcot fit -c prosqa --data.batch_size=32 --name b32  change any setting
+  lcot fit -c prosqa --resume=true                    continue where it stopped
+  lcot test -c runs/prosqa/config.yaml                evaluate the best checkpoint of a run
+  lcot show -c prosqa                                 an example's rows, as the model reads them
+  lcot analyze runs/prosqa                            what its thoughts hold, with a report to look through
+  lcot compare runs/*                                 all runs in one table
+  lcot configs                                        what -c NAME can be; the path of a file works too
 
 more:
   lcot COMMAND --help                     all settings of a command
@@ -84,12 +85,21 @@ def main(args: Sequence[str] | None = None) -> None:
 
             run_analyze(words[1:])
             return
+        if words[:1] == ["configs"]:
+            from lcot.cli.configs import run_configs
+
+            run_configs(words[1:])
+            return
         if not words or words[0] not in COMMANDS:
             raise _no_command(words[0] if words else None)
-        settings = read_settings(words)
+        from lcot.runs.configs import with_paths
+
+        found = with_paths(words)
+        settings = read_settings(found)
+        settings.words = words  # results keep the command as it was typed
         from lcot.cli.commands import run
 
-        stopped = run(words if args is not None else None, settings)
+        stopped = run(found, settings)
     except KeyboardInterrupt:
         if process_rank() == "0":
             saved = "; what was saved before is untouched" if words[:1] == ["fit"] else ""
@@ -115,7 +125,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _no_command(word: str | None) -> UserError:
     listed = f"the commands are {', '.join(COMMANDS)}"
     if word is None:
-        return UserError("there is no command", why=listed, fix="lcot fit -c configs/prosqa.yaml, or lcot --help")
+        return UserError("there is no command", why=listed, fix="lcot fit -c prosqa, or lcot --help")
     if word.startswith("-"):
         return UserError(f"{word!r} stands before the command", why=listed, fix="begin with the command: lcot fit …")
     near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5) or {"train": ["fit"], "eval": ["test"]}.get(word)

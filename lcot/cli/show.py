@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lcot.errors import UserError
+from lcot.runs.configs import with_paths
 from lcot.settings import Settings, read_settings, refuse
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run_show(words: Sequence[str]) -> None:
     settings = Settings()
     try:
         rest, index, split = _own_options(words)
+        rest = with_paths(rest)
         settings = read_settings(["fit", *rest])  # what fit would read is shown
         from lcot.cli.commands import ReasoningCLI, run
 

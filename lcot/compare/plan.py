@@ -11,12 +11,11 @@ from typing import Any
 import yaml
 
 from lcot.errors import UserError
+from lcot.runs.configs import METHODS, as_typed, carried, find, shown_path
 from lcot.runs.results import Split
 from lcot.runs.run import COMMAND, Run, read_results, read_run
 from lcot.runs.settings import ANSWERING, differences, evaluation_settings, method_settings, shown
 from lcot.settings import UNTRAINED
-
-_METHODS = Path("methods")
 
 # The comparison sets these itself.
 _OWN = {
@@ -63,7 +62,7 @@ class Task:
 
     def words(self, command: str) -> list[str]:
         """A command line without the program; ``fit`` continues what was stopped."""
-        configs = [word for config in self.configs for word in ("-c", str(config))]
+        configs = [word for config in self.configs for word in ("-c", as_typed(config))]
         own = [f"--seed_everything={self.seed}", f"--name={self.name}", f"--runs_dir={self.runs_dir}"]
         quiet = "--trainer.enable_progress_bar"
         if not any(setting.startswith(f"{quiet}=") for setting in self.settings):
@@ -98,7 +97,7 @@ def make_tasks(
 
     Args:
         configs: Of the data set, as for ``fit``.
-        methods: Names of ``configs/methods/*.yaml``, or paths of such files.
+        methods: Names of methods, or paths of configs.
         seeds: One run each.
         runs_dir: Folder of all runs.
         settings: Passed on to every run; the runs say what is wrong with them.
@@ -195,22 +194,18 @@ def changes(run: Run, asked: Mapping[str, Any]) -> list[str]:
 
 
 def _method_file(method: str, configs: Sequence[Path]) -> Path:
-    """The config of a method: beside the data set's configs, or in ``configs/methods`` here."""
+    """The config of a method: beside the data set's configs, in ``configs/methods`` here, or one that lcot carries."""
     if method.endswith((".yaml", ".yml")):
         return Path(method)  # if it is not there, fit says so
     if "," in method:
         raise UserError(f"there is no method {method!r}", where="--methods", fix="separate methods by spaces")
-    near = [parent / _METHODS for config in configs for parent in list(config.parents)[:2]]
-    folders = list(dict.fromkeys([*near, Path("configs") / _METHODS]))
-    for folder in folders:
-        if (folder / f"{method}.yaml").is_file():
-            return folder / f"{method}.yaml"
-    known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
-    if not known:
-        raise UserError(
-            f"there is no config of method {method!r}",
-            where="--methods",
-            why=f"there is no method in {', '.join(map(str, folders))}",
-            fix="give the path of a .yaml file, or start where configs/methods is",
-        )
+    near = [parent / METHODS for config in configs for parent in list(config.parents)[:2]]
+    folders = [folder for folder in (*near, Path("configs") / METHODS) if folder.resolve() != carried() / METHODS]
+    found = [file for folder in folders if (file := folder / f"{method}.yaml").is_file()]
+    own = find(f"{METHODS}/{method}") or find(method)
+    if found:
+        return found[0]
+    if own is not None:
+        return shown_path(own)
+    known = [file.stem for folder in (*folders, carried() / METHODS) for file in folder.glob("*.yaml")]
     raise UserError.unknown("method", method, dict.fromkeys(known), where="--methods")

@@ -8,7 +8,7 @@ from typing import Any
 
 from lcot.compare.rows import Row
 from lcot.compare.table import Comparison
-from lcot.errors import UserError
+from lcot.errors import UserError, needs
 from lcot.runs.files import whole
 
 # Okabe and Ito's colours, with a brown for their yellow, which paper swallows; each method has its own marker besides.
@@ -27,12 +27,13 @@ def check_plot(target: Path, option: str = "--plot") -> None:
         option: Where it was given.
 
     Raises:
-        UserError: If its kind is unknown.
+        UserError: If its kind is unknown, or nothing is installed that could draw it.
     """
     if target.suffix.lower() not in FORMATS:
         raise UserError(
             f"{option} is {str(target)!r}", where=option, fix=f"give a file that ends in {', '.join(FORMATS)}"
         )
+    needs("analysis", "matplotlib", what="a figure", where=option)
 
 
 def to_plot(comparison: Comparison, target: Path) -> bool:

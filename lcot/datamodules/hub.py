@@ -11,7 +11,7 @@ from typing import Any
 import huggingface_hub
 
 from lcot.datamodules.records import Record
-from lcot.errors import DataError
+from lcot.errors import DataError, needs
 
 PREFIX = "hub:"
 """What a path of the Hub starts with, so that no misspelt file name ever asks the network."""
@@ -77,6 +77,7 @@ def read_hub(path: HubPath) -> Iterator[Record]:
 
 
 def _load(path: HubPath) -> Any:
+    needs("hub", "datasets", what="a data set of the Hub", where=str(path))
     import datasets  # heavy, and most runs need no data set of the Hub
 
     def load() -> Any:

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from lcot.errors import UserError
+from lcot.errors import UserError, extra
 from lcot.modules.token_rows import RowsEmbedding, RowsHead, train_rows
 
 ADAPTER = "default"
@@ -89,7 +89,7 @@ def add_lora(model: PreTrainedModel, lora: LoRA, tokens: Sequence[int] = ()) -> 
             "LoRA needs the package peft, which cannot be imported",
             where="model.backbone.lora",
             why=str(err).splitlines()[0],
-            fix="pip install 'peft>=0.18'",
+            fix=extra("lora"),
         ) from err
     layers = _linear_layers(model)
     known = sorted({name.rpartition(".")[2] for name in layers})

@@ -13,6 +13,7 @@ import pytest
 from lcot.compare.plan import Task, is_trained, make_tasks, trains_nothing, what_to_do
 from lcot.compare.slurm import array_script
 from lcot.errors import UserError
+from lcot.runs.configs import find
 from tests.compare.folders import CONFIG, changed, write_run, write_untrained
 
 
@@ -72,11 +73,19 @@ def test_what_cannot_be_planned(configs: Path) -> None:
         assert own in str(caught.value) and why in str(caught.value)
 
 
-def test_no_method_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_lcot_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name stands in the command, so that a script works where lcot is installed elsewhere."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError) as caught:
-        tasks("cot")
-    assert "there is no config of method 'cot'" in str(caught.value) and "configs/methods" in str(caught.value)
+    (task,) = tasks("cot", config=str(find("prosqa")))
+    assert task.configs == (find("prosqa"), find("methods/cot"))
+    assert task.words("test")[1:5] == ["-c", "prosqa", "-c", "methods/cot"]
+    (task,) = tasks("softcot/coconut")
+    assert task.name == "coconut-0" and task.configs[-1] == find("softcot/coconut")
+
+
+def test_ones_own_method_comes_first(configs: Path) -> None:
+    (task,) = tasks("cot", config=str(find("prosqa")))
+    assert task.configs[-1] == Path("configs/methods/cot.yaml")
 
 
 # -- what is missing --------------------------------------------------------------------------------------------------

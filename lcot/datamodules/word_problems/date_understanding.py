@@ -80,8 +80,8 @@ def _nothing_to_train_on() -> UserError:
         "Date Understanding has no training data",
         where="data.class_path",
         why="its questions test a model that was trained on another data set",
-        fix="train with another config, such as configs/aqua.yaml, and test that run:"
-        " lcot test -c configs/date_understanding.yaml --ckpt_path=runs/aqua/checkpoints/last.ckpt"
+        fix="train with another config, such as -c aqua, and test that run:"
+        " lcot test -c date_understanding --ckpt_path=runs/aqua/checkpoints/last.ckpt"
         " (lcot show: --split test --data.tokenizer=runs/aqua/tokenizer)",
     )
 

@@ -75,7 +75,7 @@ def test_there_is_nothing_to_train_on(tmp_path: Path, monkeypatch: pytest.Monkey
     for asked in (lambda: data.make_source("train"), data.set_up_tokenizer):
         with pytest.raises(UserError, match="Date Understanding has no training data") as caught:
             asked()
-        assert "configs/aqua.yaml" in str(caught.value) and "--ckpt_path" in str(caught.value)
+        assert "-c aqua" in str(caught.value) and "--ckpt_path" in str(caught.value)
         assert "--split test --data.tokenizer=runs/aqua/tokenizer" in str(caught.value)
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path, {"data": {"class_path": "DateUnderstanding", "init_args": {"test_path": "records.json"}}})
