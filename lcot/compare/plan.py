@@ -178,12 +178,29 @@ def is_trained(task: Task) -> bool:
 
 def trains_nothing(task: Task) -> bool:
     """Whether the last of a task's configs that says something about it asks for models as they are."""
+    return bool(asked_for(task, "ckpt_path") == UNTRAINED)
+
+
+def asked_for(task: Task, key: str, default: Any = None) -> Any:
+    """A setting as the last of a task's words about it has it, without what reading all of them would take.
+
+    Args:
+        task: The run.
+        key: Such as ``trainer.devices``.
+        default: What it is where nothing is said about it.
+    """
+    for setting in reversed(task.settings):
+        if setting.startswith(f"--{key}="):
+            return yaml.safe_load(setting.partition("=")[2])
+    *groups, last = key.split(".")
     for config in reversed(task.configs):
         with suppress(OSError, yaml.YAMLError):  # fit says what is wrong with it
             read = yaml.safe_load(config.read_text(encoding="utf-8"))
-            if isinstance(read, dict) and "ckpt_path" in read:
-                return bool(read["ckpt_path"] == UNTRAINED)
-    return False
+            for group in groups:
+                read = read.get(group) if isinstance(read, dict) else None
+            if isinstance(read, dict) and last in read:
+                return read[last]
+    return default
 
 
 def changes(run: Run, asked: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_run(Path("runs"), "coconut-0")
     write_run(Path("runs"), "cot-0", config=COT)
+    Path("a.yaml").touch()
     return Path("runs")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import pytest
 
 from lcot.compare.plan import Task, is_trained, make_tasks, trains_nothing, what_to_do
-from lcot.compare.slurm import array_script
 from lcot.errors import UserError
 from lcot.runs.configs import find
 from tests.compare.folders import CONFIG, changed, write_run, write_untrained
@@ -170,73 +167,3 @@ def test_the_folder_of_a_run_of_the_other_kind_is_left_to_the_command_to_refuse(
     write_untrained(Path("runs"), "no_cot-0")
     (task,) = tasks("no_cot")
     assert not is_trained(task) and what_to_do(task, "test", None).commands == ["fit", "test"]
-
-
-# -- a cluster --------------------------------------------------------------------------------------------------------
-
-
-SCRIPT = """\
-#!/bin/bash
-#SBATCH --job-name=runs
-#SBATCH --array=0-1%1
-#SBATCH --ntasks=1
-#SBATCH --requeue
-#SBATCH --open-mode=append
-#SBATCH --signal=SIGUSR1@120
-# Add what your cluster asks for: --partition, --account, --time, --cpus-per-task, --gres=gpu:1.
-# What a run prints is beside its folder, in RUN.log.
-set -euo pipefail
-cd HERE
-lcot=(PROGRAM)
-
-case "$SLURM_ARRAY_TASK_ID" in
-0)
-  mkdir -p runs
-  exec >> runs/cot-0.log 2>&1
-  srun "${lcot[@]}" test -c configs/a.yaml -c configs/methods/cot.yaml --seed_everything=0 --name=cot-0 \
---runs_dir=runs --trainer.enable_progress_bar=false '--data.hops=[1, 2]'
-  ;;
-1)
-  mkdir -p runs
-  exec >> runs/cot-2.log 2>&1
-  srun "${lcot[@]}" fit -c configs/a.yaml -c configs/methods/cot.yaml --seed_everything=2 --name=cot-2 \
---runs_dir=runs --trainer.enable_progress_bar=false --resume=true '--data.hops=[1, 2]'
-  srun "${lcot[@]}" test -c configs/a.yaml -c configs/methods/cot.yaml --seed_everything=2 --name=cot-2 \
---runs_dir=runs --trainer.enable_progress_bar=false '--data.hops=[1, 2]'
-  ;;
-*) echo "there is no task $SLURM_ARRAY_TASK_ID" >&2; exit 2 ;;
-esac
-"""
-
-
-@pytest.fixture
-def script(configs: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An array of a run to be tested and one to be made; a third has its result."""
-    monkeypatch.setattr("lcot.compare.slurm.PROGRAM", ("program", "-m", "lcot"))
-    write_run(Path("runs"), "cot-0")
-    (Path("runs") / "cot-0" / "test.json").unlink()
-    write_run(Path("runs"), "cot-1", 1)
-    asked = [CONFIG, CONFIG, None]
-    planned = tasks("cot", seeds=(0, 1, 2), settings=("--data.hops=[1, 2]",))
-    return array_script([what_to_do(*both) for both in zip(planned, ["test"] * 3, asked, strict=True)], jobs=1)  # type: ignore[arg-type]
-
-
-def test_the_script_has_a_task_for_each_run_with_something_to_do(configs: Path, script: str) -> None:
-    assert script == SCRIPT.replace("HERE", str(configs)).replace("PROGRAM", "program -m lcot")
-
-
-def test_bash_understands_the_script(configs: Path, script: str) -> None:
-    tools = configs / "tools"
-    tools.mkdir()
-    (tools / "srun").write_text('#!/bin/bash\nprintf "%s|" "$@"; echo\n[[ "$*" != *fit* ]] || exit "$FIT"\n')
-    (tools / "srun").chmod(0o755)
-    (configs / "job.sh").write_text(script)
-    for task, fit, code, lines in ((0, "0", 0, 1), (1, "0", 0, 2), (1, "143", 143, 3), (2, "0", 2, 0)):
-        path = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": str(task), "FIT": fit}
-        done = subprocess.run(["bash", "job.sh"], cwd=configs, env=path, capture_output=True, text=True)
-        assert done.returncode == code
-        log = configs / "runs" / f"cot-{2 * task}.log"
-        assert len(log.read_text().splitlines() if log.exists() else []) == lines, (
-            "a run that was stopped is not tested"
-        )
-    assert "|--data.hops=[1, 2]|" in (configs / "runs" / "cot-0.log").read_text()
