@@ -9,6 +9,7 @@ solver.save_pretrained("my-model")
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from lcot.modules.coconut import Coconut
 from lcot.modules.intact import DESCRIPTION
 from lcot.modules.own import own_class
 from lcot.modules.softcot import SoftCoT
-from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.modules.voting import ballots
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Markers, ThoughtKind
@@ -35,6 +36,8 @@ from lcot.reasoning.layout import Layout, LayoutBuilder
 from lcot.reasoning.tokens import SpecialTokens
 from lcot.runs.exports import read_description, read_softcot, write_coconut, write_softcot
 from lcot.runs.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
+
+_log = logging.getLogger("lcot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +239,7 @@ def load(
         path: ``runs/<name>``, a ``.ckpt`` file of a run, or an exported folder.
         device: Where to put the model.
         checkpoint: File name within the run's ``checkpoints`` folder; the best one of the last stage if not given, or
-            ``last.ckpt`` where none was marked as best.
+            ``last.ckpt`` where none of that stage was validated, which one line says.
         backbone: Where the frozen weights of a run with LoRA or of SoftCoT are, if not where they were in training.
         assistant: Where those of SoftCoT's assistant are, likewise, and its tokenizer.
 
@@ -257,6 +260,8 @@ def load(
             return Solver(module.to(device), *_shape(described), dialogue_builder(described, tokenizer))
         return _solver(read_softcot(path, described), tokenizer, path, device, backbone, assistant)
     file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
+    if file != path and checkpoint is None and (said := without_best(path)) is not None:
+        _log.warning("%s", said)
     saved = read_checkpoint(file)
     run = file.parent.parent
     if not (run / "tokenizer").is_dir():

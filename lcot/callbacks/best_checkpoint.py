@@ -15,6 +15,7 @@ from lcot.metrics import CATEGORIES, EXTRACTORS, Category, accuracy_names
 from lcot.metrics.problem_graph import has_graph
 from lcot.modules.judging import SHARES
 from lcot.reasoning.curriculum import find_clock
+from lcot.runs.endings import is_cut
 
 _GOOD: tuple[Category, ...] = ("correct_path", "correct_label")
 
@@ -136,6 +137,8 @@ class BestCheckpoint(ModelCheckpoint):
             self.filename = f"best-stage{stage}-epoch{{epoch:03d}}"
         # Metrics outlive their epoch: in one without validation, this would be the value of another epoch or stage.
         validated, self._validated = self._validated, False
+        if is_cut(trainer):
+            return  # a run that continues would not know this one
         if self.monitor in trainer.callback_metrics and (validated or not str(self.monitor).startswith("val/")):
             super().on_train_epoch_end(trainer, pl_module)
         if self.best_k_models:  # only now that a new one is written

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lcot.callbacks.whole_files import WholeFiles, check_finite
 from lcot.errors import UserError
+from lcot.runs.endings import ended_before, is_between_steps, is_cut, put_back
 from lcot.signals import PatientInterrupt
 
 _log = logging.getLogger("lcot")
@@ -36,6 +37,10 @@ class LastCheckpoint(Checkpoint):
     and end with ``SIGTERMException``, whose ``code`` is the signal's number. A validation that is broken off so is done
     again, from its first example, when the run continues. Under SLURM the signal to requeue (SIGUSR1) waits in the same
     way for the end of a batch; then Lightning requeues the job.
+
+    Where ``max_time`` or a callback's ``trainer.should_stop`` ends training within an epoch, the file holds the state
+    there, so that a run that continues does the rest of that epoch. It ends behind a whole optimizer step: a stop that
+    is asked for between accumulated batches waits for it.
 
     Args:
         dirpath: The run's ``checkpoints`` folder; the command line fills it in.
@@ -57,6 +62,8 @@ class LastCheckpoint(Checkpoint):
         self._told_by: int = signal.SIGTERM
         self._told_to_requeue = False
         self._stopping = False
+        self._ends = False  # somebody has set trainer.should_stop, and its step is not over
+        self._saved_cut = False
         self._requeue: Any = None
         self._common_batches = 0
 
@@ -68,6 +75,11 @@ class LastCheckpoint(Checkpoint):
         # A new list: Lightning is walking over the old one.
         trainer.callbacks = sorted(callbacks, key=lambda callback: callback is self)  # type: ignore[attr-defined]
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End at once a run that an early stopping had ended: each time that it continues it would train an epoch."""
+        if ended_before(trainer):
+            trainer.should_stop = True
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock, and take the signals over; the trainer puts the former handlers back when it is done.
 
@@ -78,7 +90,7 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         self._told_to_stop = bool(trainer.received_sigterm)
         self._told_by = signal.SIGTERM
-        self._stopping = False
+        self._stopping = self._ends = self._saved_cut = False
         if threading.current_thread() is not threading.main_thread():
             return
         signal.signal(signal.SIGTERM, self._note)
@@ -96,15 +108,20 @@ class LastCheckpoint(Checkpoint):
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            self._ends, trainer.should_stop = self._ends or trainer.should_stop, False
             return
-        stop = self._agree(trainer, self._told_to_stop)
+        stop = self._agree(trainer, self._told_to_stop or self._ends or trainer.should_stop)
+        if stop and not self._agree(trainer, self._told_to_stop):
+            stop, trainer.should_stop = False, True
+        # Now, for what callbacks hold will be that of the epoch's end.
+        self._saved_cut = trainer.should_stop and trainer.fit_loop.epoch_loop.done
         due = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
         if self.every_n_minutes and not due:
             # Clocks of ranks differ, and saving is something that they do together: rank 0 decides.
             waited = time.monotonic() - self._saved_at
             due = trainer.strategy.broadcast(waited >= 60 * self.every_n_minutes)
         requeue = self._requeue is not None and self._agree(trainer, self._told_to_requeue)
-        if due or stop or requeue:
+        if due or stop or requeue or self._saved_cut:
             self._save(trainer)
         if requeue:
             self._told_to_requeue = False
@@ -140,8 +157,11 @@ class LastCheckpoint(Checkpoint):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write at the end of each epoch."""
-        self._save(trainer)
+        """Write at the end of each epoch; in the middle of one that was cut, unless that has been done."""
+        if is_between_steps(trainer):
+            _log.warning("stopped between accumulated batches: a run that continues does so from its last checkpoint")
+        elif not self._saved_cut:
+            self._save(trainer)
         if self._agree(trainer, self._told_to_stop):
             self._stop(trainer)
 
@@ -161,6 +181,8 @@ class LastCheckpoint(Checkpoint):
         begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
         progress.update(total=dict(begun), current=dict(begun), is_last_batch=False)
+        if is_cut(trainer):
+            put_back(checkpoint["loops"]["fit_loop"])
 
     def _note(self, signum: int, frame: object) -> None:
         if signum == signal.SIGUSR1:

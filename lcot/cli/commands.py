@@ -39,7 +39,7 @@ from lcot.cli.nodes import check_nodes, check_strategy
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
 from lcot.modules.softcot_checks import check_assistant
-from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs.folder import RunFolder
 from lcot.runs.method import check_method
@@ -321,6 +321,8 @@ class ReasoningCLI(LightningCLI):
             settings.ckpt_path = None
         elif settings.ckpt_path in (None, "best"):
             settings.ckpt_path = str(pick_checkpoint(self.folder.path))
+            if (said := without_best(self.folder.path)) is not None:
+                _log.info("%s", said)
         elif settings.ckpt_path == "last":
             settings.ckpt_path = str(self.folder.last)
         if settings.ckpt_path is not None:

@@ -77,16 +77,21 @@ def _seeds(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _runs(rows: Sequence[Row]) -> Iterable[str]:
-    unfinished = [run.name for run in _all(rows) if run.cost.finished is False]
+    unfinished = [run.name for run in _all(rows) if run.cost.finished is False and run.cost.ended_by is None]
     if unfinished:
         yield f"training has not come to its end: {', '.join(unfinished)}"
     for run in _all(rows):
-        if run.outdated and run.result is not None:
-            steps = f"{run.result.trained_steps:,} of {run.cost.steps:,}"
+        assert run.result is not None
+        if run.cost.ended_by is not None:
+            yield f"{run.name} did not train to the end of its schedule: {run.cost.ended_by}"
+        if run.outdated:
             again = run.command(COMMAND.get(run.result.split, "test"))
             if run.other is not None and run.result.command is not None:
                 again = run.result.command
-            yield f"{run.name} was evaluated at step {steps}: {again}"
+            when = f"at step {run.result.run_steps:,} of {run.cost.steps:,}"
+            if run.result.run_begun != run.cost.begun:
+                when = "before it was begun anew"
+            yield f"{run.name} was evaluated {when}: {again}"
     for row in rows:
         for run in row.repeats:
             yield f"{run.name} repeats seed {run.seed} of {row.label} and does not count"
@@ -117,6 +122,8 @@ def described(run: Run) -> str:
 
 def _cost(rows: Sequence[Row]) -> Iterable[str]:
     text = "training cost: mean over seeds; wall time from the first batch to the last, validation included"
+    if any(run.steps != run.cost.steps for run in _all(rows)):
+        text += "; optimizer steps are those behind the checkpoint that was chosen, all else is the whole training's"
     yield text + _on(_by(rows, lambda run: run.cost.device), rows)
 
 

@@ -61,7 +61,7 @@ def result_columns(table: Table) -> list[Column]:
 def cost_columns(table: Table) -> list[Column]:
     """What training the methods took."""
     columns = [
-        Column("optimizer steps", [_count(row.cost(lambda run: run.cost.steps)) for row in table.rows]),
+        Column("optimizer steps", [_count(row.cost(lambda run: run.steps)) for row in table.rows]),
         Column("training examples", [_count(row.cost(lambda run: run.cost.examples)) for row in table.rows]),
         Column("wall", [_duration(row.cost(lambda run: run.cost.wall)) for row in table.rows]),
         Column("CPU", [_duration(row.cost(lambda run: run.cost.cpu)) for row in table.rows]),
@@ -125,7 +125,8 @@ def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[s
         values[f"{name}_mean"] = _exact(spread.mean if spread else None)
         values[f"{name}_std"] = _exact(spread.std if spread else None)
     costs: dict[str, Callable[[Run], float | None]] = {
-        "optimizer_steps": lambda run: run.cost.steps,
+        "optimizer_steps": lambda run: run.steps,
+        "tested_steps": lambda run: run.result.trained_steps if run.result else None,
         "training_examples": lambda run: run.cost.examples,
         "wall_seconds": lambda run: run.cost.wall,
         "cpu_seconds": lambda run: run.cost.cpu,
@@ -139,6 +140,7 @@ def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[s
     return {
         **values,
         "finished": _joined(run.cost.finished for run in row.runs),
+        "ended_by": _joined(run.cost.ended_by for run in row.runs),
         "training_device": _joined(run.cost.device for run in row.runs),
         "batch_size": _joined(result.batch_size for result in row.results),
         "device": _joined(result.device for result in row.results),

@@ -75,6 +75,8 @@ def compare(runs: Sequence[Run], split: Split = "test") -> Comparison:
 
 
 def _unfinished(run: Run) -> str:
+    if run.cost.ended_by is not None:
+        return f", and its training was ended by {run.cost.ended_by}"
     return ", and its training has not come to its end" if run.cost.finished is False else ""
 
 

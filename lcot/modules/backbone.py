@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -20,10 +21,12 @@ from lcot.modules.description import vocabulary_hash
 from lcot.modules.frozen import DType, FrozenWeights, check_frozen, check_names, fingerprint, freeze, trained_names
 from lcot.modules.lora import LoRA, add_lora, merge
 from lcot.modules.probe import check_model, check_sizes
-from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.modules.weights import check_type, load_pretrained
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
+
+_log = logging.getLogger("lcot")
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
@@ -313,6 +316,8 @@ def model_of_run(
         CheckpointError: If the run's weights are not those of its model, or its frozen ones are gone or have changed.
     """
     saved = read_checkpoint(pick_checkpoint(run))
+    if (said := without_best(run)) is not None:
+        _log.warning("%s", said)
     described = saved["lcot"]
     # A classifier beside the language model is none of its weights.
     weights = {name.removeprefix("model."): w for name, w in saved["state_dict"].items() if name.startswith("model.")}

@@ -13,7 +13,11 @@ from lcot.modules.intact import check_zip
 
 
 def pick_checkpoint(run: Path, name: str | None = None) -> Path:
-    """The checkpoint file of a run.
+    """The checkpoint file of a run: the best one of its last stage; ``last.ckpt`` where that stage was not validated.
+
+    Args:
+        run: Its folder.
+        name: Of another file in it.
 
     Raises:
         UserError: If the run is no folder, or it or the file is not there.
@@ -39,12 +43,22 @@ def pick_checkpoint(run: Path, name: str | None = None) -> Path:
     last = folder / "last.ckpt"
     if not best and not last.is_file():
         raise UserError(f"the run at {str(run)!r} has no checkpoint yet", fix="let it finish its first epoch")
-    if not best:
+    stage = max(map(_stage_of, best), default=-1)
+    if not best or stage < _last_stage(last):
         return last
-    stage = max(map(_stage_of, best))
     best = [file for file in best if _stage_of(file) == stage]
     # Of equal ones the first, as in training.
     return max(best, key=best_score) if len(best) > 1 else best[0]
+
+
+def without_best(run: Path) -> str | None:
+    """What to say where ``last.ckpt`` is taken since nothing of the run's last stage was validated; or ``None``."""
+    stages = sorted(map(_stage_of, (run / "checkpoints").glob("best-stage*.ckpt")))
+    last = _last_stage(run / "checkpoints" / "last.ckpt")
+    if last <= max(stages, default=-1):
+        return None
+    former = f": its best ones are of stage {', '.join(map(str, dict.fromkeys(stages)))}" if stages else ""
+    return f"{run}: no checkpoint of stage {last}, its last, was validated, so last.ckpt is taken{former}"
 
 
 def best_score(file: Path) -> float:
@@ -95,6 +109,14 @@ def read_checkpoint(file: Path, weights: bool = True) -> dict[str, Any]:
         )
     check_described(saved["lcot"], where=str(file))
     return saved
+
+
+def _last_stage(file: Path) -> int:
+    """The stage of ``last.ckpt``; below all others if there is none that can be read."""
+    try:
+        return int(read_checkpoint(file, weights=False)["lcot"]["stage"])
+    except CheckpointError:
+        return -1
 
 
 def _stage_of(file: Path) -> int:

@@ -149,6 +149,10 @@ class Curriculum(ABC):
         thoughts = self.thoughts_at_inference(stage)
         return f"stage {stage} of {self.last_stage}, {thoughts} thought{'s' * (thoughts != 1)}"
 
+    def epochs_planned(self, stage: int) -> int | None:
+        """How many epochs a stage was written for; ``None`` if it has no number of its own."""
+        return None
+
     def check_reach(self, max_epochs: int) -> None:  # noqa: B027  (a schedule with one stage has nothing to check)
         """Make sure that ``max_epochs`` epochs get to the stage that the schedule was written for.
 

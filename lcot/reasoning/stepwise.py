@@ -105,6 +105,7 @@ class Stepwise(Curriculum):
         self.mix_support = mix_support
         self.mix_weights = mix_weights
         self.written = written
+        self._epochs = [*epochs, *([epochs_per_stage] if isinstance(epochs_per_stage, int) else [])]
         self._starts = [sum(epochs[:stage]) for stage in range(len(epochs))]
         if isinstance(epochs_per_stage, int):
             self._starts.append(epochs_per_stage * stages)
@@ -159,6 +160,10 @@ class Stepwise(Curriculum):
             return own
         last = self.max_stage if self.mix_support == "all" else stage
         return own | {self.thoughts_at_inference(drawn) for drawn in range(last + 1)}
+
+    def epochs_planned(self, stage: int) -> int:
+        """Its number of ``epochs_per_stage``."""
+        return self._epochs[stage - self.first_stage]
 
     def check_reach(self, max_epochs: int) -> None:
         """Make sure that training gets to ``max_stage``.

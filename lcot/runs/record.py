@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lcot.datamodules.rows import Source
 from lcot.errors import DataError
+from lcot.runs.endings import how_it_ended, whole_epochs
 from lcot.runs.files import read_json, write_whole
 from lcot.runs.protocol import commit
 
@@ -95,6 +97,7 @@ class CostRecorder(Callback):
         commits = [*self._before.get("commits", []), commit()]
         self._facts = {
             "format": COST_FORMAT,
+            "begun": self._before.get("begun", datetime.now(UTC).isoformat()),
             "starts": self._before.get("starts", 0) + 1,
             "world_size": trainer.world_size,
             "device": device_name(device),
@@ -130,21 +133,26 @@ class CostRecorder(Callback):
         self._write(trainer, finished=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write that it came to its end."""
-        self._write(trainer, finished=True)
+        """Write that it came to its end, or who ended it before."""
+        self._write(trainer, **how_it_ended(trainer))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write that it had come to its end, where a process was killed between its last checkpoint and saying so."""
+        """Write that it had ended, where a process was killed between its last checkpoint and saying so."""
         trial = getattr(trainer, "fast_dev_run", False)
         if self._facts is None and trainer.is_global_zero and not trial and trainer.fit_loop.done:
             recorded = self._recorded()
-            if recorded.get("finished") is False:
-                write_whole(self._file, json.dumps({**recorded, "finished": True}, indent=2) + "\n")
+            if recorded.get("finished") is False and recorded.get("ended_by") is None:
+                write_whole(self._file, json.dumps({**recorded, **how_it_ended(trainer)}, indent=2) + "\n")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Write what a run cost that was stopped, or broke off."""
         with suppress(OSError):  # a full disk is told by the exception
             self._write(trainer, finished=False)
+
+    @property
+    def started(self) -> bool:
+        """Whether training has begun."""
+        return self._facts is not None
 
     def state_dict(self) -> dict[str, Any]:
         """Examples so far: those up to the last epoch's end, and this rank's rows since."""
@@ -159,7 +167,7 @@ class CostRecorder(Callback):
         if self.state_key not in checkpoint.get("callbacks", {}):
             self._examples = None
 
-    def _write(self, trainer: L.Trainer, finished: bool) -> None:
+    def _write(self, trainer: L.Trainer, finished: bool, ended_by: str | None = None) -> None:
         facts = self._facts
         if facts is None or not trainer.is_global_zero:
             return
@@ -171,8 +179,9 @@ class CostRecorder(Callback):
         report = {
             "format": facts["format"],
             "finished": finished,
+            "ended_by": ended_by,
             "optimizer_steps": trainer.global_step,
-            "epochs": trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
+            "epochs": whole_epochs(trainer),
             "examples": examples,
             "wall_seconds": self._in_all("wall_seconds", time.monotonic() - self._wall_from),
             "cpu_seconds": self._in_all("cpu_seconds", cpu),
@@ -193,7 +202,7 @@ class CostRecorder(Callback):
         if not self._file.is_file():
             return {}
         kinds: dict[str, Any] = dict.fromkeys(("wall_seconds", "cpu_seconds"), int | float | None)
-        kinds |= {"starts": int, "commits": list, "peak_memory_bytes": dict}
+        kinds |= {"begun": str, "starts": int, "commits": list, "peak_memory_bytes": dict}
         try:
             found = read_json(self._file, fix="")
             wrong = [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]

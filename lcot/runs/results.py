@@ -39,7 +39,9 @@ class Result:
         settings: The sections ``model``, ``data``, ``curriculum`` and ``trainer`` of the evaluation.
         batch_size: Questions that were answered at once.
         device: On what.
-        trained_steps: Optimizer steps that were behind the run then.
+        trained_steps: Optimizer steps behind the weights that were evaluated.
+        run_steps: Those behind the run then.
+        run_begun: When that run had begun.
         checkpoint_chosen: Whether it is of another checkpoint than that which is taken when none is named.
     """
 
@@ -59,6 +61,8 @@ class Result:
     batch_size: int | None
     device: str | None
     trained_steps: int | None
+    run_steps: int | None
+    run_begun: str | None
     checkpoint_chosen: bool = False
 
 
@@ -117,6 +121,8 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         batch_size=report.count("batch_size"),
         device=report.text("device"),
         trained_steps=report.count("trained_steps"),
+        run_steps=report.count("run_steps"),
+        run_begun=report.text("run_begun"),
         checkpoint_chosen=chosen,
     )
 

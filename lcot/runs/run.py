@@ -35,6 +35,8 @@ class Cost:
         parameters: Of the whole model.
         trainable: Those that were trained.
         finished: Whether training came to its end.
+        ended_by: Who ended it before, in words.
+        begun: When it began.
         commits: Of the code that trained.
     """
 
@@ -48,6 +50,8 @@ class Cost:
     parameters: int | None = None
     trainable: int | None = None
     finished: bool | None = None
+    ended_by: str | None = None
+    begun: str | None = None
     commits: tuple[str, ...] = ()
 
 
@@ -82,9 +86,17 @@ class Run:
 
     @property
     def outdated(self) -> bool:
-        """Whether it was trained on after its evaluation."""
-        tested, now = self.result.trained_steps if self.result else None, self.cost.steps
-        return tested is not None and now is not None and tested < now
+        """Whether it was trained on, or begun anew, after its evaluation."""
+        if self.result is None or self.result.run_steps is None or self.cost.steps is None:
+            return False
+        return self.result.run_steps < self.cost.steps or self.result.run_begun != self.cost.begun
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps of its training; those behind the checkpoint where one was chosen."""
+        if self.result is not None and self.result.checkpoint_chosen:
+            return self.result.trained_steps
+        return self.cost.steps
 
     @property
     def untrained(self) -> bool:
@@ -100,10 +112,12 @@ class Run:
         return shlex.join(words)
 
     def next_command(self, split: Split) -> str:
-        """What to do to get the result that is missing: train to the end, or evaluate."""
+        """What to do to get the result that is missing: train to the end, unless that was not wanted, or evaluate."""
         if self.untrained:
             return self.command(COMMAND[split])
-        if self.cost.finished is False or not list((self.path / "checkpoints").glob("*.ckpt")):
+        if (self.cost.finished is False and self.cost.ended_by is None) or not list(
+            (self.path / "checkpoints").glob("*.ckpt")
+        ):
             return self.command("fit") + " --resume=true"
         return self.command(COMMAND[split])
 
@@ -232,5 +246,7 @@ def _cost(path: Path) -> Cost:
         parameters=report.count("parameters"),
         trainable=report.count("trainable_parameters"),
         finished=report.anything("finished") is True,
+        ended_by=report.text("ended_by"),
+        begun=report.text("begun"),
         commits=tuple(commit for commit in report.anything("commits") or () if isinstance(commit, str)),
     )

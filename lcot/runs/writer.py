@@ -13,6 +13,8 @@ import lightning as L
 
 from lcot.errors import DataError
 from lcot.modules.description import FORMAT
+from lcot.modules.stored import read_checkpoint, without_best
+from lcot.runs.endings import ended_by, has_ended, shortened
 from lcot.runs.evaluations import file_name, same_method
 from lcot.runs.files import read_json, write_whole
 from lcot.runs.folder import RunFolder
@@ -21,6 +23,8 @@ from lcot.runs.record import CostRecorder, data_hash, device_name
 from lcot.settings import UNTRAINED
 
 _log = logging.getLogger("lcot")
+
+_GO_ON = "to go on, take the limit away or raise it, with --resume=true"
 
 
 class RunFiles(CostRecorder):
@@ -50,6 +54,24 @@ class RunFiles(CostRecorder):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             self.folder.begin(self.settings, data.tokenizer)
         super().on_train_start(trainer, pl_module)
+        for line in shortened(trainer):
+            _log.info("%s", line)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say what will be taken for the run, if that is not the best of a whole training."""
+        super().on_train_end(trainer, pl_module)
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        if not has_ended(trainer):
+            _log.info("training ended before its schedule: %s; %s", ended_by(trainer), _GO_ON)
+        if trainer.is_global_zero and (said := without_best(self.folder.path)) is not None:
+            _log.info("%s", said)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say why nothing was trained, where somebody had ended the run for good."""
+        super().on_fit_end(trainer, pl_module)
+        if trainer.should_stop and not self.started:
+            _log.info("nothing was trained, for the run was ended: %s; %s", ended_by(trainer), _GO_ON)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the metrics of ``validate``."""
@@ -104,7 +126,7 @@ class RunFiles(CostRecorder):
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
             "checkpoint_chosen": checkpoint is not None,
-            "trained_steps": self._trained_steps(),
+            **self._training(),
             "batch_size": data.eval_batch_size,
             "world_size": trainer.world_size,
             "device": device_name(trainer.strategy.root_device),
@@ -130,12 +152,18 @@ class RunFiles(CostRecorder):
             return None
         return Path(str(path)).name
 
-    def _trained_steps(self) -> int | None:
-        """Optimizer steps of the run so far: a test that was made before the last of them is out of date."""
+    def _training(self) -> dict[str, Any]:
+        """What is behind the weights; and behind the run so far, for an evaluation before its last step is outdated."""
+        path, run = self.settings.get("ckpt_path"), {}
+        saved = {} if path in (None, UNTRAINED) else read_checkpoint(Path(str(path)), weights=False)
         with suppress(DataError):
-            steps = read_json(self.folder.cost, fix="").get("optimizer_steps")
-            return steps if isinstance(steps, int) else None
-        return None
+            run = read_json(self.folder.cost, fix="")
+        return {
+            "trained_steps": saved.get("global_step"),
+            "stage": saved["lcot"]["stage"] if saved else None,
+            "run_steps": run.get("optimizer_steps"),
+            "run_begun": run.get("begun"),
+        }
 
 
 def readable(metrics: Mapping[str, float], split: str) -> list[str]:

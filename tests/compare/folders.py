@@ -46,6 +46,8 @@ REPORT: dict[str, Any] = {
     "format": 1,
     "checkpoint": "runs/x/checkpoints/best-stage4-epoch003.ckpt",
     "trained_steps": 800,
+    "run_steps": 800,
+    "run_begun": "2026-11-30",
     "batch_size": 250,
     "device": "a processor",
 }
@@ -59,6 +61,7 @@ COST: dict[str, Any] = {
     "wall_seconds": 120.0,
     "cpu_seconds": 110.0,
     "peak_memory_bytes": {"rss": 1024, "cuda": None},
+    "begun": "2026-11-30",
     "starts": 1,
     "world_size": 1,
     "device": "a processor",
@@ -126,7 +129,7 @@ def write_untrained(
         config: Changes to its settings.
         report: Changes to ``test.json``.
     """
-    none = {"checkpoint": "none", "trained_steps": None, **(report or {})}
+    none = {"checkpoint": "none", "trained_steps": None, "run_steps": None, **(report or {})}
     path = write_run(folder, name, config={"ckpt_path": "none", **(config or {})}, report=none)
     shutil.rmtree(path / "checkpoints")
     (path / "fit.json").unlink()

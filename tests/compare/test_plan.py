@@ -104,7 +104,7 @@ def test_a_run_with_its_result(configs: Path) -> None:
 
 
 def test_a_run_without_a_result_or_with_an_old_one(configs: Path) -> None:
-    assert todo(report={"trained_steps": 600}) == ["test"]
+    assert todo(report={"run_steps": 600}) == ["test"]
     assert what_to_do(tasks("cot")[0], "val", CONFIG).commands == ["validate"]
 
 

@@ -208,6 +208,25 @@ def test_rows_of_a_table_agree_with_each_other_and_not_with_the_first_only(tmp_p
     assert "questions of seed 1" in comparison.tables[1].apart
 
 
+def test_a_checkpoint_that_was_chosen_has_steps_of_its_own(tmp_path: Path) -> None:
+    chosen = {"checkpoint": "runs/x/checkpoints/best-stage1-epoch001.ckpt", "trained_steps": 400}
+    write_run(tmp_path, "coconut-0", report={**chosen, "checkpoint_chosen": True})
+    write_run(tmp_path, "cot-0", config=COT, report={"trained_steps": 600})
+    first, second = compared(tmp_path).tables
+    assert first.rows[0].cost(lambda run: run.steps) == Spread(400, None, 1)
+    assert "optimizer steps are those behind the checkpoint that was chosen" in " ".join(first.notes)
+    assert second.rows[0].cost(lambda run: run.steps) == Spread(800, None, 1), "what it took to find the best one"
+
+
+def test_a_training_that_was_ended_is_told(tmp_path: Path) -> None:
+    said = "EarlyStopping after 2 of 4 epochs and 400 steps, in stage 1 of 4"
+    path = write_run(tmp_path, "coconut-0", cost={"finished": False, "ended_by": said})
+    assert f"coconut-0 did not train to the end of its schedule: {said}" in compared(tmp_path).tables[0].notes
+    (path / "test.json").unlink()
+    ((what, command),) = compared(tmp_path).missing
+    assert what == f"coconut-0 has no test result, and its training was ended by {said}" and " test " in command
+
+
 # -- seeds and data ---------------------------------------------------------------------------------------------------
 
 

@@ -104,7 +104,7 @@ def test_only_another_protocol_was_evaluated(tmp_path: Path) -> None:
 def test_an_old_result_names_the_command_that_made_it(tmp_path: Path) -> None:
     path = write_run(tmp_path, "coconut-0")
     protocol = {**json.loads((path / "test.json").read_text())["protocol"], "command": "lcot test --with=it"}
-    forced(path, 2, trained_steps=600, protocol=protocol)
+    forced(path, 2, run_steps=600, protocol=protocol)
     (table,) = compare(read_results(path)).tables
     assert "coconut-0 was evaluated at step 600 of 800: lcot test --with=it" in table.notes
 

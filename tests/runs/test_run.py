@@ -174,9 +174,11 @@ def test_a_broken_file_is_named(tmp_path: Path, file: str, text: Any, says: str)
 
 
 def test_a_result_from_before_the_last_step_is_out_of_date(tmp_path: Path) -> None:
-    path = write_run(tmp_path, "coconut-0", report={"trained_steps": 600})
+    path = write_run(tmp_path, "coconut-0", report={"run_steps": 600})
     assert read_run(path).outdated
-    assert not read_run(write_run(tmp_path, "cot-0", report={"trained_steps": None})).outdated
+    assert read_run(write_run(tmp_path, "begun-0", report={"run_begun": "before"})).outdated
+    assert not read_run(write_run(tmp_path, "best-0", report={"trained_steps": 600})).outdated
+    assert not read_run(write_run(tmp_path, "cot-0", report={"run_steps": None})).outdated
 
 
 def test_runs_are_found_once_and_logs_are_passed_over(tmp_path: Path) -> None:
