@@ -131,7 +131,7 @@ def test_a_graph_that_cannot_be_rewritten_is_named(tmp_path: Path, change: dict[
     path = write_records(tmp_path / "graphs.json", GRAPH, {**GRAPH, **change})
     for style in ("compact", "prose"):
         with pytest.raises(DataError, match=f"example '1' {words}") as caught:
-            ProsQA(**SMALL, val_path=str(path), style=style).make_source("val")  # type: ignore[arg-type]
+            ProsQA(**SMALL, val_path=str(path), style=style).make_source("val")
         assert caught.value.where is not None and caught.value.where.startswith(f"{path}, record 2")
 
 
