@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.doubts import check_chains
 from lcot.datamodules.hub import PREFIX, HubPath, read_hub
 from lcot.datamodules.records import Record, read_records
 from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import UserError
+from lcot.reasoning.curriculum import find_clock
 from lcot.reasoning.example import ReasoningExample
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -32,6 +34,9 @@ class FileReasoning(ReasoningDataModule):
     Raises:
         UserError: If an option is out of range.
     """
+
+    chain_fix: ClassVar[str] = 'give the chain as "steps", a list of strings'
+    """What to do where no problem has a step."""
 
     def __init__(
         self,
@@ -61,9 +66,17 @@ class FileReasoning(ReasoningDataModule):
 
         Raises:
             UserError: If none was given.
-            DataError: If it cannot be read.
+            DataError: If it cannot be read, or no training problem has a step that the curriculum could hide.
         """
-        return ListSource(self._examples("test" if split == "predict" else split))
+        part = "test" if split == "predict" else split
+        examples = self._examples(part)
+        clock = find_clock(getattr(self.trainer, "callbacks", []))
+        check_chains(examples, clock.schedule if clock else None, part, self.origin(part), self.chain_fix)
+        return ListSource(examples)
+
+    def origin(self, split: str) -> str:
+        """The path that the examples of a split come from, for messages."""
+        return str(self.paths[split])
 
     def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
         """What reads the split's path; nothing is kept.

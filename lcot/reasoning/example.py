@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lcot.errors import DataError
+from lcot.errors import DataError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,12 @@ def parse_example(record: object, *, where: str, default_id: str, need_steps: bo
     steps = record.get("steps")
     if not isinstance(steps, list):
         found = "missing" if "steps" not in record else _kind(steps)
-        raise DataError(f'field "steps" is {found}', where=where, fix="give a list of strings, one a reasoning step")
+        raise DataError(
+            f'field "steps" is {found}',
+            where=where,
+            why=_fields(record) if found == "missing" else None,
+            fix="give a list of strings, one a reasoning step",
+        )
     if need_steps and not steps:
         raise DataError(
             'field "steps" is an empty list',
@@ -100,15 +105,17 @@ def parse_example(record: object, *, where: str, default_id: str, need_steps: bo
 
 def _text(record: dict[str, object], key: str, where: str) -> str:
     if key not in record:
-        raise DataError(
-            f'field "{key}" is missing', where=where, why=f"the record has {', '.join(map(repr, record)) or 'no field'}"
-        )
+        raise DataError(f'field "{key}" is missing', where=where, why=_fields(record))
     value = record[key]
     if not isinstance(value, str):
         raise DataError(f'field "{key}" is {_kind(value)}', where=where, fix="it must be a string")
     if not value.strip():
         raise DataError(f'field "{key}" is blank', where=where, fix="it must hold some text")
     return value
+
+
+def _fields(record: dict[str, object]) -> str:
+    return f"the record has {', '.join(map(shown, record)) or 'no field'}"
 
 
 def _kind(value: object) -> str:

@@ -15,7 +15,7 @@ from lcot.datamodules.word_problems.asdiv_xml import FIELDS, read_xml
 from lcot.datamodules.word_problems.cut_files import CutReasoning
 from lcot.datamodules.word_problems.formulas import as_step, parts_of
 from lcot.datamodules.word_problems.resampling import Resampler
-from lcot.datamodules.word_problems.solutions import MARK, split_solution, text_field
+from lcot.datamodules.word_problems.solutions import marks_of, split_solution, text_field
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed
@@ -69,6 +69,7 @@ class ASDiv(CutReasoning):
     """
 
     softcot_official: ClassVar[str | None] = "softcot_official_number"
+    chain_fix: ClassVar[str] = 'write equations as <<7+2=9>> in the answers, or give the chain as "steps"'
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ def _with_steps(record: Record) -> object:
     if solution is None:
         return value
     lines, answer = solution
-    steps = MARK.findall(lines)
+    steps = marks_of(lines, record.where)
     formula = "; ".join(step[2:-2] for step in steps)
     return {"formula": formula, **value, "steps": steps, "answer": answer}
 

@@ -54,6 +54,10 @@ class CutReasoning(FileReasoning):
         """
         return ReasoningDataModule.examples(self, split)
 
+    def origin(self, split: str) -> str:
+        """The path that the examples of a split come from, for messages."""
+        return self.path if self.path is not None else super().origin(split)
+
     def _examples(self, split: str) -> list[ReasoningExample]:
         if self.path is None:
             if not any(self.paths.values()):

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from lcot.datamodules.doubts import say
 from lcot.datamodules.files import FileReasoning, records_of
 from lcot.datamodules.hub import PREFIX
 from lcot.datamodules.records import Record, parse_records
 from lcot.datamodules.text_files import check_file
-from lcot.datamodules.word_problems.solutions import MARK, split_solution
+from lcot.datamodules.word_problems.solutions import MARK, damaged_mark, marks_of, split_solution, text_field
 from lcot.datamodules.word_problems.text_records import ENDS_STEPS, read_arithmetic_lines
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
@@ -34,6 +35,8 @@ class GSM8K(FileReasoning):
     - a ``.jsonl`` file of GSM8K, as its authors publish it, or the Hub's ``hub:openai/gsm8k:main``: question, and an
       answer of several lines with ``#### 18`` at their end; also the ``socratic`` form of both, whose lines begin with
       the question that they answer and ``**``;
+    - a ``.json`` or ``.jsonl`` file, or the Hub's copy, of GSM8k-Aug whose chain stands in a field ``cot``, beside
+      question and answer, with or without ``####`` before the latter;
     - a ``.json`` or ``.jsonl`` file of question, steps and answer, such as the released Coconut code makes, or a Hub
       data set of this schema, such as ``hub:whynlp/gsm8k-aug``.
 
@@ -63,6 +66,10 @@ class GSM8K(FileReasoning):
 
     default_extractors: ClassVar[tuple[str, ...]] = ("string", "number")
     softcot_official: ClassVar[str | None] = "softcot_official_number"
+    chain_fix: ClassVar[str] = (
+        "set data.chain to 'natural' for sentences without marks, to 'equations' for marks (<<48/2=24>>), or give the"
+        ' chain as "steps", a list of strings'
+    )
 
     def __init__(
         self,
@@ -98,8 +105,16 @@ class GSM8K(FileReasoning):
 
     def _read_lines(self, file: Path) -> Iterator[ReasoningExample]:
         self._refuse_chain(str(file))
-        for index, (_, question, steps, answer) in enumerate(read_arithmetic_lines(file)):
+        damaged: list[int] = []
+        for index, (line, question, steps, answer) in enumerate(read_arithmetic_lines(file)):
+            if damaged_mark(steps) is not None:
+                damaged.append(line)
             yield ReasoningExample(question, tuple(_STEP.findall(steps)), answer, str(index))
+        if damaged:
+            say(
+                "%s, line %d: a calculator mark is not opened or not closed, and is read as other steps%s",
+                *(file, damaged[0], f"; so it is in {len(damaged)} lines" if len(damaged) > 1 else ""),
+            )
 
     def _with_steps(self, record: Record) -> object:
         """A record of any schema as one of question, steps and answer; what is no record is left to the parser."""
@@ -110,12 +125,18 @@ class GSM8K(FileReasoning):
             self._refuse_chain(record.where)
             # What the released conversion makes of an empty chain.
             return {**value, "steps": []} if value["steps"] == [""] else value
+        if "cot" in value:
+            said = text_field(value, "answer", record.where)
+            solution = text_field(value, "cot", record.where, blank=True)
+            value = {key: one for key, one in value.items() if key != "cot"}
+            value["answer"] = f"{solution}\n{said if said.startswith(ENDS_STEPS) else f'{ENDS_STEPS} {said}'}"
         parts = split_solution(value, record.where)
         if parts is None:
             return value
         solution, answer = parts
+        marks = marks_of(solution, record.where) if self.chain != "lines" else []
         if self.chain == "equations":
-            return {**value, "steps": MARK.findall(solution), "answer": answer}
+            return {**value, "steps": marks, "answer": answer}
         lines = solution.splitlines()
         if self.chain == "natural":
             lines = [_ASKED.sub(" ", MARK.sub("", line), count=1) for line in lines]

@@ -42,6 +42,36 @@ def split_solution(value: Mapping[str, object], where: str) -> tuple[str, str] |
     return solution, answer.strip()
 
 
+def marks_of(solution: str, where: str) -> list[str]:
+    """The calculator's marks of a solution, such as ``<<48/2=24>>``, in their order.
+
+    Args:
+        solution: The lines.
+        where: File and position of the record, for messages.
+
+    Raises:
+        DataError: If one is damaged: it, or one beside it, would not be read as a step.
+    """
+    damage = damaged_mark(solution)
+    if damage is not None:
+        raise DataError(
+            f"a calculator mark is damaged: {shown(damage)}",
+            where=where,
+            why="a mark is <<48/2=24>>; each is a step, and this one would be lost",
+            fix="close it, or take it out",
+        )
+    return MARK.findall(solution)
+
+
+def damaged_mark(solution: str) -> str | None:
+    """The line with the first mark that is not opened or not closed; ``None`` if there is none."""
+    for line in solution.splitlines():
+        rest = MARK.sub("", line)
+        if "<<" in rest or ">>" in rest or any("<<" in mark[2:] for mark in MARK.findall(line)):
+            return line.strip()
+    return None
+
+
 def text_field(value: Mapping[str, object], key: str, where: str, *, blank: bool = False) -> str:
     """The text of a field, without white space around it.
 

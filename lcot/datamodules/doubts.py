@@ -1,0 +1,132 @@
+"""What data make of a run without a word: chains that are not there, questions in two splits, sizes that cut settings.
+
+A run is refused where it would not be what its config says; everything else is said in one line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from lcot.errors import DataError
+from lcot.reasoning.curriculum import Curriculum
+from lcot.reasoning.example import ReasoningExample
+
+_log = logging.getLogger("lcot")
+
+_MANY = 99
+"""More steps than any stage hides one by one."""
+
+
+def say(line: str, *parts: object) -> None:
+    """Warn in one line; of several processes, one speaks."""
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        _log.warning(line, *parts)
+
+
+def needs_chains(schedule: Curriculum) -> bool:
+    """Whether a curriculum leaves steps written in any of its stages; No-CoT hides whatever there is in all."""
+    stages = range(schedule.last_stage + 1)
+    return any(schedule.resolve(stage, _MANY).hidden < _MANY for stage in stages)
+
+
+def check_chains(
+    examples: Sequence[ReasoningExample], schedule: Curriculum | None, split: str, path: str, fix: str
+) -> None:
+    """Refuse training data without any step where the curriculum needs them, and say how many problems have none.
+
+    Args:
+        examples: Those of the split.
+        schedule: The curriculum; ``None`` where there is none yet.
+        split: Name of the split; a chain is asked of ``train`` alone, and looked for in ``val``.
+        path: Where the examples are from.
+        fix: How the chain is named in this data set.
+
+    Raises:
+        DataError: If no training problem has a step.
+    """
+    if schedule is None or split not in ("train", "val") or not needs_chains(schedule):
+        return
+    without = sum(not any(step.strip() for step in example.steps) for example in examples)
+    if without < len(examples):
+        if without:
+            _log.info("%s of %s %s problems have no reasoning step", f"{without:,}", f"{len(examples):,}", split)
+        return
+    if split == "val":
+        say("none of the %d val problems has a reasoning step: val/loss is that of their answers alone", without)
+        return
+    fields = ", ".join(map(repr, dict.fromkeys(["question", *examples[0].facts, "answer"])))
+    raise DataError(
+        f"none of the {without:,} train problems has a reasoning step",
+        where=path,
+        why=f"the curriculum writes and hides steps, and there would be nothing to hide; a record has {fields}",
+        fix=f"{fix}; or train without a chain (curriculum.schedule Fixed, hidden: all)",
+    )
+
+
+def say_shared(train: Iterable[ReasoningExample], split: str, examples: Iterable[ReasoningExample]) -> None:
+    """Say how many questions of a split were trained on.
+
+    Args:
+        train: The training problems.
+        split: Name of the other split.
+        examples: Its problems.
+    """
+    questions = [" ".join(example.question.split()) for example in examples]
+    known = set(questions)
+    trained = {question for example in train if (question := " ".join(example.question.split())) in known}
+    shared = sum(question in trained for question in questions)
+    if shared:
+        say(
+            "%s of %s %s questions are training questions too (data.train_path, data.%s_path): %s",
+            *(f"{shared:,}", f"{len(questions):,}", split, split),
+            "an accuracy over them tells what was learnt by heart"
+            + (", and chooses the best checkpoint by it" if split == "val" else ""),
+        )
+
+
+def say_same_file(first: tuple[str, str | None], second: tuple[str, str | None], meaning: str) -> None:
+    """Say that two settings name one file.
+
+    Args:
+        first: A setting's name, and its path.
+        second: Likewise.
+        meaning: What comes of it.
+    """
+    (name, path), (other, known) = first, second
+    if path is not None and known is not None and (path == known or _is_one_file(path, known)):
+        say("%s is the file of %s: %s", name, other, meaning)
+
+
+def say_cut(split: str, examples: int, batch_size: int, batches: int, trainer: Any) -> None:
+    """Say which settings are larger than the data.
+
+    Args:
+        split: Name of the split.
+        examples: How many there are.
+        batch_size: Rows of a batch, over all processes.
+        batches: Batches of an epoch on one process.
+        trainer: Whose settings count batches.
+    """
+    if split == "train" and batch_size > examples:
+        say("a batch of data.batch_size would have %d rows, and the train split has %d", batch_size, examples)
+    if getattr(trainer, "fast_dev_run", False):
+        return  # it asks for as many batches as there are, at most
+    named = [f"limit_{'predict' if split == 'predict' else split}_batches"]
+    if split == "train":
+        named.append("accumulate_grad_batches")
+    for name in named:
+        asked = getattr(trainer, name, None)
+        if type(asked) is int and asked > batches:
+            say("trainer.%s is %d, and an epoch of the %s split has %d", name, asked, split, batches)
+
+
+def _is_one_file(path: str, known: str) -> bool:
+    try:
+        return Path(path).expanduser().samefile(Path(known).expanduser())
+    except (OSError, RuntimeError, ValueError):
+        return False

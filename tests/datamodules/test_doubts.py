@@ -1,0 +1,163 @@
+"""Chains that are not there, questions in two splits, settings that are larger than the data: refused, or said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, StrategyQA
+from lcot.datamodules.doubts import needs_chains
+from lcot.datamodules.files import FileReasoning
+from lcot.errors import DataError
+from lcot.reasoning.curriculum import Curriculum, Fixed, StageClock
+from lcot.reasoning.stepwise import Stepwise
+from lcot.reasoning.tokenwise import Tokenwise
+from tests.datamodules.reading import json_lines, write
+from tests.tiny import lcot
+
+QUESTION = "A box holds 4 pens. How many pens are in 3 boxes, if 2 are lost?"
+OPTIONS = {"options": ["A)10", "B)12"], "correct": "A"}
+
+
+class Clock(StageClock):
+    """A curriculum for data modules that have no trainer."""
+
+    def __init__(self, schedule: Curriculum) -> None:
+        self.schedule = schedule
+
+    def epoch(self) -> int:
+        return 0
+
+    def stage(self) -> int:
+        return 0
+
+    def training_stages(self) -> Any:
+        return lambda batch: 0
+
+    def final_stage(self, epoch: int) -> int:
+        return 0
+
+
+def under(data: FileReasoning, schedule: Curriculum) -> FileReasoning:
+    data.trainer = SimpleNamespace(callbacks=[Clock(schedule)])  # type: ignore[assignment]
+    return data
+
+
+def test_which_curricula_need_a_chain() -> None:
+    assert needs_chains(Fixed("none")) and needs_chains(Stepwise()) and needs_chains(Tokenwise())
+    assert not needs_chains(Fixed("all")) and not needs_chains(Fixed("all", thoughts=6, kind="continuous"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "words"),
+    [
+        (GSM8K, {"question": QUESTION, "answer": "4*3 = 12, 12-2 = 10\n#### 10"}, "'natural'"),
+        (GSM8K, {"question": QUESTION, "chain": ["<<4*3=12>>"], "answer": "#### 10"}, "'question', 'chain', 'answer'"),
+        (GSM8K, {"question": QUESTION, "steps": [], "rationale": "x", "answer": "10"}, "'rationale'"),
+        (ASDiv, {"question": QUESTION, "answer": "4*3=12\n12-2=10\n####10"}, "<<7+2=9>>"),
+        (AQuA, {"question": QUESTION, **OPTIONS, "rationale": "", "cot": "4*3"}, "'cot'"),
+        (AQuA, {"question": QUESTION, **OPTIONS, "rationale": "Answer: A"}, "hidden: all"),
+        (StrategyQA, {"question": QUESTION, "answer": True, "facts": [], "decomposition": ["x"]}, "'decomposition'"),
+        (JSONReasoning, {"question": QUESTION, "steps": [], "proof": "x", "answer": "10"}, "'proof'"),
+    ],
+)
+def test_training_data_without_any_step_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[FileReasoning], record: Any, words: str
+) -> None:
+    options: dict[str, Any] = {"need_steps": False} if kind is JSONReasoning else {}
+    path = json_lines(tmp_path, record, record)
+    data = under(kind(train_path=path, val_path=path, test_path=path, **options), Stepwise())
+    with pytest.raises(DataError, match="none of the 2 train problems has a reasoning step") as caught:
+        data.make_source("train")
+    assert caught.value.where == path and words in str(caught.value)
+    # Their questions can still be asked, and methods that never see a chain be trained.
+    assert len(data.make_source("test")) == len(data.make_source("val")) == 2
+    assert "none of the 2 val problems has a reasoning step" in caplog.text
+    assert len(under(kind(train_path=path, **options), Fixed("all")).make_source("train")) == 2
+
+
+def test_a_hub_data_set_without_any_step_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "aug"
+    folder.mkdir()
+    json_lines(folder, {"question": QUESTION, "thoughts": "<<4*3=12>>", "answer": "#### 10"}, name="train.jsonl")
+    with pytest.raises(DataError, match="none of the 1 train problems") as caught:
+        under(GSM8K(train_path=f"hub:{folder}"), Stepwise()).make_source("train")
+    assert caught.value.where == f"hub:{folder}" and "'thoughts'" in str(caught.value.why)
+
+
+def test_blank_steps_are_none(tmp_path: Path) -> None:
+    path = write(tmp_path, "train.txt", f"{QUESTION}|| #### 10\n")
+    for blank in (False, True):
+        with pytest.raises(DataError, match="none of the 1 train problems has a reasoning step"):
+            under(GSM8K(train_path=path, blank_step=blank), Stepwise()).make_source("train")
+
+
+def test_a_file_in_which_some_problems_have_no_step_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, "train.txt", f"{QUESTION}|| #### 10\n{QUESTION}||<<4*3=12>> #### 12\n")
+    with caplog.at_level(logging.INFO, "lcot"):
+        assert len(under(GSM8K(train_path=path), Stepwise()).make_source("train")) == 2
+    assert "1 of 2 train problems have no reasoning step" in caplog.text
+
+
+@pytest.mark.parametrize("answer", ["#### 10", "10"])
+def test_a_chain_in_the_field_cot_is_read(tmp_path: Path, answer: str) -> None:
+    first = {"question": QUESTION, "cot": "<<4*3=12>> <<12-2=10>>", "answer": answer, "id": "a"}
+    second = {"question": QUESTION, "cot": "There are 12.\nThen there are 10.", "answer": answer}
+    (example,) = GSM8K().read(json_lines(tmp_path, first), "train")
+    assert (example.steps, example.answer, example.facts) == (("<<4*3=12>>", "<<12-2=10>>"), "10", {})
+    (example,) = GSM8K(chain="natural").read(json_lines(tmp_path, second), "train")
+    assert (example.steps, example.answer) == (("There are 12.", "Then there are 10."), "10")
+
+
+def test_the_command_line_says_so(tmp_path: Path) -> None:
+    config = Path(__file__).parents[2] / "configs" / "gsm8k.yaml"
+    nomarks = {"question": QUESTION, "answer": "There are 4 * 3 = 12.\nOf these 12 - 2 = 10 are left.\n#### 10"}
+    paths = [f"--data.{split}_path={json_lines(tmp_path, nomarks, nomarks)}" for split in ("train", "val")]
+    outcome = lcot("show", "-c", config, *paths)
+    assert outcome.code == 2 and "set data.chain to 'natural'" in outcome.block and len(outcome.block.splitlines()) == 4
+    outcome = lcot("show", "-c", config, *paths, "--data.chain=natural")
+    assert outcome.code == 0 and "⟦There are 4 * 3 = 12." in outcome.out
+    cot = {"question": QUESTION, "cot": "<<4*3=12>> <<12-2=10>>", "answer": "#### 10"}
+    Path(tmp_path / "records.jsonl").write_text(json.dumps(cot))
+    outcome = lcot("show", "-c", config, *paths)
+    assert outcome.code == 0 and "⟦<<4*3=12>>\n<<12-2=10>>\n### 10<|endoftext|>⟧" in outcome.out
+
+
+@pytest.mark.parametrize(
+    "solution",
+    [
+        "He has <48/2=24>>24.\nThen <<24+1=25>>25.",
+        "He has <<48/2=24>24.\nThen <<24+1=25>>25.",
+        "He has <<48/2=24>24, then <<24+1=25>>25.",
+        "He has <<48/2=24\n>>24, then <<24+1=25>>25.",
+        "He has 48/2=24>>24, then <<24+1=25>>25.",
+        "He has << <<48/2=24>>24.",
+    ],
+)
+def test_a_damaged_calculator_mark_is_refused(tmp_path: Path, solution: str) -> None:
+    good = {"question": QUESTION, "answer": "It is 3 < 4 > 2 <<4*3=12>>12.\n#### 12"}
+    path = json_lines(tmp_path, good, {"question": QUESTION, "answer": f"{solution}\n#### 25"})
+    for data in (GSM8K(), GSM8K(chain="natural"), ASDiv()):
+        read = iter(data.read(path, "train"))
+        assert next(read).answer == "12"
+        with pytest.raises(DataError, match="a calculator mark is damaged") as caught:
+            next(read)
+        assert caught.value.where == f"{path}, line 2, record 2"
+    assert len(list(GSM8K(chain="lines").read(path, "train"))) == 2  # lines are taken as they stand, marks and all
+
+
+def test_a_damaged_mark_of_a_text_file_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = f"{QUESTION}||<<4*3=12>> <<12-2=10>> #### 10\n"
+    path = write(tmp_path, "train.txt", good + good.replace("12>>", "12>") + good.replace("<<12", "<12"))
+    steps = [example.steps for example in GSM8K().read(path, "train")]
+    assert steps[0] == ("<<4*3=12>>", "<<12-2=10>>") and len(steps[1]) == 1  # two in one
+    said = f"{path}, line 2: a calculator mark is not opened or not closed, and is read as other steps; so it is in 2"
+    assert said in caplog.text
