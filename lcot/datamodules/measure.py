@@ -144,9 +144,10 @@ def gold_check(
         written, gold = builder.answer_text(example), example.answer
         for reader in readers:
             read = reader.extract(written, marker)
+            found = None if read is None else shown(read)
             if not reader.equal(read, gold):
                 raise DataError(
-                    f"the extractor {reader.name!r} reads {read if read is None else shown(read)} where the gold answer is {shown(gold)}",
+                    f"the extractor {reader.name!r} reads {found} where the gold answer is {shown(gold)}",
                     where=f"data.extractors, and example {shown(example.id)} of the {split} data",
                     why=f"every output would be counted as wrong ({reader.described(marker)})",
                     fix="choose extractors that fit the answers, or correct the record",

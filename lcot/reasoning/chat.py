@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from lcot.errors import DataError, UserError, shown
+from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.prompts import Prompt, fill
-from lcot.reasoning.tokens import SpecialTokens, token_ids
+from lcot.reasoning.tokens import SpecialTokens, reserved_ids, special_text, token_ids
 
 # Characters of a private area: no template writes them, and no question is filled in before the cut.
 _QUESTION, _THOUGHTS = "\uf8f0question\uf8f1", "\uf8f0thoughts\uf8f1"
@@ -52,10 +52,7 @@ class ChatText:
         self.tokenizer = tokenizer
         self.special = special
         self.prompt = prompt
-        named = {special.bot, special.eot, special.latent, special.eos} - {-1}
-        marked = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
-        # A tokenizer of words has unknown ones, and they are no harm.
-        self.reserved = (marked | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id} | named
+        self.reserved = reserved_ids(tokenizer, special)
         self._plain: dict[tuple[str, bool], list[int]] = {}
         self._cuts: dict[tuple[tuple[tuple[str, str], ...], bool], Cut] = {}
 
@@ -132,7 +129,8 @@ class ChatText:
         for example, row in zip(examples, rows, strict=True):
             found = [token for token in row if token in self.reserved]
             if found != expected:
-                self.refuse(example, [*(Counter(found) - Counter(expected)), *found, *expected][0])
+                token = [*(Counter(found) - Counter(expected)), *found, *expected][0]
+                raise special_text(self.tokenizer, example, token)
         return rows
 
     def compact_ids(self, text: str, examples: Sequence[ReasoningExample], opens: bool) -> list[array[int]]:
@@ -154,19 +152,6 @@ class ChatText:
             for name in names:
                 words = words.replace(name, "")
         return self.ids(cut.before + words + cut.behind, [example], opens=True, like=cut.before + cut.behind)[0]
-
-    def refuse(self, example: ReasoningExample, token: int) -> None:
-        """Refuse an example that holds a reserved token.
-
-        Raises:
-            DataError: Always.
-        """
-        raise DataError(
-            f"example {shown(example.id)} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
-            where=f"question: {shown(example.question)}",
-            why="it is the name of a token that marks thoughts or turns, and would be read as one",
-            fix="write it otherwise in the question, steps and answer",
-        )
 
     def _cut(self, turns: tuple[tuple[str, str], ...], header: bool, thoughts: bool) -> Cut:
         if (turns, header) in self._cuts:

@@ -21,7 +21,7 @@ from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder
 from lcot.reasoning.prompts import fill
-from lcot.reasoning.tokens import token_ids
+from lcot.reasoning.tokens import special_text, token_ids
 
 Readers = Literal["both", "assistant"]
 Header = Literal["prompt", "supervised"]
@@ -122,7 +122,6 @@ class DialogueBuilder(LayoutBuilder):
         self.dialogue = dialogue
         self.assistant = assistant
         self.counts = sorted(set(counts)) if kind == "soft" else []
-        self._thought_ids = model.reserved
         self._blind = dialogue.question == "assistant"
         self._check()
         training = model.prompt.in_training()
@@ -164,7 +163,9 @@ class DialogueBuilder(LayoutBuilder):
         for example in examples:
             opening, *steps = (next(ids) for _ in range(1 + len(example.steps)))
             answer = next(ids)
-            self._refuse_thoughts(example, opening, *steps, answer)
+            for piece in (opening, *steps, answer):
+                if found := self._special_in(piece):
+                    raise special_text(self.tokenizer, example, found[0])
             encoded.append(
                 EncodedDialogue(
                     [], steps, answer + end, self._header + opening, example=example, task=self._task(example)

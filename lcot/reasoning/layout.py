@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.tokens import SpecialTokens, token_ids
+from lcot.reasoning.tokens import SpecialTokens, reserved_ids, special_text, token_ids
 
 IGNORE = -100
 """The label of positions that are not supervised, as in ``torch.nn.functional.cross_entropy``."""
@@ -123,13 +123,14 @@ class LayoutBuilder:
     ) -> None:
         self.tokenizer = tokenizer
         self.special = special
-        self._thought_ids = {special.bot, special.eot, special.latent, special.pause}
+        self.reserved = reserved_ids(tokenizer, special)
         self.kind = kind
         self.markers = markers
         self.text = text or TextFormat()
         self.max_length = max_length
         self.max_assistant_length: int | None = None
         self._shared: dict[int, int] = {}
+        self._around_texts: dict[tuple[str, bool], list[int]] = {}
         self.stepwise_passes = kind == "continuous" if stepwise_passes is None else stepwise_passes
 
     @property
@@ -140,23 +141,29 @@ class LayoutBuilder:
     def encode(self, examples: Sequence[ReasoningExample]) -> list[EncodedExample]:
         """Tokenize examples; one call for many is several times as fast as one call each.
 
+        The name of a special token in a text is text like any other, and becomes ordinary tokens.
+
         Raises:
-            DataError: If a text holds one of the thought tokens, which the model could not tell from a thought.
+            DataError: If the tokenizer has no others for it, so that the model would take it for the end of the text or
+                for a thought, or if ``text`` itself holds one of the thought tokens.
         """
         if not examples:
             return []
-        questions = self._ids([example.question + self.text.after_question for example in examples], bos=True)
+        behind, step, before = self.text.after_question, self.text.after_step, self.text.before_answer
+        questions = self._texts([(example, example.question + behind, behind) for example in examples], bos=True)
         pieces = [
             piece
             for example in examples
-            for piece in (*(step + self.text.after_step for step in example.steps), self.answer_text(example))
+            for piece in (
+                *((example, text + step, step) for text in example.steps),
+                (example, self.answer_text(example), before),
+            )
         ]
-        ids = iter(self._ids(pieces, bos=False))
+        ids = iter(self._texts(pieces, bos=False))
         encoded = []
         for example, question in zip(examples, questions, strict=True):
             steps = [next(ids) for _ in example.steps]
             answer = [*next(ids), self.special.eos]
-            self._refuse_thoughts(example, question, *steps, answer)
             encoded.append(EncodedExample(question, steps, answer))
         return encoded
 
@@ -251,16 +258,44 @@ class LayoutBuilder:
     def _marked(self, thoughts: int) -> bool:
         return self.kind != "none" and (self.markers == "always" or (self.markers == "with_thoughts" and thoughts > 0))
 
-    def _refuse_thoughts(self, example: ReasoningExample, *pieces: list[int]) -> None:
-        for piece in pieces:
-            if not self._thought_ids.isdisjoint(piece):
-                token = next(token for token in piece if token in self._thought_ids)
-                raise DataError(
-                    f"example {shown(example.id)} holds the text {self.tokenizer.convert_ids_to_tokens(token)!r}",
-                    where=f"question: {shown(example.question)}",
-                    why="it is the name of a token that marks thoughts, or turns, and would be read as one",
-                    fix="write it otherwise in the question, steps and answer, and in data.text",
+    def _texts(self, pieces: Sequence[tuple[ReasoningExample, str, str]], bos: bool) -> list[list[int]]:
+        """Token ids of texts of examples, in which no special token stands but those of what is around them.
+
+        Args:
+            pieces: For each its example, its text with what is around it, and that alone.
+            bos: Whether they open rows.
+        """
+        rows = self._ids([text for _, text, _ in pieces], bos)
+        for place, (example, text, around) in enumerate(pieces):
+            row = self._plain(rows[place], text, around, bos)
+            own, found = self._special_around(around, bos), self._special_in(row)
+            if found != own:
+                raise special_text(self.tokenizer, example, [*(set(found) - set(own)), *found, *own][0])
+            rows[place] = row
+        return rows
+
+    def _plain(self, row: list[int], text: str, around: str, bos: bool) -> list[int]:
+        """A text's token ids, with all names as plain text where special tokens stand that are not of ``around``."""
+        if self._special_in(row) == self._special_around(around, bos):
+            return row
+        return token_ids(self.tokenizer, [text], bos, plain=True)[0]
+
+    def _special_in(self, row: list[int]) -> list[int]:
+        return [] if self.reserved.isdisjoint(row) else [token for token in row if token in self.reserved]
+
+    def _special_around(self, around: str, bos: bool) -> list[int]:
+        if (around, bos) not in self._around_texts:
+            plain = token_ids(self.tokenizer, [around], bos)[0]
+            thoughts = {self.special.bot, self.special.eot, self.special.latent, self.special.pause}
+            if found := [token for token in plain if token in thoughts]:
+                raise UserError(
+                    f"what stands between the texts is {shown(around)}",
+                    where="data.text",
+                    why=f"{self.tokenizer.convert_ids_to_tokens(found[0])!r} marks thoughts, and would be read as one",
+                    fix="write it otherwise",
                 )
+            self._around_texts[around, bos] = self._special_in(plain)
+        return self._around_texts[around, bos]
 
     def answer_text(self, example: ReasoningExample) -> str:
         """The gold answer as it stands at the end of the text, with what marks it."""
@@ -273,7 +308,8 @@ class LayoutBuilder:
             step: Its text.
             place: Number of steps before it.
         """
-        return self._ids([step + self.text.after_step], bos=False)[0]
+        text, around = step + self.text.after_step, self.text.after_step
+        return self._plain(self._ids([text], bos=False)[0], text, around, bos=False)
 
     def _ids(self, texts: list[str], bos: bool) -> list[list[int]]:
         # One int for every use of an id: lists of all examples are kept, in each worker.

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.errors import UserError
+from lcot.errors import DataError, UserError, shown
+from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.prompts import Prompt
 
 BOT, EOT, LATENT, PAUSE = "<|start-latent|>", "<|end-latent|>", "<|latent|>", "<|pause|>"
@@ -95,18 +96,49 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, assistant:
     return SpecialTokens(bot, eot, placeholder, placeholder, end, tokenizer.pad_token_id)
 
 
-def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], bos: bool) -> list[list[int]]:
+def reserved_ids(tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> frozenset[int]:
+    """The ids that mark thoughts or turns, or are special to a tokenizer otherwise: no text of an example is one.
+
+    Args:
+        tokenizer: The tokenizer.
+        special: The ids of the markers.
+    """
+    named = {special.bot, special.eot, special.latent, special.pause, special.eos} - {-1}
+    marked = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
+    # A tokenizer of words has unknown ones, and they are no harm.
+    return frozenset((marked | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id} | named)
+
+
+def special_text(tokenizer: PreTrainedTokenizerBase, example: ReasoningExample, token: int) -> DataError:
+    """What an example is told that holds the name of a special token where it cannot be plain text."""
+    return DataError(
+        f"example {shown(example.id)} holds the text {tokenizer.convert_ids_to_tokens(token)!r}",
+        where=f"question: {shown(example.question)}",
+        why="it is the name of a token that marks thoughts, turns or the end of a text, and would be read as one",
+        fix="write it otherwise in the question, steps and answer",
+    )
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], bos: bool, plain: bool = False) -> list[list[int]]:
     """Token ids of texts that are parts of rows.
 
     Args:
         tokenizer: The tokenizer.
         texts: Parts, each tokenized on its own.
         bos: Whether they open rows: they then get the tokenizer's own beginning.
+        plain: Whether names of special tokens in the texts are text like any other.
     """
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=bos, return_attention_mask=False)["input_ids"]
-    if bos and (eos := tokenizer.eos_token_id) is not None:
+
+    def ids_of(parts: list[str], around: bool) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(
+            parts, add_special_tokens=around, return_attention_mask=False, split_special_tokens=plain
+        )["input_ids"]
+        return ids
+
+    ids = ids_of(texts, bos)
+    if bos and (eos := tokenizer.eos_token_id) is not None and ids_of(["a"], True)[0][-1:] == [eos]:
         # Some tokenizers close every text with eos; behind a question it would end the row before its thoughts.
-        ids = [row[:-1] if row and row[-1] == eos else row for row in ids]
+        ids = [row[:-1] for row in ids]
     return ids
 
 

@@ -69,7 +69,8 @@ def test_sums_are_means_of_all_pairs(max_rows: int) -> None:
     assert isinstance(table, torch.Tensor)
     table = table.detach().double()
     spelled = {tokenizer.convert_tokens_to_ids(f"<0x{byte:02X}>") for byte in range(256)}
-    no_words = {*builder._thought_ids, builder.special.pad, *spelled}
+    special = builder.special
+    no_words = {special.bot, special.eot, special.latent, special.pause, special.pad, *spelled}
     words = [place for place in range(len(tokenizer)) if place not in no_words]
     for place, found in enumerate(collapse(Thinker(model, builder, max_rows=max_rows), examples, 3)):
         own = unit[:, place]

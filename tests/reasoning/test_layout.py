@@ -17,7 +17,8 @@ from typing import Any, get_args
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from lcot.errors import DataError
+from lcot.datamodules.tokenizers import build_word_tokenizer
+from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import Fixed, Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder, TextFormat
@@ -271,23 +272,48 @@ class TestText:
         assert build.encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
 
 
-class TestThoughtTokens:
-    """Names of thought tokens in a text, where they would be read as thoughts."""
+class TestSpecialTokens:
+    """Names of special tokens in a text are text; between the texts they are what the user set."""
 
-    @pytest.mark.parametrize("token", THOUGHT_TOKENS)
+    @pytest.mark.parametrize("token", [*THOUGHT_TOKENS, "<|endoftext|>", "<|pad|>"])
     @pytest.mark.parametrize("place", ["question", "steps", "answer"])
-    def test_they_are_refused(self, token: str, place: str) -> None:
-        text = f"3 {token} 2"
+    def test_they_become_no_token(self, token: str, place: str) -> None:
+        tokenizer = build_word_tokenizer(["Tom has 3 pens."])
+        build = LayoutBuilder(tokenizer, add_thought_tokens(tokenizer), "continuous")
+        text = f"3 {token} 2{token}"
         changes: dict[str, Any] = {place: ("3", text) if place == "steps" else text}
         example = replace(EXAMPLE, **changes)
-        with pytest.raises(DataError) as caught:
-            tom().encode([EXAMPLE, example])
-        assert f"example 'tom' holds the text {token!r}" in str(caught.value)
-        assert example.question in str(caught.value)
+        plain, encoded = build.encode([EXAMPLE, example])
+        assert plain == build.encode([EXAMPLE])[0]
+        assert encoded.answer[-1] == build.special.eos
+        ids = [*encoded.question, *(one for step in encoded.steps for one in step), *encoded.answer[:-1]]
+        assert build.reserved.isdisjoint(ids)
+        written = [example.question, *example.steps, build.answer_text(example)]
+        assert tokenizer.decode(ids) == "\n".join(written)
+        if place == "steps":
+            assert build.encode_step(text) == encoded.steps[1]
 
-    def test_they_are_refused_between_the_texts(self) -> None:
-        with pytest.raises(DataError, match="holds the text"):
+    def test_they_are_refused_where_a_tokenizer_has_no_other_tokens_for_them(self) -> None:
+        build = tom()
+        eos = build.tokenizer.eos_token
+        assert build.tokenizer.encode(eos, split_special_tokens=True) == [build.special.eos]
+        with pytest.raises(DataError) as caught:
+            build.encode([EXAMPLE, replace(EXAMPLE, question=f"Tom has {eos} .")])
+        assert f"example 'tom' holds the text {eos!r}" in str(caught.value)
+        assert f"question: 'Tom has {eos} .'" == caught.value.where
+
+    def test_they_may_stand_between_the_texts(self) -> None:
+        build = tom(text=TextFormat(after_question=str(tom().tokenizer.eos_token)))
+        assert build.encode([EXAMPLE])[0].question[-1] == build.special.eos
+        with pytest.raises(UserError, match=r"'<\|start-latent\|>' marks thoughts") as caught:
             tom(text=TextFormat(after_question=f"{THOUGHT_TOKENS[0]}")).encode([EXAMPLE])
+        assert caught.value.where == "data.text"
+
+    def test_a_question_that_ends_in_the_end_of_text_keeps_it(self) -> None:
+        tokenizer = build_word_tokenizer(["Tom has 3 pens."])
+        build = LayoutBuilder(tokenizer, add_thought_tokens(tokenizer), "none", TextFormat(after_question=""))
+        (encoded,) = build.encode([replace(EXAMPLE, question="Tom<|endoftext|>")])
+        assert tokenizer.decode(encoded.question) == "Tom<|endoftext|>"
 
 
 class TestLength:

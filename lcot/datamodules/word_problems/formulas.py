@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -59,7 +60,8 @@ class Expression:
         try:
             if len(text) > _LONGEST:
                 raise ValueError(f"more than {_LONGEST} characters")
-            self._root = ast.parse(text, mode="eval").body
+            with warnings.catch_warnings(action="ignore"):  # what Python thinks of 12and 3 as code is no news
+                self._root = ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise ValueError(f"no arithmetic: {text[:60]!r}") from error
         self.numbers: list[ast.Constant] = []

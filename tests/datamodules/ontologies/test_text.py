@@ -165,7 +165,7 @@ def test_other_sentences_leave_a_problem_unread(question: str, steps: list[str])
         (PROOF[1:], "sentence 1 of the proof does not follow"),
         (["Max is a vumpus.", *PROOF[1:]], "sentence 1 of the proof is not in the question: 'Max is a vumpus.'"),
         ([PROOF[0], "Each impus is a wumpus.", *PROOF[2:]], "sentence 2 of the proof is not in the question"),
-        ([PROOF[0], *PROOF[3:]], "sentence 2 of the proof does not follow from those before it: 'Each lorpus is not'"),
+        ([PROOF[0], *PROOF[3:]], "sentence 2 of the proof does not follow from those before it: 'Each lorpus is not"),
         ([*PROOF[:2], "Max is a wumpus.", *PROOF[3:]], "sentence 3 of the proof does not follow"),
         ([*PROOF[:2], *PROOF[3:]], "sentence 3 of the proof does not follow"),
         ([*PROOF[:4], "Max is small."], "sentence 5 of the proof does not follow"),

@@ -168,7 +168,7 @@ def test_a_run(tmp_path: Path) -> None:
         ({**RECORD, "options": ["6", "7"]}, r'field "options"\[0\] is \'6\''),
         ({**RECORD, "correct": "F"}, "field \"correct\" is 'F'"),
         ({**RECORD, "correct": "12 km"}, "field \"correct\" is '12 km'"),
-        ({**RECORD, "correct": None}, 'field "correct" is None'),
+        ({**RECORD, "correct": None}, 'field "correct" is null'),
         ({**RECORD, "question": " "}, 'field "question" is blank'),
         ({key: RECORD[key] for key in ("options", "rationale", "correct")}, 'field "question" is missing'),
         ({key: RECORD[key] for key in ("options", "question", "correct")}, 'field "rationale" is missing'),

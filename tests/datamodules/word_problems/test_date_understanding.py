@@ -125,7 +125,7 @@ def test_every_published_answer_is_read(form: str) -> None:
         ({"input": QUESTION + "\nSo?", "target": "(B)"}, 'field "input" ends in no options'),
         ({"input": QUESTION, "target": "(D)"}, "field \"target\" is 'D'"),
         ({"input": QUESTION, "target": "01/03/2003"}, "field \"target\" is '01/03/2003'"),
-        ({"input": QUESTION, "target": None}, 'field "target" is None'),
+        ({"input": QUESTION, "target": None}, 'field "target" is null'),
         ({"input": QUESTION}, 'field "target" is missing'),
         ({"target": "(B)"}, 'field "input" is missing'),
         ({"question": " ", "answer": "B"}, 'field "question" is blank'),
