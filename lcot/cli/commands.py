@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
+from lcot.callbacks.summary import RunSummary
 from lcot.cli.checks import (
     check_monitor,
     check_origins,
@@ -249,6 +250,7 @@ class ReasoningCLI(LightningCLI):
                 shlex.join(["lcot", *Parser.settings.words]),
                 shown=self.settings.get("verbose") is not False,
             ),
+            *([RunSummary(self.folder)] if self.subcommand == "fit" else []),
             *(config.callbacks or []),
         ]
         try:

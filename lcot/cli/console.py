@@ -20,7 +20,13 @@ def quiet_the_console() -> None:
     _log.setLevel(logging.INFO)
     if not any(isinstance(handler, _Console) for handler in _log.handlers):
         _log.addHandler(_Console())
-    dropped = ("litlogger", "Detected KeyboardInterrupt", "`weights_only` was not set", "TPU available: False")
+    dropped = (
+        "litlogger",
+        "Detected KeyboardInterrupt",
+        "`weights_only` was not set",
+        "TPU available: False",
+        "stopped: `max_epochs=",
+    )
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
     for message in (
