@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.dialogues import Asking, check_kind, numbers_of_thoughts
+from lcot.datamodules.doubts import say_cut, say_shared
 from lcot.datamodules.measure import Longest, assistant_rows, gold_check, measure
 from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset
 from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
@@ -61,6 +63,9 @@ class ReasoningDataModule(L.LightningDataModule):
 
     default_text: ClassVar[TextFormat] = TextFormat()
     """What ``text`` is where it is not given."""
+
+    paths: Mapping[str, str | None] = MappingProxyType({})
+    """The path of each split that is read from a file or the Hub; ``None`` for others."""
 
     def __init__(
         self,
@@ -127,6 +132,14 @@ class ReasoningDataModule(L.LightningDataModule):
         source = self.make_source(split)
         return lambda: (source.example(index, 0) for index in range(len(source)))
 
+    def written(self, split: Split) -> Iterable[ReasoningExample] | None:
+        """The examples of a split as its file on this machine has them; ``None`` if it has none.
+
+        Raises:
+            DataError: If it cannot be read, now or when they are reached.
+        """
+        return None
+
     @abstractmethod
     def vocabulary(self) -> Iterable[str]:
         """Texts with every word of the data, for ``tokenizer: words``."""
@@ -156,6 +169,8 @@ class ReasoningDataModule(L.LightningDataModule):
                     longest=self._longest,
                     check=gold_check(self.builder(split), self.text.before_answer, self.extractors, split),
                 )
+        if stage != "predict":
+            say_shared(self.written, self.paths, "test" if stage == "test" else "val")
 
     def source(self, split: Split) -> Source:
         """The examples of a split that was set up, without those that were dropped; the same on every rank."""
@@ -341,6 +356,7 @@ class ReasoningDataModule(L.LightningDataModule):
             shuffle=training,
             group=50 if self.group_by_length else 1,
         )
+        say_cut(split, len(source), batch_size * share.world, len(sampler), self.trainer)
         loader = ResumableLoader if training else DataLoader
         return loader(
             StageDataset(source, builder, clock.schedule, seed, form, self.shuffled_thoughts),

@@ -6,13 +6,13 @@ A run is refused where it would not be what its config says; everything else is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from lcot.errors import DataError
+from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.example import ReasoningExample
 
@@ -68,14 +68,36 @@ def check_chains(
     )
 
 
-def say_shared(train: Iterable[ReasoningExample], split: str, examples: Iterable[ReasoningExample]) -> None:
-    """Say how many questions of a split were trained on.
+def say_shared(
+    written: Callable[[Any], Iterable[ReasoningExample] | None],
+    paths: Mapping[str, str | None],
+    split: Literal["val", "test"],
+) -> None:
+    """Say if questions of a split were trained on, or are those that the best checkpoint was chosen by.
 
     Args:
-        train: The training problems.
-        split: Name of the other split.
-        examples: Its problems.
+        written: The problems of a split as its file has them; ``None`` if it has none.
+        paths: The path of each split.
+        split: ``val`` or ``test``.
     """
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        return
+    try:
+        train, own = written("train"), written(split)
+        if train is not None and own is not None:
+            _say_trained(train, split, own)
+    except UserError:
+        return  # the file of another command, and for that one to refuse
+    if paths.get("train") is None:
+        return
+    train_path, val_path, test_path = (paths.get(name) for name in ("train", "val", "test"))
+    if split == "test" and _is_one_file(test_path, val_path):
+        say("data.test_path is the file of data.val_path: the best checkpoint was chosen by the questions of the test")
+    if split == "val" and _is_one_file(test_path, train_path):
+        say("data.test_path is the file of data.train_path: a test of this run tells what was learnt by heart")
+
+
+def _say_trained(train: Iterable[ReasoningExample], split: str, examples: Iterable[ReasoningExample]) -> None:
     questions = [" ".join(example.question.split()) for example in examples]
     known = set(questions)
     trained = {question for example in train if (question := " ".join(example.question.split())) in known}
@@ -87,19 +109,6 @@ def say_shared(train: Iterable[ReasoningExample], split: str, examples: Iterable
             "an accuracy over them tells what was learnt by heart"
             + (", and chooses the best checkpoint by it" if split == "val" else ""),
         )
-
-
-def say_same_file(first: tuple[str, str | None], second: tuple[str, str | None], meaning: str) -> None:
-    """Say that two settings name one file.
-
-    Args:
-        first: A setting's name, and its path.
-        second: Likewise.
-        meaning: What comes of it.
-    """
-    (name, path), (other, known) = first, second
-    if path is not None and known is not None and (path == known or _is_one_file(path, known)):
-        say("%s is the file of %s: %s", name, other, meaning)
 
 
 def say_cut(split: str, examples: int, batch_size: int, batches: int, trainer: Any) -> None:
@@ -125,8 +134,10 @@ def say_cut(split: str, examples: int, batch_size: int, batches: int, trainer: A
             say("trainer.%s is %d, and an epoch of the %s split has %d", name, asked, split, batches)
 
 
-def _is_one_file(path: str, known: str) -> bool:
+def _is_one_file(path: str | None, known: str | None) -> bool:
+    if path is None or known is None:
+        return False
     try:
-        return Path(path).expanduser().samefile(Path(known).expanduser())
+        return path == known or Path(path).expanduser().samefile(Path(known).expanduser())
     except (OSError, RuntimeError, ValueError):
         return False

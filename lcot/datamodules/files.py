@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lcot.datamodules.base import ReasoningDataModule, Split
@@ -77,6 +78,13 @@ class FileReasoning(ReasoningDataModule):
     def origin(self, split: str) -> str:
         """The path that the examples of a split come from, for messages."""
         return str(self.paths[split])
+
+    def written(self, split: Split) -> Iterable[ReasoningExample] | None:
+        """The examples of a split as its file has them; ``None`` without a path, and for one of the Hub."""
+        path = self.paths.get(split)
+        if path is None or split in self._read:
+            return self._read.get(split)
+        return self.read(path, _SPLITS[split]) if Path(path).expanduser().is_file() else None
 
     def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
         """What reads the split's path; nothing is kept.

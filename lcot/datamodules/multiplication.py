@@ -211,7 +211,7 @@ class Multiplication(ReasoningDataModule):
     No pair of factors is in two splits, whatever the seeds and sizes: the pair itself decides where it belongs. The
     order of the factors does not count, because 28 × 365 has the answer of 365 × 28. Pairs of a validation or test
     file are kept out of generated training products, and those of a training file out of generated validation and
-    test; what two files share is left as it is.
+    test; what two files share is said, and left as it is.
 
     Args:
         digits: Digits of the first and second factor of a generated product. The most significant one is never zero.
@@ -259,7 +259,7 @@ class Multiplication(ReasoningDataModule):
         if redraw not in ("none", "all"):
             raise UserError.unknown("redraw", str(redraw), ["none", "all"], where="data.redraw")
         self.redraw: Redraw = redraw
-        self.paths: dict[Split, str | None] = {
+        self.paths = {
             "train": train_path,
             "val": val_path,
             "test": test_path,
@@ -281,6 +281,11 @@ class Multiplication(ReasoningDataModule):
             return DrawnProducts(self.digits, self.sizes["train"], self.redraw, seed, apart)
         part: Split = "test" if split == "predict" else split
         return ListSource(generate(self.digits, seed, part, self.sizes[part], self._pairs("train")))
+
+    def written(self, split: Split) -> Iterable[ReasoningExample] | None:
+        """The products of a split's file."""
+        path = self.paths[split]
+        return read_products(path) if path is not None else None
 
     def vocabulary(self) -> Iterable[str]:
         """One product with every digit and every mark."""

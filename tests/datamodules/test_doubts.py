@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, StrategyQA
-from lcot.datamodules.doubts import needs_chains
+from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, ProsQA, StrategyQA
+from lcot.datamodules.doubts import needs_chains, say_cut, say_shared
 from lcot.datamodules.files import FileReasoning
 from lcot.errors import DataError
 from lcot.reasoning.curriculum import Curriculum, Fixed, StageClock
@@ -19,6 +19,7 @@ from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokenwise import Tokenwise
 from tests.datamodules.reading import json_lines, write
 from tests.tiny import lcot
+from tests.training import tiny_trainer
 
 QUESTION = "A box holds 4 pens. How many pens are in 3 boxes, if 2 are lost?"
 OPTIONS = {"options": ["A)10", "B)12"], "correct": "A"}
@@ -161,3 +162,102 @@ def test_a_damaged_mark_of_a_text_file_is_said(tmp_path: Path, caplog: pytest.Lo
     assert steps[0] == ("<<4*3=12>>", "<<12-2=10>>") and len(steps[1]) == 1  # two in one
     said = f"{path}, line 2: a calculator mark is not opened or not closed, and is read as other steps; so it is in 2"
     assert said in caplog.text
+
+
+# -- questions in two splits, and settings that are larger than the data -----------------------------------------------
+
+
+def problems(folder: Path, name: str, *numbers: int, spaces: str = " ") -> str:
+    records = [{"question": f"Is{spaces}{n} odd?", "steps": [f"{n} is so."], "answer": "yes"} for n in numbers]
+    return json_lines(folder, *records, name=name)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "lcot"]
+
+
+def fit(**options: Any) -> None:
+    """Set a data module up as fit does."""
+    data = JSONReasoning(batch_size=2, **options)
+    trainer = tiny_trainer(Path(), Stepwise(), max_epochs=4)
+    data.trainer = trainer
+    data.setup("fit")
+    data.train_dataloader()
+    data.val_dataloader()
+
+
+def test_the_same_questions_to_train_and_to_validate_on_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = problems(tmp_path, "train.jsonl", 1, 2, 3)
+    fit(train_path=train, val_path=problems(tmp_path, "val.jsonl", 4, 5))
+    assert said(caplog) == []
+    fit(train_path=train, val_path=train)
+    assert said(caplog) == [
+        "3 of 3 val questions are training questions too (data.train_path, data.val_path): an accuracy over them tells"
+        " what was learnt by heart, and chooses the best checkpoint by it"
+    ]
+    caplog.clear()
+    # The same under another name, with other white space.
+    fit(train_path=train, val_path=problems(tmp_path, "copy.jsonl", 5, 3, 2, spaces="\n "))
+    assert said(caplog)[0].startswith("2 of 3 val questions are training questions too")
+
+
+def test_the_same_file_to_test_on_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train, val = problems(tmp_path, "train.jsonl", 1, 2, 3), problems(tmp_path, "val.jsonl", 4, 5)
+    (tmp_path / "link.jsonl").symlink_to(train)
+    fit(train_path=train, val_path=val, test_path=str(tmp_path / "link.jsonl"))
+    assert said(caplog) == [
+        "data.test_path is the file of data.train_path: a test of this run tells what was learnt by heart"
+    ]
+    caplog.clear()
+    for test, lines in ((val, ["data.test_path is the file of data.val_path"]), (train, ["3 of 3 test questions"])):
+        data = JSONReasoning(train_path=train, val_path=val, test_path=test)
+        data.trainer = tiny_trainer(Path(), Stepwise(), max_epochs=4)
+        data.setup("test")
+        assert len(said(caplog)) == len(lines) and said(caplog)[0].startswith(lines[0])
+        caplog.clear()
+
+
+def test_a_test_does_without_the_training_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    test = problems(tmp_path, "test.jsonl", 1)
+    for train in (str(tmp_path / "gone.jsonl"), write(tmp_path, "broken.jsonl", "{")):
+        data = JSONReasoning(train_path=train, test_path=test)
+        say_shared(data.written, data.paths, "test")
+    assert said(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "shared"),
+    [
+        (lambda path: ProsQA(train_path=path, val_path=path), 2),
+        (lambda path: StrategyQA(path=path), 0),
+        (lambda path: ProsQA(val_path=path), 0),
+    ],
+)
+def test_other_data_sets_are_compared_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: Any, shared: int
+) -> None:
+    made = data(problems(tmp_path, "a.jsonl", 1, 2))
+    say_shared(made.written, made.paths, "val")
+    assert [message[:6] for message in said(caplog)] == [f"{shared} of 2"] * bool(shared)
+
+
+def test_settings_that_are_larger_than_the_data_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = SimpleNamespace(limit_train_batches=9, accumulate_grad_batches=3, limit_val_batches=1.0, fast_dev_run=0)
+    say_cut("train", 3, 4, 2, trainer)
+    say_cut("val", 3, 4, 2, trainer)
+    assert said(caplog) == [
+        "a batch of data.batch_size would have 4 rows, and the train split has 3",
+        "trainer.limit_train_batches is 9, and an epoch of the train split has 2",
+        "trainer.accumulate_grad_batches is 3, and an epoch of the train split has 2",
+    ]
+    caplog.clear()
+    trainer.limit_val_batches, trainer.fast_dev_run = 3, 9
+    say_cut("val", 3, 4, 2, trainer)
+    trainer.fast_dev_run = 0
+    say_cut("val", 3, 4, 2, trainer)
+    assert said(caplog) == ["trainer.limit_val_batches is 3, and an epoch of the val split has 2"]
+    caplog.clear()
+    fit(train_path=problems(tmp_path, "train.jsonl", 1), val_path=problems(tmp_path, "val.jsonl", 4))
+    assert said(caplog) == ["a batch of data.batch_size would have 2 rows, and the train split has 1"]

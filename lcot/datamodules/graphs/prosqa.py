@@ -224,6 +224,11 @@ class ProsQA(ReasoningDataModule):
         for index, example in enumerate(examples):
             yield source.write(*graph_of(example, f"{path}, record {index + 1}"), index, 0)
 
+    def written(self, split: Split) -> Iterable[ReasoningExample] | None:
+        """The records of a split's file."""
+        path = self.paths[split]
+        return read_examples(path) if path is not None else None
+
     def vocabulary(self) -> Iterable[str]:
         """All 55 published names, whatever ``symbols`` is, with the words of the styles; and the words of files.
 

@@ -178,6 +178,11 @@ class ProntoQA(ReasoningDataModule):
                 )
         return ReorderedSource(examples, seed)
 
+    def written(self, split: Split) -> Iterable[ReasoningExample] | None:
+        """The records of a split's file, or of its part of the one file."""
+        part: Literal["train", "val", "test"] = "test" if split == "predict" else split
+        return self._read(part) if self.path is not None or self.paths[part] is not None else None
+
     def vocabulary(self) -> Iterable[str]:
         """All published names and adjectives, whatever is in play, in every form; and the words of training files.
 

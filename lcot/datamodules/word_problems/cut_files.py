@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from lcot.datamodules.base import ReasoningDataModule, Split
@@ -57,6 +57,10 @@ class CutReasoning(FileReasoning):
     def origin(self, split: str) -> str:
         """The path that the examples of a split come from, for messages."""
         return self.path if self.path is not None else super().origin(split)
+
+    def written(self, split: Split) -> Iterable[ReasoningExample] | None:
+        """The examples of a split, as the file has them, or its part of the one file."""
+        return super().written(split) if self.path is None else self._read.get(split)
 
     def _examples(self, split: str) -> list[ReasoningExample]:
         if self.path is None:
