@@ -21,9 +21,9 @@ from transformers import PreTrainedTokenizerBase
 from lcot.datamodules.tokenizers import load_tokenizer
 from lcot.errors import CheckpointError, UserError
 from lcot.metrics import extractor
-from lcot.modules.backbone import context_length
 from lcot.modules.coconut import Coconut
 from lcot.modules.intact import DESCRIPTION
+from lcot.modules.limits import context_length
 from lcot.modules.own import own_class
 from lcot.modules.softcot import SoftCoT
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
-from lcot.modules.backbone import context_length
+from lcot.modules.limits import context_length
 from lcot.modules.softcot import SoftCoT
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.example import ReasoningExample

@@ -273,18 +273,19 @@ class ReasoningDataModule(L.LightningDataModule):
         """Whether the examples of a split that was set up differ from epoch to epoch."""
         return self.source(split).redraws
 
-    def check_context(self, context: int, new_tokens: int) -> None:
+    def check_context(self, context: int, new_tokens: int, window: int | None = None) -> None:
         """Make sure that the longest row, and the longest prompt with its answer, fit a model.
 
         Args:
             context: Number of positions of the model.
             new_tokens: Longest generated text.
+            window: Number of columns that its layers see; all of them if not given.
 
         Raises:
             DataError: If one does not fit.
         """
         self._context = context
-        self._longest.check(context, new_tokens)
+        self._longest.check(context, new_tokens, window)
 
     def check_assistant_context(self, context: int, new_tokens: int = 0) -> None:
         """Make sure that the longest row that the assistant reads fits it.

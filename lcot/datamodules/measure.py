@@ -27,20 +27,34 @@ class Longest:
     Attributes:
         row: A row with its text.
         prompt: What inference starts from.
+        head: What stands before the first thought.
+        rest: What a prompt has from its first thought on.
         assistant: What an assistant reads.
     """
 
     row: int = 0
     prompt: int = 0
+    head: int = 0
+    rest: int = 0
     assistant: int = 0
 
-    def check(self, context: int, new_tokens: int) -> None:
+    def check(self, context: int, new_tokens: int, window: int | None = None) -> None:
         """Make sure that the longest row, and the longest prompt with its answer, fit a model.
+
+        Args:
+            context: Longest row that the model can take.
+            new_tokens: Longest text behind a prompt.
+            window: Number of columns that its layers see; all of them if not given. First thoughts stand in one column,
+                and new text begins in one column: between them each row has room for the longest rest of all.
 
         Raises:
             DataError: If one does not.
         """
-        for what, length in (("row", self.row), (f"prompt with {new_tokens} new tokens", self.prompt + new_tokens)):
+        new = f"with {new_tokens} new tokens"
+        found = [("row", self.row), (f"prompt {new}", self.prompt + new_tokens)]
+        if window is not None and window <= context:
+            found.append((f"question, and the longest rest of a prompt {new},", self.head + self.rest + new_tokens))
+        for what, length in found:
             if length > context:
                 raise DataError(
                     f"the longest {what} takes {length} positions, and the model has {context}",
@@ -114,7 +128,9 @@ def measure(
             longest.assistant = max(longest.assistant, read)
             kept.append(start + place)
             first = curriculum.resolve(0, steps) if split == "train" else curriculum.evaluate(0, steps)
-            lengths.append(builder.prompt(pieces, first.thoughts).head)
+            head = builder.prompt(pieces, first.thoughts).head
+            longest.head, longest.rest = max(longest.head, head), max(longest.rest, prompt - head)
+            lengths.append(head)
     if not kept:
         raise DataError(f"no example of the {split} split is left", where="data.max_length and data.too_long")
     if len(kept) == len(source):

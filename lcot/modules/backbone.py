@@ -337,13 +337,3 @@ def model_of_run(
     merge(model)
     model.to(getattr(torch, dtype))
     return model
-
-
-def context_length(model: PreTrainedModel) -> int | None:
-    """Longest row that the model can take; ``None`` if its configuration does not say.
-
-    A sliding window counts as a limit: gaps between a prompt and its text would use up the window of decoding.
-    """
-    names = ("max_position_embeddings", "sliding_window", "window_size")
-    limits = [getattr(model.config, name, None) for name in names]
-    return min((int(limit) for limit in limits if limit), default=None)

@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.modules.answering import AnsweringModule
-from lcot.modules.backbone import Backbone, context_length
+from lcot.modules.backbone import Backbone
 from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
 from lcot.modules.evaluation import Answers, Votes
 from lcot.modules.frozen import PartlyTrained
+from lcot.modules.limits import context_length, window_length
 from lcot.modules.own import own_class
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.voting import Voting
@@ -106,9 +107,10 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             self.attach(data.set_up_tokenizer(), data.special, data.text, data.extractors)
             assert self.tokenizer is not None and self.special is not None
             self.backbone.check_tokenizer(data.tokenizer_name, self.tokenizer)
-            limit = context_length(self.build_model(run_seed()))
+            model = self.build_model(run_seed())
+            limit = context_length(model)
             if limit is not None:
-                data.check_context(limit, self.free_thoughts + self.max_new_tokens)
+                data.check_context(limit, self.free_thoughts + self.max_new_tokens, window_length(model))
 
     def build_model(self, seed: int) -> PreTrainedModel:
         """Make the language model for the tokenizer that was attached, and note where its frozen weights come from.

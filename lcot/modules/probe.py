@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
+from lcot.modules.limits import context_length, text_config
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.cache import reserve
 from lcot.reasoning.layout import IGNORE, Layout
@@ -28,8 +29,11 @@ _LIMITS = {torch.float32: 2e-4}
 """Relative distance of states that rounding does not explain: right ones were at most 4e-6 apart, 1e-2 in 16 bits."""
 
 _ROUNDED = 0.05
-_TEXT, _GAP = 2, 12
-"""Tokens of a short text and of a long one; behind its prompt, a row's next token has all of that masked."""
+_NEAR, _FAR = 24, 512
+"""Columns of two batches, at most: most places where a model begins to compute otherwise are within the larger one."""
+
+_WORK = 10**10
+"""Parameters times columns that the larger batch may have: seconds, for any model."""
 
 
 @torch.no_grad()
@@ -40,11 +44,11 @@ def check_model(model: PreTrainedModel) -> None:
         UserError: If it scales or caps its logits behind the output head, or its states depend on padding, or on the
             passes in which they are computed.
     """
-    kind = model.config.model_type
+    kind, config = model.config.model_type, text_config(model)
     told = [
         f"{name} {value}"
         for name, without in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0))
-        if (value := getattr(model.config, name, without)) not in (without, None)
+        if (value := getattr(config, name, without)) not in (without, None)
     ]
     was_training = model.training
     model.train(False)
@@ -59,7 +63,10 @@ def check_model(model: PreTrainedModel) -> None:
             )
         if kind not in PROVEN:
             _check_layers(model)
-            _check_passes(model)
+            limit = context_length(model) or _FAR
+            far = min(limit, _FAR, _WORK // model.num_parameters())
+            for columns in sorted({min(limit, _NEAR), max(far, min(limit, _NEAR))}):
+                _check_passes(model, columns)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, AssertionError) as err:
         if isinstance(err, UserError):
             raise
@@ -108,20 +115,22 @@ def _head_is_last(model: PreTrainedModel) -> bool:
 
 
 def _check_layers(model: PreTrainedModel) -> None:
-    other = sorted(set(getattr(model.config, "layer_types", None) or ()) - _ATTENTION)
+    other = sorted(set(getattr(text_config(model), "layer_types", None) or ()) - _ATTENTION)
     if other:
         raise _wrong(model, f"it has layers of kind {', '.join(other)}, which carry padding along")
 
 
-def _check_passes(model: PreTrainedModel) -> None:
-    rows = [_row(9, _TEXT), _row(2, _GAP), _row(4, _GAP)]
+def _check_passes(model: PreTrainedModel, columns: int) -> None:
+    """Compare rows of a batch with themselves alone; with one more token, the batch has that many columns."""
+    question, text = columns // 2, columns - columns // 2 - 2
+    rows = [_row(question, 2), _row(2, text), _row(question // 2, text)]
     batch = collate(rows, pad=0).to(model.device)
     padded, further = _batched(model, batch)
     alone = [_alone(model, row) for row in rows]
-    # The first row has no padding before it, and the others none behind.
-    off = max(_distance(states, wanted) for states, (wanted, _) in zip(padded[1:], alone[1:], strict=True))
-    if off > (limit := _LIMITS.get(further.dtype, _ROUNDED)):
-        raise _wrong(model, f"a row's states are others with padding before it, by {off:.0e} of their length")
+    limit = _LIMITS.get(further.dtype, _ROUNDED)
+    off = max(_distance(states, wanted) for states, (wanted, _) in zip(padded, alone, strict=True))
+    if off > limit:
+        raise _wrong(model, f"a row's states are others in a batch of {columns} columns, by {off:.0e} of their length")
     off = max(_distance(state, wanted) for state, (_, wanted) in zip(further, alone, strict=True))
     if off > limit:
         raise _wrong(model, f"a token's state is another with masked columns before it, by {off:.0e} of its length")

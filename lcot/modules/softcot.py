@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.modules.assistant import Assistant, assistants_settings
-from lcot.modules.backbone import Backbone, context_length
+from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
 from lcot.modules.description import config_hash
 from lcot.modules.frozen import freeze
 from lcot.modules.hints import with_words
+from lcot.modules.limits import context_length
 from lcot.modules.paths import Paths
 from lcot.modules.projection import Projection
 from lcot.modules.softcot_checks import ASKING, Thoughts, check_choices, check_reach, check_run, check_saved

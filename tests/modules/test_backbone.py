@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import UserError
-from lcot.modules.backbone import Backbone, context_length, rebuild
+from lcot.modules.backbone import Backbone, rebuild
+from lcot.modules.limits import context_length
 from lcot.modules.lora import LoRA
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens
 

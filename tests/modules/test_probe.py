@@ -41,7 +41,10 @@ RIGHT: dict[str, dict[str, Any]] = {
 }
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "mpt": ({"d_model": 32, "n_heads": 4, "n_layers": 2}, "masked columns before it"),
-    "rwkv": ({"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}, "padding before it"),
+    "rwkv": (
+        {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32},
+        "others in a batch of 24 columns",
+    ),
     "lfm2": ({**USUAL, "layer_types": ["conv", "full_attention"]}, "layers of kind conv"),
     "bamba": (
         {**USUAL, "attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8},
