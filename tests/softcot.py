@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +277,7 @@ def layout_of(batch: ThoughtBatch, row: int) -> Layout:
     )
     if batch.assistant is None or not thoughts:
         return made
-    return replace(made, assistant=layout_of(batch.assistant, row))
+    return made.with_views({"assistant": layout_of(batch.assistant, row)})
 
 
 def texts(module: Any, batch: ThoughtBatch) -> list[list[int]]:

@@ -131,10 +131,11 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
     def _with_other_thoughts(self, keys: Sequence[RowKey], rows: Sequence[Layout]) -> list[Layout]:
         others = [key._replace(row=self._partner(key)) for key in keys]
         encoded = self._encode(others, [self.source.example(other.row, other.epoch) for other in others])
-        return [
-            replace(row, assistant=self.builder.assistant_row(pieces, row.assistant.thoughts)) if row.assistant else row
-            for row, pieces in zip(rows, encoded, strict=True)
-        ]
+        return [self._with_thoughts_of(row, pieces) for row, pieces in zip(rows, encoded, strict=True)]
+
+    def _with_thoughts_of(self, row: Layout, pieces: EncodedExample) -> Layout:
+        other = self.builder.assistant_row(pieces, row.assistant.thoughts) if row.assistant else None
+        return row if other is None else row.with_views({"assistant": other})
 
     def _partner(self, key: RowKey) -> int:
         """The question whose thoughts a row gets: any but its own, with equal chances."""

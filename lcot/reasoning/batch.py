@@ -8,7 +8,7 @@ row 1   Q   Q   Q   Q   bot z1  eot T   pad pad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -46,9 +46,10 @@ class ThoughtBatch:
             instead of thoughts it is above 0 where they are passed one by one.
         examples: The examples themselves, for metrics and predictions; empty in training batches.
         tasks: ``(B,)`` place of each row's task in ``Dialogue.tasks``; ``None`` in a batch that was not collated.
-        assistant: What the assistant reads to make the soft thoughts of these rows, B rows of its own; it ends with
-            their slots, which begin in its column ``first``. ``None`` where no row has soft thoughts; where only some
-            have, the others hold a lone padding token here.
+        places: ``(B, n)`` columns by name (see :class:`~lcot.reasoning.layout.Layout`); -1 where a row has fewer.
+        views: Other rows of the same examples by name, each a batch of B rows. A row that has not a view that others
+            have holds a lone padding token there. ``assistant`` ends with the slots of the soft thoughts, which begin
+            in its column ``first``.
     """
 
     input_ids: Tensor
@@ -65,7 +66,13 @@ class ThoughtBatch:
     stepped: int
     examples: Examples = field(default_factory=Examples)
     tasks: Tensor | None = None
-    assistant: ThoughtBatch | None = None
+    places: Mapping[str, Tensor] = field(default_factory=dict)
+    views: Mapping[str, ThoughtBatch] = field(default_factory=dict)
+
+    @property
+    def assistant(self) -> ThoughtBatch | None:
+        """The view of the assistant; ``None`` where no row has soft thoughts."""
+        return self.views.get("assistant")
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
@@ -87,9 +94,9 @@ class ThoughtBatch:
         moved: dict[str, Any] = {
             f.name: change(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
         }
-        if self.assistant is not None:
-            moved["assistant"] = self.assistant._map(change)
-        return replace(self, **moved)
+        places = {name: change(columns) for name, columns in self.places.items()}
+        views = {name: view._map(change) for name, view in self.views.items()}
+        return replace(self, **moved, places=places, views=views)
 
 
 def collate(
@@ -113,6 +120,7 @@ def collate(
     Returns:
         The batch; with thoughts, columns = longest head + longest rest, so rows of similar length waste least.
     """
+    pads = {"assistant": assistant_pad} if assistant_pad is not None else {}
     thoughts = [layout.thoughts for layout in layouts]
     stepped = max(layout.stepped for layout in layouts)
     # Only fed-back thoughts need a common column; without them, rows that start together are the narrowest batch.
@@ -146,15 +154,28 @@ def collate(
         stepped=stepped,
         examples=Examples(examples),
         tasks=torch.tensor([layout.task for layout in layouts]),
-        assistant=_assistant_rows(layouts, pad if assistant_pad is None else assistant_pad, index),
+        places=_columns([layout.places for layout in layouts], starts),
+        views={
+            name: _view(name, layouts, pads.get(name, pad), index)
+            for name in dict.fromkeys(name for layout in layouts for name in layout.views)
+        },
     )
 
 
-def _assistant_rows(layouts: Sequence[Layout], pad: int, index: Sequence[int] | None) -> ThoughtBatch | None:
-    if all(layout.assistant is None for layout in layouts):
-        return None
+def _view(name: str, layouts: Sequence[Layout], pad: int, index: Sequence[int] | None) -> ThoughtBatch:
     nothing = Layout([pad], [IGNORE], head=1, thoughts=0, prompt=1)
-    return collate([layout.assistant or nothing for layout in layouts], pad, index)
+    return collate([layout.views.get(name, nothing) for layout in layouts], pad, index)
+
+
+def _columns(places: Sequence[Mapping[str, tuple[int, ...]]], starts: Sequence[int]) -> dict[str, Tensor]:
+    found = {}
+    for name in dict.fromkeys(name for row in places for name in row):
+        columns = torch.full((len(places), max(len(row.get(name, ())) for row in places)), -1, dtype=torch.long)
+        for number, (row, start) in enumerate(zip(places, starts, strict=True)):
+            own = row.get(name, ())
+            columns[number, : len(own)] = torch.tensor([start + place for place in own], dtype=torch.long)
+        found[name] = columns
+    return found
 
 
 def heads(batch: ThoughtBatch, pad: int) -> ThoughtBatch:

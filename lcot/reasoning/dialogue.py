@@ -216,7 +216,8 @@ class DialogueBuilder(LayoutBuilder):
         """The row that inference starts from."""
         assert isinstance(encoded, EncodedDialogue)
         row = self._prompt(encoded, thoughts)
-        return replace(row, assistant=self.assistant_row(encoded, thoughts), task=encoded.task)
+        assistant = self.assistant_row(encoded, thoughts)
+        return replace(row, views={} if assistant is None else {"assistant": assistant}, task=encoded.task)
 
     def assistant_row(self, encoded: EncodedExample, thoughts: int) -> Layout | None:
         """What the assistant reads: its prompt, up to and with its slots."""

@@ -8,7 +8,7 @@ Only the remaining steps, the answer and the eos after it are supervised (arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -59,12 +59,15 @@ class EncodedExample:
         steps: One list a step.
         answer: With its marker and the closing eos.
         opening: What the text begins with, whatever the stage leaves of the steps; nothing without a prompt file.
+        mark: Number of ids at the beginning of ``answer`` that mark it; the answer's own ids follow. ``None`` if that
+            is not known.
     """
 
     question: list[int]
     steps: list[list[int]]
     answer: list[int]
     opening: list[int] = field(default_factory=list)
+    mark: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,15 @@ class Layout:
         pauses: Number of pauses, which stand where continuous thoughts would; 0 for any other kind.
         marked: Whether bot and eot stand around the thoughts.
         stepped: Number of columns, from ``head`` on, that get a pass each; 0 where all thoughts share one.
-        assistant: What the assistant reads to make the soft thoughts: its own ids, with its own tokenizer's slots at
-            ``head`` … and nothing behind them; ``None`` where there are no soft thoughts.
         task: Place of the example's task in ``Dialogue.tasks``; 0 where there is one for all.
+        places: Indices of ``ids`` by name, one or more each: ``answer``, the answer's own first id behind its mark;
+            ``steps``, where each step begins and the last one ends.
+        views: Other rows of the same example by name, which a method reads beside this one:
+
+            - ``assistant``: what the assistant reads to make the soft thoughts: its own ids, with its own tokenizer's
+              slots at ``head`` … and nothing behind them;
+            - ``teacher``: the question with its whole chain and the answer in writing, chain and answer supervised;
+            - ``steps``: the hidden steps, one behind another.
     """
 
     ids: list[int]
@@ -94,8 +103,18 @@ class Layout:
     pauses: int = 0
     marked: bool = False
     stepped: int = 0
-    assistant: Layout | None = None
     task: int = 0
+    places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    views: Mapping[str, Layout] = field(default_factory=dict)
+
+    @property
+    def assistant(self) -> Layout | None:
+        """The view of the assistant; ``None`` where there are no soft thoughts."""
+        return self.views.get("assistant")
+
+    def with_views(self, views: Mapping[str, Layout]) -> Layout:
+        """The same row with further views, or with others in their place."""
+        return replace(self, views={**self.views, **views})
 
 
 class LayoutBuilder:
@@ -160,18 +179,23 @@ class LayoutBuilder:
             )
         ]
         ids = iter(self._texts(pieces, bos=False))
-        encoded = []
+        encoded, (mark,) = [], self._ids([before], bos=False)
         for example, question in zip(examples, questions, strict=True):
             steps = [next(ids) for _ in example.steps]
             answer = [*next(ids), self.special.eos]
-            encoded.append(EncodedExample(question, steps, answer))
+            # A token that holds the end of the mark and the beginning of the answer is one of the answer's.
+            apart = next((at for at, (one, other) in enumerate(zip(mark, answer, strict=False)) if one != other), None)
+            encoded.append(EncodedExample(question, steps, answer, mark=len(mark) if apart is None else apart))
         return encoded
 
     def train(self, encoded: EncodedExample, stage: Stage) -> Layout:
         """The prompt of inference, and behind it, supervised, what the stage leaves of steps, answer and eos."""
         prompt = self.prompt(encoded, stage.thoughts)
         text = _text(encoded, stage)
-        return replace(prompt, ids=prompt.ids + text, labels=prompt.labels + text)
+        ids, written = prompt.ids + text, text[-len(encoded.answer) :] == encoded.answer
+        start = None if encoded.mark is None or not written else len(ids) - len(encoded.answer) + encoded.mark
+        places = {} if start is None else {"answer": (start,)}
+        return replace(prompt, ids=ids, labels=prompt.labels + text, places=places)
 
     def lesson(self, encoded: EncodedExample, stage: Stage) -> Layout:
         """The row that a gradient comes from: that of :meth:`train`, unless training has a prompt of its own."""
@@ -199,6 +223,37 @@ class LayoutBuilder:
     def assistant_row(self, encoded: EncodedExample, thoughts: int) -> Layout | None:
         """What an assistant reads to make the soft thoughts of an example; ``None`` where there are none."""
         return None
+
+    def views(self, encoded: EncodedExample, stage: Stage, names: Iterable[str]) -> dict[str, Layout]:
+        """Further rows of an example.
+
+        Args:
+            encoded: The example.
+            stage: Which of its steps are hidden.
+            names: ``teacher`` and ``steps`` (see :class:`Layout`).
+
+        Raises:
+            UserError: If there is no such view.
+        """
+        known = {"teacher": self._teacher, "steps": self._steps}
+        for name in names:
+            if name not in known:
+                raise UserError.unknown("view", name, known, where="the views of the model's objectives")
+        return {name: known[name](encoded, stage) for name in names}
+
+    def _teacher(self, encoded: EncodedExample, stage: Stage) -> Layout:
+        text = [*encoded.opening, *(token for step in encoded.steps for token in step), *encoded.answer]
+        head = len(encoded.question)
+        ids = [*encoded.question, *text]
+        start = None if encoded.mark is None else len(ids) - len(encoded.answer) + encoded.mark
+        places = {} if start is None else {"answer": (start,)}
+        return Layout(ids, [IGNORE] * head + text, head=head, thoughts=0, prompt=head, places=places)
+
+    def _steps(self, encoded: EncodedExample, stage: Stage) -> Layout:
+        hidden = encoded.steps[: stage.hidden]
+        ids = [token for step in hidden for token in step]
+        starts = tuple(accumulate((len(step) for step in hidden), initial=0))
+        return Layout(ids, list(ids), head=0, thoughts=0, prompt=0, places={"steps": starts})
 
     def longest(self, encoded: EncodedExample, stages: Iterable[Stage]) -> tuple[int, int]:
         """Tokens of the longest row and of the longest prompt of an example over some stages, none of them laid out."""

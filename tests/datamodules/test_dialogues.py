@@ -233,7 +233,7 @@ class TestShuffled:
         for epoch in range(60):
             for number, row in enumerate(self.rows(data, "train", epoch)):
                 usual = plain[RowKey(epoch, 0, number)][0]
-                assert replace(row, assistant=None) == replace(usual, assistant=None)
+                assert replace(row, views={}) == replace(usual, views={})
                 assert row.assistant is not None
                 partners.append((number, own.index(row.assistant)))
         assert all(number != partner for number, partner in partners)

@@ -51,7 +51,7 @@ class TestProsQA:
         assistant = Layout([*question, *slots], [_] * (head + 2), head, 2, head + 2)
         row = build.train(build.encode([GRAPH])[0], Stage(0, 2))
         assert row == Layout(
-            [*question, *slots, *text], [_] * (head + 2) + text, head, 2, head + 2, assistant=assistant
+            [*question, *slots, *text], [_] * (head + 2) + text, head, 2, head + 2, views={"assistant": assistant}
         )
         assert self.tokenizer.decode(text[:-1]) == "terpus fompus### fompus"
 

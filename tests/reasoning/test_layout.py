@@ -49,14 +49,14 @@ def tom(
 
 
 def test_the_pieces() -> None:
-    assert tom().encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
+    assert tom().encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER, mark=1)]
 
 
 def test_many_at_once() -> None:
     other = ReasoningExample("Ann has 1 .", (), "1", "ann")
     encoded = tom().encode([other, EXAMPLE, other])
-    assert encoded[1] == EncodedExample(QUESTION, STEPS, ANSWER)
-    assert encoded[0] == encoded[2] == EncodedExample([13, 11, 17, 12, 4], [], [8, 17, 2])
+    assert encoded[1] == EncodedExample(QUESTION, STEPS, ANSWER, mark=1)
+    assert encoded[0] == encoded[2] == EncodedExample([13, 11, 17, 12, 4], [], [8, 17, 2], mark=1)
     assert tom().encode([]) == []
 
 
@@ -249,7 +249,9 @@ class TestText:
     def test_the_format(self) -> None:
         text = TextFormat(after_question=" ;", after_step=" ; \n", before_answer="A: ")
         assert tom(text=text).encode([EXAMPLE]) == [
-            EncodedExample([10, 11, 14, 12, 5], [[14, 6, 15, 7, 16, 5, 4], [16, 6, 17, 7, 18, 5, 4]], [9, 18, 2])
+            EncodedExample(
+                [10, 11, 14, 12, 5], [[14, 6, 15, 7, 16, 5, 4], [16, 6, 17, 7, 18, 5, 4]], [9, 18, 2], mark=1
+            )
         ]
 
     def test_pieces_spell_the_whole_text(self) -> None:
@@ -262,14 +264,14 @@ class TestText:
     def test_bos_opens_the_row_and_nothing_else(self, closing_eos: bool) -> None:
         build = tom(tokenizer=word_tokenizer(WORDS, bos=True, closing_eos=closing_eos))
         encoded = build.encode([EXAMPLE])[0]
-        assert encoded == EncodedExample([1, *QUESTION], STEPS, ANSWER)
+        assert encoded == EncodedExample([1, *QUESTION], STEPS, ANSWER, mark=1)
         row = build.train(encoded, Stage(1, 1))
         assert row.ids == [1, 10, 11, 14, 12, 4, 19, 21, 20, 16, 6, 17, 7, 18, 4, 8, 18, 2]
         assert (row.head, row.thoughts, row.prompt) == (7, 1, 9)
 
     def test_an_eos_that_the_tokenizer_adds_does_not_end_the_question(self) -> None:
         build = tom(tokenizer=word_tokenizer(WORDS, closing_eos=True))
-        assert build.encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
+        assert build.encode([EXAMPLE]) == [EncodedExample(QUESTION, STEPS, ANSWER, mark=1)]
 
 
 class TestSpecialTokens:
