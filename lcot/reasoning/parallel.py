@@ -73,6 +73,10 @@ class Parallel(ABC):
             former: ``(B, N, D)`` inputs of the round before; ``places`` themselves in the first.
         """
 
+    @abstractmethod
+    def sources(self, states: Tensor) -> Tensor:
+        """The states ``(B, N, D)`` that thoughts are made of, among those ``(B, N + 1, D)`` of the round before."""
+
     def enough(self, thoughts: int) -> int:
         """Rounds behind which nothing changes any more."""
         return self.rounds
@@ -84,8 +88,10 @@ class Parallel(ABC):
         feed: Feed,
         *,
         keep_cache: bool = False,
+        checkpointing: bool = False,
         rounds: Rounds | None = None,
         per_row: Tensor | None = None,
+        layers_at: Tensor | None = None,
     ) -> Thinking:
         """Run all passes over a batch.
 
@@ -94,8 +100,10 @@ class Parallel(ABC):
             batch: B rows with aligned first thoughts.
             feed: Makes inputs of states.
             keep_cache: Keep keys and values, to decode from them.
+            checkpointing: As in :func:`~lcot.reasoning.think.think`.
             rounds: Filled with what is read and computed in each round, where an objective or an analysis asks for it.
             per_row: ``(B,)`` rounds of each row, at most T; a row that is through keeps its thoughts in later rounds.
+            layers_at: ``(B,)`` columns of the batch at which the states of all layers are kept in the last pass.
 
         Returns:
             The record that :func:`~lcot.reasoning.think.think` returns. With gradients its columns are not those of the
@@ -111,18 +119,19 @@ class Parallel(ABC):
         prompt, places, text = embeddings.split([head, most, length - head - most], dim=1)
         if not last:
             cache = self._cache(model, length) if keep_cache else None
-            states = Passes(model, batch.attention_mask, batch.position_ids, cache)(embeddings, 0, length)
-            states = states[:, head - 1 :]
+            whole = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
+            states = whole(embeddings, 0, length)[:, head - 1 :]
             if rounds is not None:
                 rounds.states.append(states[:, : most + 1])
-            return Thinking.of(batch, states, cache)
+            return Thinking.of(batch, states, cache, fed=places if most else None, layers=whole.layers)
         recorded = torch.is_grad_enabled()
         # With gradients, former rounds stay in the cache, for the backward pass reads their keys and values; without,
         # each round is written over the one before.
         copies = last if recorded else 0
         cache = self._cache(model, length + copies * most)
         mask = _repeated(batch.attention_mask, head, most, copies)
-        forward = Passes(model, mask, _repeated(batch.position_ids, head, most, copies), cache)
+        positions = _repeated(batch.position_ids, head, most, copies)
+        forward = Passes(model, mask, positions, cache, checkpointing)
         states = forward(torch.cat([prompt, places], dim=1), 0, head + most)[:, head - 1 :]
         bot = states[:, :1]  # nothing that it reads ever changes
         is_thought = (torch.arange(most, device=states.device) < batch.thoughts[:, None])[..., None]
@@ -140,8 +149,11 @@ class Parallel(ABC):
                 start += most
             else:
                 rewind(cache, head)
-            whole = torch.cat([inputs, text], dim=1) if number == last else inputs
-            states = torch.cat([bot, forward(whole, start, start + whole.shape[1])], dim=1)
+            sources = states[:, : most + 1]
+            read = torch.cat([inputs, text], dim=1) if number == last else inputs
+            if number == last and layers_at is not None:
+                forward.layers_at = torch.where(layers_at < head, -1, layers_at + (start - head))
+            states = torch.cat([bot, forward(read, start, start + read.shape[1])], dim=1)
             if rounds is not None:
                 rounds.fed.append(inputs)
         if rounds is not None:
@@ -154,6 +166,9 @@ class Parallel(ABC):
             position_ids=forward.position_ids,
             prompt_ends=batch.prompt_ends + (start - head),
             thoughts=batch.thoughts,
+            fed=inputs,
+            sources=self.sources(sources),
+            layers=forward.layers,
         )
 
     def _cache(self, model: PreTrainedModel, columns: int) -> Cache:
@@ -186,6 +201,10 @@ class Jacobi(Parallel):
             return fed
         return torch.cat([former[:, :1], feed(states[:, 1:-1], places[:, 1:], model)], dim=1)
 
+    def sources(self, states: Tensor) -> Tensor:
+        """The states before the thoughts."""
+        return states[:, :-1]
+
     def enough(self, thoughts: int) -> int:
         """As many as there are thoughts."""
         return thoughts
@@ -205,6 +224,10 @@ class Looped(Parallel):
         """What the feed makes of the states at the thoughts."""
         fed: Tensor = feed(states[:, 1:], places, model)
         return fed
+
+    def sources(self, states: Tensor) -> Tensor:
+        """The states at the thoughts."""
+        return states[:, 1:]
 
 
 def _repeated(columns: Tensor, head: int, most: int, times: int) -> Tensor:

@@ -31,6 +31,7 @@ from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.buffers import FixedCache
 from lcot.reasoning.cache import attends_to_all, growing_cache
 from lcot.reasoning.compiled import OneColumn
+from lcot.reasoning.feeds import Feed
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.recompute import recomputed
 
@@ -47,6 +48,11 @@ class Thinking:
         position_ids: ``(B, L)``.
         prompt_ends: ``(B,)`` column behind each row's prompt.
         thoughts: ``(B,)`` number of thoughts of each row.
+        fed: ``(B, N, D)`` what was read at the places of the thoughts; ``None`` without thoughts.
+        sources: ``(B, N, D)`` the states that the thoughts were made of, behind the final norm; ``None`` where they
+            were made of none.
+        layers: ``(K + 1, B, D)`` states of all layers, the embeddings first and the final norm behind the last, at the
+            columns that were asked for; ``None`` where nobody asked.
     """
 
     states: Tensor
@@ -56,9 +62,12 @@ class Thinking:
     position_ids: Tensor
     prompt_ends: Tensor
     thoughts: Tensor
+    fed: Tensor | None = None
+    sources: Tensor | None = None
+    layers: Tensor | None = None
 
     @classmethod
-    def of(cls, batch: ThoughtBatch, states: Tensor, cache: Cache | None) -> Self:
+    def of(cls, batch: ThoughtBatch, states: Tensor, cache: Cache | None, **further: Tensor | None) -> Self:
         """What passes over the columns of a batch left behind."""
         return cls(
             states=states,
@@ -68,6 +77,7 @@ class Thinking:
             position_ids=batch.position_ids,
             prompt_ends=batch.prompt_ends,
             thoughts=batch.thoughts,
+            **further,
         )
 
     def state_at(self, columns: Tensor) -> Tensor:
@@ -91,6 +101,8 @@ def think(
     compiled: OneColumn | None = None,
     recycle: Recycle = "post_norm",
     checkpointing: bool = False,
+    feed: Feed | None = None,
+    layers_at: Tensor | None = None,
 ) -> Thinking:
     """Run all passes over a batch.
 
@@ -103,6 +115,8 @@ def think(
         recycle: Which state is fed back. The text is read from states behind the norm in any case.
         checkpointing: Keep each layer's inputs, keys and values only, and compute the rest again in the backward pass.
             No effect on values, and none without gradients.
+        feed: What the state becomes before it is read as the next thought; itself if not given.
+        layers_at: ``(B,)`` columns at which the states of all layers are kept (``Thinking.layers``); -1 for none.
 
     Returns:
         The states from the last prompt column on; the question's other states are never gathered, since no label looks
@@ -115,34 +129,44 @@ def think(
     if recycle == "pre_norm":
         assert compiled is None, "compiled passes end with the norm"
         with without_final_norm(model) as norm:
-            before = think(model, batch, keep_cache=keep_cache, checkpointing=checkpointing)
-        return replace(before, states=norm(before.states))
+            options = {"keep_cache": keep_cache, "checkpointing": checkpointing}
+            before = think(model, batch, feed=feed, layers_at=layers_at, **options)
+        sources = None if before.sources is None else norm(before.sources)
+        return replace(before, states=norm(before.states), sources=sources)
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + (batch.stepped or batch.max_thoughts)
     cache = _new_cache(model, length, compiled) if keep_cache or end > head else None
-    forward = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing)
+    forward = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
     if end == head:
         states = forward(embeddings, 0, length)[:, head - 1 :]
-        return Thinking.of(batch, states, cache)
+        return Thinking.of(batch, states, cache, layers=forward.layers)
     # One split instead of a slice each: the backward of a slice fills a gradient of all columns with zeros.
     widths = [1] * (end - head) if batch.stepped else [end - head]
     prompt, *slots, text = embeddings.split([head, *widths, length - end], dim=1)
     gathered = [forward(prompt, 0, head)[:, -1:]]
     if not batch.stepped:
         is_thought = torch.arange(end - head, device=embeddings.device) < batch.thoughts[:, None]
-        inputs = torch.where(is_thought[..., None], gathered[0], slots[0])
+        sources = gathered[0].expand(-1, end - head, -1)
+        made = sources if feed is None else feed(sources, slots[0], model)
+        inputs = torch.where(is_thought[..., None], made.to(embeddings.dtype), slots[0])
         gathered.append(forward(torch.cat([inputs, text], dim=1), head, length))
-        return Thinking.of(batch, torch.cat(gathered, dim=1), cache)
+        states = torch.cat(gathered, dim=1)
+        return Thinking.of(batch, states, cache, fed=inputs, sources=sources, layers=forward.layers)
+    read = []
     for column, token in enumerate(slots, start=head):
         # Rows whose thoughts are over read their own token here; torch.where keeps both gradients exact.
         is_thought = (column - head < batch.thoughts)[:, None, None]
-        inputs = torch.where(is_thought, gathered[-1], token)
+        made = gathered[-1] if feed is None else feed(gathered[-1], token, model)
+        inputs = torch.where(is_thought, made.to(token.dtype), token)
+        read.append(inputs)
         if column + 1 < end:
             gathered.append(forward(inputs, column, column + 1))
         else:  # nothing waits for the last thought's state but the text, so both share a pass
             gathered.append(forward(torch.cat([inputs, text], dim=1), column, length))
-    return Thinking.of(batch, torch.cat(gathered, dim=1), cache)
+    states = torch.cat(gathered, dim=1)
+    fed, sources = torch.cat(read, dim=1), states[:, : end - head]
+    return Thinking.of(batch, states, cache, fed=fed, sources=sources, layers=forward.layers)
 
 
 def think_until(
@@ -230,6 +254,8 @@ class Passes:
         position_ids: ``(B, ≥ stop)``.
         cache: Grows by the slice; ``None`` for a single pass over everything.
         checkpointing: As in :func:`think`.
+        layers_at: ``(B,)`` columns at which the states of all layers are kept; -1 for none.
+        layers: ``(K + 1, B, D)`` those states, zeros at columns that were not passed.
     """
 
     model: PreTrainedModel
@@ -237,6 +263,8 @@ class Passes:
     position_ids: Tensor
     cache: Cache | None
     checkpointing: bool = False
+    layers_at: Tensor | None = None
+    layers: Tensor | None = field(default=None, init=False)
     _whole: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -256,9 +284,20 @@ class Passes:
                 position_ids=self.position_ids[:, start:stop],
                 past_key_values=self.cache,
                 use_cache=self.cache is not None,
+                output_hidden_states=self.layers_at is not None,
             )
+        if self.layers_at is not None:
+            self._keep_layers(output.hidden_states, start, stop)
         states: Tensor = output.last_hidden_state
         return states
+
+    def _keep_layers(self, layers: tuple[Tensor, ...], start: int, stop: int) -> None:
+        assert self.layers_at is not None
+        here = (start <= self.layers_at) & (self.layers_at < stop)
+        columns = torch.where(here, self.layers_at - start, 0)
+        rows = torch.arange(len(columns), device=columns.device)
+        found = torch.stack([states[rows, columns] for states in layers]) * here[:, None]
+        self.layers = found if self.layers is None else self.layers + found
 
     def _mask(self, start: int, stop: int) -> Tensor:
         """The mask in the form that costs least: ``(B, stop)``, or ``(B, 1, 1, stop)`` for a single column."""

@@ -1,0 +1,1 @@
+"""What is learnt from the states: each objective gives sums with their own counts."""

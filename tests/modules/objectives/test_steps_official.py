@@ -1,0 +1,159 @@
+"""Hidden steps as targets against what the released code of LOTUS (eb77e2f) and SIM-CoT (f3ae967) computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from lcot.modules.objectives.base import Scene, Text
+from lcot.modules.objectives.steps import PlaceText, StepDecoder
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.feeds import Add, Identity, Projection
+from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.parallel import Looped, Rounds
+from lcot.reasoning.think import think
+from lcot.reasoning.tokens import SpecialTokens
+from tests.modules.objectives.official import ORACLE, cases, content, layout, model_of, needs_oracle, steps
+
+pytestmark = needs_oracle
+
+
+def mean(objective: Any, scene: Scene) -> torch.Tensor:
+    """An objective's value on one batch, alone."""
+    sums, counts = objective(scene), objective.count(scene.batch)
+    there = counts > 0
+    made: torch.Tensor = (sums[there] / counts[there]).mean()
+    return made
+
+
+def norms(*parts: tuple[str, torch.nn.Module]) -> dict[str, float]:
+    return {
+        f"{prefix}{name}": parameter.grad.norm().item()
+        for prefix, part in parts
+        for name, parameter in part.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+class TestLotus:
+    """Places, with and without padding: the release masks it."""
+
+    def batch(self, family: str, case: dict[str, Any]) -> ThoughtBatch:
+        found = content("lotus")
+        sequences = found[family]["sequences"][f"stage{case['stage']}_c{case['c']}_max{case['max_latent_stage']}"]
+        ids, made = found["ids"], []
+        for row in case["rows"]:
+            whole, labels = sequences[str(row)]["input_ids"], sequences[str(row)]["labels"]
+            head, slots = whole.index(ids["start"]) + 1, whole.count(ids["latent"])
+            first = next(place for place, label in enumerate(labels) if label != IGNORE)
+            hidden = steps(sequences[str(row)]["replaced_cot_steps"])
+            after, text = whole[head + slots : first], whole[first:]
+            made.append(layout(whole[:head], slots, ids["latent"], after, text, steps=hidden))
+        return collate(made, ids["pad"])
+
+    @pytest.mark.parametrize(("family", "case"), cases("lotus", "freeze", "cosine", "ia_", "codi"))
+    def test_losses_and_gradients(self, family: str, case: dict[str, Any]) -> None:
+        model, batch, rounds = model_of("lotus", family, attention=case["attn"]), self.batch(family, case), Rounds()
+        options = case["options"]
+        feed = Identity() if options.get("latent_injection_mode") == "replace" else Add()
+        objective = PlaceText(
+            weight=options["intermediate_loss_weight"],
+            per_step=case["c"],
+            long_steps="spill",
+            when="last" if options["intermediate_loss_after_loop"] else "in_turn",
+            flat=options.get("flat_intermediate_supervision", False),
+            smoothing=options.get("intermediate_label_smoothing", 0.0),
+        )
+        thinking = Looped(case["loops"])(model, batch, feed, rounds=rounds)
+        scene, losses = Scene(model, batch, thinking, rounds), case["losses"]
+        text = mean(Text(), scene)
+        assert text.item() == pytest.approx(losses["text"], abs=1e-5)
+        total = text
+        if case["loops"] and case["stage"]:
+            assert objective.count(batch).item() == losses["intermediate_tokens"]
+            assert objective(scene).item() == pytest.approx(losses["intermediate_sum"], rel=1e-5)
+            total = total + objective.weight * mean(objective, scene)
+        assert total.item() == pytest.approx(losses["total"], abs=1e-5)
+        total.backward()  # type: ignore[no-untyped-call]
+        assert norms(("", model)) == pytest.approx(case["grad_norms"], rel=1e-4)
+
+
+def special_of(ids: dict[str, int], bot: str, eot: str) -> SpecialTokens:
+    return SpecialTokens(ids[bot], ids[eot], ids.get("latent", 0), 0, ids["eos"], ids["pad"])
+
+
+def decoder_of(objective: StepDecoder, name: str, family: str, base: PreTrainedModel, special: SpecialTokens) -> None:
+    """Give an objective the recorded decoder."""
+    objective.build(base, special)
+    recorded = model_of(name, family, "decoder")
+    assert objective.decoder is not None and objective.decoder.config.vocab_size >= recorded.config.vocab_size
+    objective.decoder = recorded
+
+
+class TestSimCotOverCoconut:
+    """Groups of c thoughts; padded rows as well."""
+
+    def batch(self, family: str, case: dict[str, Any]) -> ThoughtBatch:
+        found = content("simcot_coconut")
+        name = f"stage{case['stage']}_c{case['c']}_max{case['max_latent_stage']}"
+        sequences, ids, made = found[family]["sequences"][name], found["ids"], []
+        for row in case["rows"]:
+            entry = sequences[str(row)]
+            whole, labels = entry["input_ids"], entry["labels"]
+            head, slots = whole.index(ids["start"]) + 1, whole.count(ids["latent"])
+            first = next(place for place, label in enumerate(labels) if label != IGNORE)
+            hidden = self.hidden(entry["explainable_ids_list"], slots // case["c"], whole[first:-1])
+            after, text = whole[head + slots : first], whole[first:]
+            made.append(layout(whole[:head], slots, ids["latent"], after, text, steps=hidden))
+        return collate(made, ids["pad"])
+
+    @staticmethod
+    def hidden(texts: list[list[int]], groups: int, answer: list[int]) -> Any:
+        """The hidden steps; the release lists the answer where there is none, and a newline or eos behind each."""
+        return steps(texts)
+
+    def test_the_lists(self) -> None:
+        """What the release says to each group, to see that it is understood."""
+        found = content("simcot_coconut")["gpt2"]["sequences"]
+        assert {len(entry["explainable_ids_list"]) for entry in found["stage3_c2_max3"].values()} >= {1, 2, 3}
+
+
+class TestSimCotOverCodi:
+    """One vector a step, the one behind the last thought among them."""
+
+    def batch(self, family: str, case: dict[str, Any]) -> ThoughtBatch:
+        found = content("simcot_codi")
+        sequences, ids = found[family]["sequences"], found["ids"]
+        slots, made = case["options"]["num_latent"], []
+        for row in case["rows"]:
+            texts = found[family]["step_texts"][str(slots)][row]
+            # A text is [200] where there is none, and ends with eos.
+            hidden = steps([text[:-1] for text in texts if text != [ids["pad"]]])
+            rest = sequences["decoder_input_ids"][row]
+            made.append(
+                layout(sequences["encoder_input_ids"][row], slots, ids["pad"], rest[:1], rest[1:], steps=hidden)
+            )
+        return collate(made, ids["pad"])
+
+    @pytest.mark.parametrize(("family", "case"), cases("simcot_codi", "padded"))
+    def test_losses_of_the_groups(self, family: str, case: dict[str, Any]) -> None:
+        model, batch = model_of("codi", family, attention=case["attn"]), self.batch(family, case)
+        feed: Projection | None = None
+        if case["options"].get("use_prj", True):
+            feed = Projection(24)
+            feed.build(model)
+            assert feed.layers is not None
+            found = load_file(ORACLE / "codi" / family / "projection.safetensors")
+            feed.layers.load_state_dict({name.replace("ln.", "4."): tensor for name, tensor in found.items()})
+        objective = StepDecoder(mean="groups", beyond=True)
+        special = special_of(content("codi")["ids"], "bot", "eot")
+        decoder_of(objective, "simcot_codi", family, model, special)
+        thinking = think(model, batch, feed=feed)
+        scene = Scene(model, batch, thinking, feed=feed)
+        sums, counts = objective(scene), objective.count(batch)
+        assert (sums / counts)[counts > 0].tolist() == pytest.approx(case["losses"]["step_loss_per_group"], abs=1e-5)
+        assert mean(Text(), scene).item() == pytest.approx(case["losses"]["student_ce"], abs=1e-5)
