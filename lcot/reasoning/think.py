@@ -129,8 +129,9 @@ def think(
     if recycle == "pre_norm":
         assert compiled is None, "compiled passes end with the norm"
         with without_final_norm(model) as norm:
-            options = {"keep_cache": keep_cache, "checkpointing": checkpointing}
-            before = think(model, batch, feed=feed, layers_at=layers_at, **options)
+            before = think(
+                model, batch, keep_cache=keep_cache, checkpointing=checkpointing, feed=feed, layers_at=layers_at
+            )
         sources = None if before.sources is None else norm(before.sources)
         return replace(before, states=norm(before.states), sources=sources)
     embeddings = model.get_input_embeddings()(batch.input_ids)

@@ -191,6 +191,8 @@ class StepDecoder(Objective):
             )
         made = AutoModelForCausalLM.from_config(shape)  # type: ignore[no-untyped-call]
         assert isinstance(made, PreTrainedModel)
+        if made.get_output_embeddings().weight is not made.get_input_embeddings().weight:  # type: ignore[no-untyped-call]
+            made.get_input_embeddings().requires_grad_(False)  # steps are read by the language model's own
         self.decoder, self._eos = made, special.eos
 
     def count(self, batch: ThoughtBatch) -> Tensor:

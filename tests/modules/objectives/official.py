@@ -25,6 +25,13 @@ def content(name: str) -> dict[str, Any]:
     return found
 
 
+def defined(name: str, case: dict[str, Any]) -> dict[str, Any]:
+    """What the independent definition gives for a case, where the release differs from what it is described as."""
+    found: dict[str, Any] = json.loads((ORACLE / name / "definition.json").read_text(encoding="utf-8"))
+    made: dict[str, Any] = found["cases"][case["name"]]
+    return made
+
+
 def model_of(name: str, family: str, part: str = ".", attention: str = "sdpa") -> PreTrainedModel:
     """A tiny model of a method."""
     made = AutoModelForCausalLM.from_pretrained(
