@@ -24,7 +24,7 @@ from lcot.metrics import extractor
 from lcot.modules.coconut import Coconut
 from lcot.modules.intact import DESCRIPTION
 from lcot.modules.limits import context_length
-from lcot.modules.own import own_class
+from lcot.modules.own import load_code, own_class
 from lcot.modules.softcot import SoftCoT
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.modules.voting import ballots
@@ -36,6 +36,7 @@ from lcot.reasoning.layout import Layout, LayoutBuilder
 from lcot.reasoning.tokens import SpecialTokens
 from lcot.runs.exports import read_description, read_softcot, write_coconut, write_softcot
 from lcot.runs.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
+from lcot.settings import only_cached
 
 _log = logging.getLogger("lcot")
 
@@ -230,10 +231,13 @@ def load(
     checkpoint: str | None = None,
     backbone: str | None = None,
     assistant: str | None = None,
+    code: str | Path | None = None,
 ) -> Solver:
     """Load a run, one of its checkpoints, or a folder that :meth:`Solver.save_pretrained` wrote.
 
-    A run whose model is a subclass of Coconut or SoftCoT needs the file of that class where Python finds it.
+    Nothing that lies in the folder is run. A run whose model is a subclass of Coconut or SoftCoT needs its class: of a
+    module that is imported already, of an installed package, or of the file that ``code`` names. Frozen weights that
+    the folder names are read from where they are, or from the local cache of the Hub, and not fetched.
 
     Args:
         path: ``runs/<name>``, a ``.ckpt`` file of a run, or an exported folder.
@@ -242,10 +246,11 @@ def load(
             ``last.ckpt`` where none of that stage was validated, which one line says.
         backbone: Where the frozen weights of a run with LoRA or of SoftCoT are, if not where they were in training.
         assistant: Where those of SoftCoT's assistant are, likewise, and its tokenizer.
+        code: The Python file of the run's class, which is imported.
 
     Raises:
-        UserError: If there is no such run or device, or ``backbone`` or ``assistant`` is given for a run without such
-            weights.
+        UserError: If there is no such run or device, or ``backbone``, ``assistant`` or ``code`` is given for a run
+            without such weights, or of a class from here.
         CheckpointError: If the checkpoint is damaged or not of this framework, its class cannot be imported, or its
             frozen weights are gone or have changed.
     """
@@ -253,12 +258,12 @@ def load(
     _check_device(device)
     if (path / DESCRIPTION).is_file():
         described = read_description(path)
-        _check_needed(backbone, assistant, described.get("frozen", {}))
+        _check_needed(backbone, assistant, code, described)
         tokenizer = load_tokenizer(path)
         if "module" not in described:
             module = load_exported(path, described, tokenizer)
             return Solver(module.to(device), *_shape(described), dialogue_builder(described, tokenizer))
-        return _solver(read_softcot(path, described), tokenizer, path, device, backbone, assistant)
+        return _solver(read_softcot(path, described), tokenizer, path, device, backbone, assistant, code)
     file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
     if file != path and checkpoint is None and (said := without_best(path)) is not None:
         _log.warning("%s", said)
@@ -271,8 +276,8 @@ def load(
             fix="load it where its run is, runs/<name>/checkpoints, or copy the run's tokenizer folder too",
         )
     tokenizer = load_tokenizer(run / "tokenizer")
-    _check_needed(backbone, assistant, saved["lcot"]["frozen"])
-    return _solver(saved, tokenizer, file, device, backbone, assistant)
+    _check_needed(backbone, assistant, code, saved["lcot"])
+    return _solver(saved, tokenizer, file, device, backbone, assistant, code)
 
 
 def _solver(
@@ -282,14 +287,19 @@ def _solver(
     device: str,
     backbone: str | None,
     assistant: str | None,
+    code: str | Path | None,
 ) -> Solver:
     entry: dict[str, Any] = saved["lcot"]
+    if code is not None:
+        load_code(code, [entry["class"]])
     kind, config = method_of(entry, str(file)), file.parent.parent / "config.yaml"
-    if issubclass(kind, SoftCoT):
-        soft = load_softcot(saved, tokenizer, backbone, assistant, kind, config)
-        return Solver(soft.to(device), *_shape(entry), soft.builder)
-    module = load_coconut(saved, tokenizer, backbone, kind, config)
-    return Solver(module.to(device), *_shape(entry), dialogue_builder(entry, tokenizer))
+    theirs = {weights["path"] for weights in entry["frozen"].values()} | {(entry["dialogue"] or {}).get("assistant")}
+    with only_cached({name for name in theirs if name is not None} - {backbone, assistant}):
+        if issubclass(kind, SoftCoT):
+            soft = load_softcot(saved, tokenizer, backbone, assistant, kind, config)
+            return Solver(soft.to(device), *_shape(entry), soft.builder)
+        module = load_coconut(saved, tokenizer, backbone, kind, config)
+        return Solver(module.to(device), *_shape(entry), dialogue_builder(entry, tokenizer))
 
 
 def _shape(entry: Mapping[str, Any]) -> tuple[ThoughtKind, int, Markers, bool | None]:
@@ -305,7 +315,13 @@ def _check_device(device: str) -> None:
         ) from err
 
 
-def _check_needed(backbone: str | None, assistant: str | None, frozen: Mapping[str, Any]) -> None:
+def _check_needed(
+    backbone: str | None, assistant: str | None, code: str | Path | None, entry: Mapping[str, Any]
+) -> None:
+    frozen = entry.get("frozen", {})
+    if code is not None and entry.get("class") is None:
+        why = "the run's method is one of lcot's own, and the setting would be ignored"
+        raise UserError(f"code is {str(code)!r}", why=why, fix="leave it out")
     for name, place, part in (("backbone", backbone, "model"), ("assistant", assistant, "assistant_model")):
         if place is not None and part not in frozen:
             raise UserError(

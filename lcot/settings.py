@@ -11,7 +11,8 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -257,6 +258,44 @@ def _flatten(node: yaml.Node, prefix: str, file: str) -> Iterator[Setting]:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _flatten(item, prefix, file)
+
+
+_UNASKED: set[str] = set()
+
+
+@contextmanager
+def only_cached(names: Iterable[str]) -> Iterator[None]:
+    """Fetch nothing from the Hub meanwhile that has one of some names; what is in the local cache may be read.
+
+    Args:
+        names: What a run's folder names, and the user does not.
+    """
+    new = set(names) - _UNASKED
+    _UNASKED.update(new)
+    try:
+        yield
+    finally:
+        _UNASKED.difference_update(new)
+
+
+def check_asked(name: str, command: str, setting: str) -> None:
+    """Make sure that the user named something before it is fetched from the Hub.
+
+    Args:
+        name: Its name.
+        command: What fetches it by hand.
+        setting: How it is named.
+
+    Raises:
+        UserError: If only a run's folder did.
+    """
+    if name in _UNASKED:
+        raise UserError(
+            f"{name!r} is wanted, and it is not in the Hugging Face cache",
+            where=setting,
+            why="only the run's folder names it, and nothing is fetched at another's word",
+            fix=f"fetch it: {command}; or name it yourself: {setting}",
+        )
 
 
 def process_rank() -> str:

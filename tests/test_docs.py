@@ -48,11 +48,11 @@ def test_the_readmes_own_data_and_method_run(tmp_path: Path, monkeypatch: pytest
     outcome = lcot(*words, *size, *stages, "--trainer.max_epochs=4", "--trainer.accelerator=cpu")
     assert outcome.code == 0, outcome.err
     for rest in (
-        ("test", "-c", "runs/mine/config.yaml", "--data.test_path=val.tsv"),
-        ("analyze", "runs/mine", "--data=val.tsv"),
+        ("test", "-c", "runs/mine/config.yaml", "--data.test_path=val.tsv", "--code=my.py"),
+        ("analyze", "runs/mine", "--data=val.tsv", "--code=my.py"),
     ):
         outcome = lcot(*rest)
         assert outcome.code == 0, outcome.err
-    solver = package.load("runs/mine")
+    solver = package.load("runs/mine", code="my.py")
     assert type(solver.module).__name__ == "Apart" and vars(solver.module)["weight"] == 0.2
     assert [solution.thoughts for solution in solver.solve(["1 plus 2 plus 1"])] == [2]

@@ -57,6 +57,9 @@ def parser() -> OptionParser:
     made.add_argument(
         "--batch_size", type=int, default=64, metavar="N", help="rows that are read at once; no result changes with it"
     )
+    made.add_argument(
+        "--code", action="append", default=[], metavar="FILE", help="a file whose classes the run's config may name"
+    )
     made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (default: a GPU if there is one)")
     return made
 
@@ -73,7 +76,8 @@ def run_analyze(words: Sequence[str]) -> None:
     try:
         chosen, passed = _parse(words)
         _check(chosen)
-        line = ["test", "-c", str(chosen.run / "config.yaml"), *passed]
+        code = [f"--code={file}" for file in chosen.code]
+        line = ["test", "-c", str(chosen.run / "config.yaml"), *code, *passed]
         settings = read_settings(line)
         from lcot.cli.commands import ReasoningCLI, run
 

@@ -37,6 +37,7 @@ from lcot.cli.console import quiet_the_console
 from lcot.cli.explain import explain
 from lcot.cli.extras import check_extras
 from lcot.cli.nodes import check_nodes, check_strategy
+from lcot.cli.trust import trusted
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
 from lcot.modules.softcot_checks import check_assistant
@@ -72,29 +73,30 @@ def run(args: Sequence[str], settings: Settings, cli: type[ReasoningCLI] | None 
     Parser.settings = settings
     described = {command: _described(command) for command in ReasoningCLI.subcommands()}
     try:
-        (cli or ReasoningCLI)(
-            ReasoningModule,
-            datamodules.ReasoningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            parser_class=Parser,
-            parser_kwargs={"prog": "lcot", "allow_abbrev": False, **described},
-            save_config_callback=None,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            trainer_defaults={
-                "logger": {
-                    "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-                    "init_args": {"save_dir": "runs", "name": "", "version": "", "default_hp_metric": False},
+        with trusted(args, settings) as words:
+            (cli or ReasoningCLI)(
+                ReasoningModule,
+                datamodules.ReasoningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                parser_class=Parser,
+                parser_kwargs={"prog": "lcot", "allow_abbrev": False, **described},
+                save_config_callback=None,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                trainer_defaults={
+                    "logger": {
+                        "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                        "init_args": {"save_dir": "runs", "name": "", "version": "", "default_hp_metric": False},
+                    },
+                    "num_sanity_val_steps": 0,
+                    "use_distributed_sampler": False,
+                    "log_every_n_steps": 20,
+                    "enable_model_summary": False,
                 },
-                "num_sanity_val_steps": 0,
-                "use_distributed_sampler": False,
-                "log_every_n_steps": 20,
-                "enable_model_summary": False,
-            },
-            args=list(args),
-        )
+                args=words,
+            )
     except SIGTERMException as told:
         return told.code if isinstance(told.code, int) else signal.SIGTERM
     except SystemExit as stop:
@@ -210,7 +212,14 @@ class ReasoningCLI(LightningCLI):
         settings.name = name
         # What config.yaml holds must not lead another run into this run's folder, so paths are filled in afterwards.
         self.settings = yaml_safe(settings)
-        settings.weights_only = settings.weights_only is not False
+        if settings.weights_only is False:
+            raise UserError(
+                "weights_only is false",
+                where="weights_only",
+                why="a checkpoint is read as tensors and plain values only: what else it holds could run code",
+                fix="leave it out",
+            )
+        settings.weights_only = True
         if self.subcommand == "fit":
             self._prepare_fit(settings)
         else:

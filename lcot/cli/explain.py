@@ -34,6 +34,14 @@ def explain(message: str, actions: Sequence[argparse.Action], settings: Settings
         actions: The options of the parser that said it. It may be that of a nested class, whose names are relative.
         settings: What the user set.
     """
+    denied = re.search(r"Importing '([^']+)' is not allowed", message)
+    if denied:
+        return UserError(
+            f"the run's config names {denied[1]}, which it may not",
+            where=next((found.place for found in settings.found if found.value == denied[1]), None),
+            why="of what a run's folder names, nothing is imported but installed packages and files that you name",
+            fix="if you trust its file, name it: --code FILE.py",
+        )
     for pattern, handle in _CASES:
         found = re.search(pattern, message, flags=re.DOTALL)
         if found:

@@ -45,6 +45,7 @@ more:
   lcot COMMAND --help                     all settings of a command
   lcot COMMAND --model.help=Coconut       the settings of a class; --data.help=ProsQA and so on likewise
   lcot COMMAND -c CONFIG --print_config   everything that would be used, defaults included
+  lcot COMMAND … --code FILE.py           let a run's config name classes of this file (docs/trust.md)
   lcot --version
 """
 
@@ -52,9 +53,11 @@ more:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; settings that cannot be used end in one block on stderr and exit code 2."""
     words = list(sys.argv[1:] if args is None else args)
-    if args is None and not sys.flags.safe_path and os.getcwd() not in sys.path:
-        # As `python -m lcot` does: classes of one's own are found in the current folder, whichever way it was started.
-        sys.path.insert(0, os.getcwd())
+    if args is None and not sys.flags.safe_path:
+        # Classes of one's own are found in the current folder, whichever way this was started. Behind all that is
+        # installed: it may be another's folder, and a yaml.py in it must not stand in for the real one.
+        here = os.getcwd()
+        sys.path[:] = [*(place for place in sys.path if place not in ("", here)), here]
     if words[:1] in (["-h"], ["--help"], ["help"]):
         print(_HELP, end="")
         return

@@ -12,6 +12,7 @@ import huggingface_hub
 
 from lcot.datamodules.records import Record
 from lcot.errors import DataError, needs
+from lcot.settings import check_asked
 
 PREFIX = "hub:"
 """What a path of the Hub starts with, so that no misspelt file name ever asks the network."""
@@ -97,6 +98,7 @@ def _load(path: HubPath) -> Any:
         if datasets.config.HF_HUB_OFFLINE:
             what = f"the data set {path.name!r} is not in the local cache, and HF_HUB_OFFLINE forbids a download"
             raise _refusal(what, path, None) from error
+    check_asked(path.name, f"hf download --repo-type dataset {path.name}", f"--data.test_path={path}")
     try:
         # One quick question first: the download itself would retry for most of a minute before it gives up.
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)

@@ -16,12 +16,14 @@ import difflib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lcot.errors import UserError
+from lcot.settings import check_asked
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
@@ -148,13 +150,14 @@ def _from_folder(folder: Path) -> PreTrainedTokenizerBase:
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} is a file, not a folder with a tokenizer", fix=f"give {str(folder.parent)!r}")
     found = {path.name for path in folder.iterdir()}
+    own: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         if "tokenizer.json" in found and _declared_class(folder) in _GENERIC:
             # AutoTokenizer would look at a model's config.json beside it and, for some model types, put that model's
             # own way of splitting words over this vocabulary.
-            return _checked(PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True))
+            return _checked(PreTrainedTokenizerFast.from_pretrained(str(folder), **own))
         if {"vocab.json", "merges.txt"} <= found and not found & {"tokenizer.json", "tokenizer_config.json"}:
-            return _checked(GPT2Tokenizer.from_pretrained(str(folder), local_files_only=True))
+            return _checked(GPT2Tokenizer.from_pretrained(str(folder), **own))
         if not found.intersection(_KNOWN_FILES):
             raise UserError(
                 f"the folder {str(folder)!r} holds no tokenizer",
@@ -186,6 +189,7 @@ def _from_hub(name: str) -> PreTrainedTokenizerBase:
                 why="HF_HUB_OFFLINE forbids a download",
                 fix=_fix(name),
             ) from error
+    check_asked(name, f"hf download {name}", "--data.tokenizer")
     try:
         # One quick question first: the download itself would retry for most of a minute before it gives up.
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)

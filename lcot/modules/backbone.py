@@ -25,6 +25,7 @@ from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.modules.weights import check_type, load_pretrained
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
+from lcot.settings import only_cached
 
 _log = logging.getLogger("lcot")
 
@@ -328,7 +329,8 @@ def model_of_run(
         model.load_state_dict(weights)
         return model
     backbone = replace(described_backbone(described), attention=attention)
-    model = backbone.build(tokenizer, special, seed=0)
+    with only_cached([frozen["path"]]):
+        model = backbone.build(tokenizer, special, seed=0)
     if backbone.lora is None:
         freeze(model)
     check_frozen({"model": frozen}, {"model": asdict(backbone.frozen_weights(model))})

@@ -102,8 +102,13 @@ def check_fits(checkpoint: dict[str, Any], mine: dict[str, Any]) -> dict[str, An
     if saved is None:
         raise CheckpointError("the checkpoint was not written by lcot", fix="give a file of runs/<name>/checkpoints")
     check_described(saved, needed=("module", "class", "vocabulary", "backbone", "lora", "frozen"))
-    if (saved["module"], saved["class"]) != (mine["module"], mine["class"]):
-        raise CheckpointError(f"the checkpoint holds a {_method(saved)}, and the config a {_method(mine)}")
+    if _method(saved) != _method(mine):
+        file = ", with --code for the file of its class" if saved["class"] else ""
+        raise CheckpointError(
+            f"the checkpoint was trained by {_method(saved)}, and the config makes a {_method(mine)}",
+            where="model.class_path",
+            fix=f"use the config.yaml of the checkpoint's run{file}",
+        )
     if saved["vocabulary"] != mine["vocabulary"]:
         raise CheckpointError(
             "the checkpoint was trained with another tokenizer",

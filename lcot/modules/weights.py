@@ -20,6 +20,7 @@ from transformers.models.auto import modeling_auto as auto
 
 from lcot.errors import UserError
 from lcot.modules.intact import check_exported, flaw, is_pointer
+from lcot.settings import check_asked
 
 _log = logging.getLogger("lcot")
 
@@ -69,6 +70,8 @@ def load_pretrained(path: str, revision: str | None, dtype: str, attention: str)
     folder = place if local else cached(path, revision)
     if folder is not None:
         _check_folder(folder)
+    else:
+        check_asked(path, f"hf download {path}", "--model.backbone.path, or backbone= of lcot.load")
     # Else transformers would ask a bot of the Hub to convert what is there as pickles only.
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     loaded: Any = None

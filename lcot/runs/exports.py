@@ -209,7 +209,7 @@ def _check_auto_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     with tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if any(found(text)["input_ids"] != tokenizer(text)["input_ids"] for text in texts):
         kind = model.config.model_type
         raise UserError(

@@ -24,7 +24,7 @@ from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_toke
 
 
 def method_of(entry: Mapping[str, Any], where: str) -> type[Coconut | SoftCoT]:
-    """The class of a checkpoint's module; one's own is imported, from where Python finds it.
+    """The class of a checkpoint's module; one's own is there, or of an installed package.
 
     Args:
         entry: What the checkpoint says of itself.

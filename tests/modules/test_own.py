@@ -75,7 +75,7 @@ def test_a_subclass_with_settings_of_its_own(run: Path) -> None:
         solver.save_pretrained(run / "model")
     assert not (run / "model").exists()
     for words in (("test", "-c", run / "config.yaml"), ("analyze", run)):
-        outcome = lcot(*words)
+        outcome = lcot(*words, "--code=voices.py")
         assert outcome.code == 0, outcome.err
 
 
@@ -98,12 +98,16 @@ def test_a_class_that_is_not_found(run: Path, monkeypatch: pytest.MonkeyPatch) -
     Path("voices.py").write_text("Loud = 3", encoding="utf-8")
     del sys.modules["voices"]
     with pytest.raises(CheckpointError, match=r"method is voices\.Loud, and that is no class"):
-        package.load(run)
-    Path("voices.py").rename("others.py")
+        package.load(run, code="voices.py")
+    Path("voices.py").write_text("", encoding="utf-8")
     del sys.modules["voices"]
     with pytest.raises(CheckpointError, match=r"method is voices\.Loud, and it cannot be imported") as caught:
+        package.load(run, code="voices.py")
+    assert "has no attribute 'Loud'" in str(caught.value)
+    del sys.modules["voices"]
+    with pytest.raises(CheckpointError, match=r"trained by voices\.Loud, a class that is not here") as caught:
         package.load(run)
-    assert "No module named 'voices'" in str(caught.value) and "PYTHONPATH" in str(caught.value)
+    assert "voices" not in sys.modules and "lcot.load(…, code='FILE.py')" in str(caught.value)
     with pytest.raises(CheckpointError, match="into a file of its own"):
         import_own("__main__:Loud")
 
@@ -112,9 +116,9 @@ def test_it_is_not_taken_for_another_of_its_name(run: Path) -> None:
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     mine = dict(saved["lcot"])
     assert check_fits(saved, mine) == mine
-    with pytest.raises(CheckpointError, match=r"the checkpoint holds a voices\.Loud, and the config a others\.Loud"):
+    with pytest.raises(CheckpointError, match=r"was trained by voices\.Loud, and the config makes a others\.Loud"):
         check_fits(saved, {**mine, "class": "others:Loud"})
-    with pytest.raises(CheckpointError, match=r"holds a voices\.Loud, and the config a Loud"):
+    with pytest.raises(CheckpointError, match=r"was trained by voices\.Loud, and the config makes a Loud"):
         check_fits(saved, {**mine, "class": None})
 
 
