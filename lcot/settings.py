@@ -7,7 +7,6 @@ answered at once.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -16,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
-
-import yaml
 
 from lcot.errors import UserError
 
@@ -150,114 +147,9 @@ def short(key: str) -> str:
     return ".".join(parts[1:] if len(parts) > 1 and parts[0] in COMMANDS else parts)
 
 
-def read_settings(args: Sequence[str]) -> Settings:
-    """Collect what was set.
-
-    Raises:
-        UserError: If a config file is not there, cannot be read, is not YAML, holds no settings or sets one twice.
-    """
-    found: list[Setting] = []
-    command = next((word for word in args if word in COMMANDS), None)
-    words = iter(args)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name.startswith("-"):
-            continue
-        if not equals and name not in ("-h", "--help"):
-            value = next(words, "")
-            if value.startswith("--"):  # an option without a value; the parser will say so
-                words, value = iter([value, *words]), ""
-        if name in ("-c", "--config"):
-            if value and "://" not in value:
-                found += _read_config(Path(value))
-        elif name.startswith("--"):
-            key = short(name[2:])
-            place = f"{name}={value}" if equals or value else name
-            found.append(Setting(key, value, place))
-            found += _inline(key, value, place)
-    return Settings(found, command, args)
-
-
-def _inline(key: str, value: str, place: str) -> list[Setting]:
-    if not value.startswith(("{", "[")):
-        return []
-    try:
-        node = yaml.compose(value, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
-        return []  # the parser will say so
-    return [Setting(inner.key, inner.value, place) for inner in _flatten(node, key, "")] if node else []
-
-
-def _read_config(file: Path) -> list[Setting]:
-    _check_config_path(file)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as err:
-        why = err.strerror if isinstance(err, OSError) else f"it is not UTF-8 text: {err.reason} at byte {err.start}"
-        raise UserError(f"the config {str(file)!r} cannot be read", why=why) from err
-    except yaml.YAMLError as err:
-        mark = getattr(err, "problem_mark", None) or getattr(err, "context_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(
-            f"the config {str(file)!r} is not valid YAML",
-            where=f"{file}{place}",
-            why=str(getattr(err, "problem", None) or err).splitlines()[0],
-            fix="check brackets, quotes and indentation there and in the line above (spaces, no tabs)",
-        ) from err
-    if node is None:
-        raise UserError(f"the config {str(file)!r} is empty", fix="see one that works: lcot configs prosqa")
-    if not isinstance(node, yaml.MappingNode):
-        raise UserError(
-            f"the config {str(file)!r} holds no settings",
-            where=f"{file}, line {node.start_mark.line + 1}",
-            why="its outermost value is a list" if isinstance(node, yaml.SequenceNode) else "it is a single value",
-            fix="write it as lcot configs prosqa has it, with model:, data: and so on",
-        )
-    return list(_flatten(node, "", str(file)))
-
-
-def _check_config_path(file: Path) -> None:
-    if file.is_file():
-        return
-    if file.is_dir():
-        inside = sorted(path.name for path in file.glob("*.yaml"))
-        raise UserError(
-            f"the config {str(file)!r} is a folder",
-            where="-c",
-            fix=f"give one of its files: {', '.join(inside[:8])}" if inside else "give a .yaml file",
-        )
-    siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
-    near = difflib.get_close_matches(file.name, siblings, n=1)
-    raise UserError(
-        f"there is no config {str(file)!r}",
-        where="-c",
-        why=None if file.parent.is_dir() else f"there is no folder {str(file.parent)!r} either",
-        fix=f"did you mean {str(file.parent / near[0])!r}?" if near else "check the path",
-    )
-
-
-def _flatten(node: yaml.Node, prefix: str, file: str) -> Iterator[Setting]:
-    if isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
-        for name, value in node.value:
-            line = name.start_mark.line + 1
-            if name.value in lines and file:
-                raise UserError(
-                    f"{name.value!r} is set twice in one place",
-                    where=f"{file}, lines {lines[name.value]} and {line}",
-                    why="YAML would silently take the second one",
-                    fix="keep one of them",
-                )
-            lines[name.value] = line
-            key = short(f"{prefix}.{name.value}" if prefix else str(name.value))
-            text = value.value if isinstance(value, yaml.ScalarNode) else ""
-            if name.value != "init_args":
-                yield Setting(key, text, f"{file}, line {line}", file)
-            yield from _flatten(value, key if name.value != "init_args" else prefix, file)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _flatten(item, prefix, file)
+def cut(text: str, limit: int = 80) -> str:
+    """A text as far as a message can hold it, with its length if that is more."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
 _UNASKED: set[str] = set()

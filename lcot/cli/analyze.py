@@ -16,8 +16,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lcot.cli.options import OptionParser
+from lcot.cli.read import read_settings
 from lcot.errors import UserError, needs
-from lcot.settings import Settings, read_settings, refuse
+from lcot.settings import Settings, refuse
 from lcot.signals import leaving_when_told
 
 if TYPE_CHECKING:

@@ -14,11 +14,14 @@ import torch
 
 from lcot.callbacks.best_checkpoint import METRICS
 from lcot.errors import UserError
-from lcot.settings import Settings
+from lcot.settings import Settings, cut
 from lcot.signatures import parameters
 
 _ORIGINS = ("data.tokenizer", "data.dialogue.assistant", "model.backbone.path", "model.assistant.path")
 """Settings that may lead into the folder of another run."""
+
+_LONGEST = 200
+"""Bytes of a folder's name; file systems take 255, and files beside a run's folder have longer names than it."""
 
 _Moot = tuple[bool, str, tuple[str, ...], str]
 """Whether it applies, the section, names in it, and why they do nothing."""
@@ -89,6 +92,30 @@ def check_trainer(trainer: Any) -> None:
     ):
         if trainer[name] != unset:
             raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", why=why, fix=fix)
+
+
+def check_name(name: str, runs_dir: str) -> None:
+    """Refuse a name that is no folder of its own below the folder of all runs, or none that a disk can have.
+
+    Raises:
+        UserError: If it is one.
+    """
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts or not name.strip():
+        raise UserError(f"the run's name is {name!r}", where="--name", fix="give a name, and its folder as --runs_dir")
+    if not name.isprintable():
+        raise UserError(
+            f"the run's name is {name!r}", where="--name", why="it holds what cannot be printed", fix="use letters"
+        )
+    for option, path in (("--name", name), ("--runs_dir", runs_dir)):
+        longest = max((len(os.fsencode(part)) for part in Path(path).parts), default=0)
+        if longest > _LONGEST or len(os.fsencode(path)) > 10 * _LONGEST:
+            raise UserError(
+                f"{option} has {len(path):,} letters: {cut(path, 40)}",
+                where=option,
+                why=f"a folder's name takes {_LONGEST} bytes at most here",
+                fix="give a shorter one",
+            )
 
 
 def check_processes(trainer: Any) -> None:

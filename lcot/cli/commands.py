@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from lcot import callbacks, datamodules, modules, reasoning
 from lcot.callbacks.summary import RunSummary
 from lcot.cli.checks import (
     check_monitor,
+    check_name,
     check_origins,
     check_processes,
     check_trainer,
@@ -58,7 +58,7 @@ def run(args: Sequence[str], settings: Settings, cli: type[ReasoningCLI] | None 
     """Run a command.
 
     Args:
-        args: The command line, its configs as paths.
+        args: The command line, its configs as paths, in the order in which it counts.
         settings: What is set in it.
         cli: What does it; :class:`ReasoningCLI` if not given.
 
@@ -203,11 +203,8 @@ class ReasoningCLI(LightningCLI):
         if own is not None and own.resolve() != (Path(settings.runs_dir) / (settings.name or "")).resolve():
             here = own if own.name not in ("", "..") else own.resolve()  # -c config.yaml, from within its folder
             settings.runs_dir, settings.name = str(here.parent), here.name
-        name = settings.name or _name_from(settings.get("config"))
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(
-                f"the run's name is {name!r}", where="--name", fix="give a name, and its folder as --runs_dir"
-            )
+        name = settings.name if settings.name is not None else _name_from(settings.get("config"))
+        check_name(name, settings.runs_dir)
         self.folder = folder = RunFolder(Path(settings.runs_dir) / name)
         settings.name = name
         # What config.yaml holds must not lead another run into this run's folder, so paths are filled in afterwards.

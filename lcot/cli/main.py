@@ -13,8 +13,10 @@ from collections.abc import Sequence
 
 from lcot import __version__
 from lcot.cli.outside import outside_error
+from lcot.cli.read import read_settings
+from lcot.cli.words import arranged
 from lcot.errors import UserError
-from lcot.settings import COMMANDS, Settings, process_rank, read_settings, refuse
+from lcot.settings import COMMANDS, Settings, process_rank, refuse
 
 STOPPED = 128 + signal.SIGTERM
 """Exit code of a run that was told to stop."""
@@ -97,12 +99,12 @@ def main(args: Sequence[str] | None = None) -> None:
             raise _no_command(words[0] if words else None)
         from lcot.runs.configs import with_paths
 
-        found = with_paths(words)
-        settings = read_settings(found)
+        line = [words[0], *with_paths(arranged(words[1:]))]
+        settings = read_settings(line)
         settings.words = words  # results keep the command as it was typed
         from lcot.cli.commands import run
 
-        stopped = run(found, settings)
+        stopped = run(line, settings)
     except KeyboardInterrupt:
         if process_rank() == "0":
             saved = "; what was saved before is untouched" if words[:1] == ["fit"] else ""

@@ -10,9 +10,11 @@ from itertools import groupby
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from lcot.cli.read import read_settings
+from lcot.cli.words import arranged
 from lcot.errors import UserError
 from lcot.runs.configs import with_paths
-from lcot.settings import Settings, read_settings, refuse
+from lcot.settings import Settings, refuse
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,8 +49,8 @@ def run_show(words: Sequence[str]) -> None:
     settings = Settings()
     try:
         rest, index, split = _own_options(words)
-        rest = with_paths(rest)
-        settings = read_settings(["fit", *rest])  # what fit would read is shown
+        line = ["fit", *with_paths(arranged(rest))]  # what fit would read is shown
+        settings = read_settings(line)
         from lcot.cli.commands import ReasoningCLI, run
 
         class Show(ReasoningCLI):
@@ -65,7 +67,7 @@ def run_show(words: Sequence[str]) -> None:
                 self.datamodule.trainer = SimpleNamespace(callbacks=[curriculum])
                 print("\n".join(described(self.datamodule, split, index)))
 
-        run(["fit", *rest], settings, Show)
+        run(line, settings, Show)
     except UserError as err:
         refuse(err, settings)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lcot.errors import UserError
-from lcot.settings import process_rank
+from lcot.settings import cut, process_rank
 
 METHODS = "methods"
 """The folder of what is laid over a data set's config."""
@@ -59,7 +59,7 @@ def resolved(word: str) -> Path:
         UserError: If it is no path, and no config's name; or one that a run's folder here has too.
     """
     path, own = Path(word), find(word)
-    if path.is_file():
+    if os.path.isfile(path):  # pathlib raises where a name is too long
         if own is not None:
             _say(f"-c {word} is the file {word!r} of this folder; lcot carries a config of that name too ({own})")
         return path
@@ -75,8 +75,8 @@ def resolved(word: str) -> Path:
             other = f"the folder {word!r} is no config" if beside is None else f"for the file here write -c {beside}"
             _say(f"-c {word} is the config that lcot carries ({shown_path(own)}); {other}")
         return shown_path(own)
-    siblings = os.listdir(path.parent) if path.parent.is_dir() else []
-    if path.exists() or difflib.get_close_matches(path.name, siblings, n=1):
+    siblings = os.listdir(path.parent) if os.path.isdir(path.parent) else []
+    if os.path.exists(path) or difflib.get_close_matches(path.name, siblings, n=1):
         return path
     raise _unknown(word)
 
@@ -143,8 +143,8 @@ def _unknown(word: str) -> UserError:
             f"did you mean -c {near[0]}?" if near else "check the path, or see lcot configs for those that lcot carries"
         )
     folder = Path(word).parent
-    why = None if folder.is_dir() else f"there is no folder {str(folder)!r} either"
-    return UserError(f"there is no config {word!r}", where="-c", why=why, fix=fix)
+    why = None if os.path.isdir(folder) else f"there is no folder {cut(str(folder))!r} either"
+    return UserError(f"there is no config {cut(word)!r}", where="-c", why=why, fix=fix)
 
 
 def _near(word: str, known: Sequence[str]) -> list[str]:
