@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import signal
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
