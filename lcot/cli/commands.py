@@ -17,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
@@ -45,6 +46,7 @@ from lcot.modules.softcot_checks import check_assistant
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs.folder import RunFolder
+from lcot.runs.logs import go_on, keep_csv
 from lcot.runs.method import check_method
 from lcot.runs.writer import RunFiles
 from lcot.settings import COMMANDS, UNTRAINED, Settings, given_run, refuse
@@ -226,8 +228,11 @@ class ReasoningCLI(LightningCLI):
         self.settings["ckpt_path"] = UNTRAINED if untrained else settings.ckpt_path
         settings.trainer.default_root_dir = str(folder.path)
         logger: Any = settings.trainer.logger
-        if isinstance(logger, Namespace) and logger.get("init_args", {}).get("save_dir") == "runs":
-            logger.init_args.save_dir = str(folder.path)
+        for chosen in logger if isinstance(logger, list) else [logger]:
+            if isinstance(chosen, Namespace) and chosen.get("init_args", {}).get("save_dir") == "runs":
+                chosen.init_args.save_dir = str(folder.path)
+            if isinstance(chosen, Namespace) and self._goes_on_at is not None:
+                go_on(chosen, folder.recorded().get("loggers") or {})
         settings.last_checkpoint.dirpath = settings.last_checkpoint.dirpath or str(folder.checkpoints)
         settings.best_checkpoint.dirpath = settings.best_checkpoint.dirpath or str(folder.checkpoints)
 
@@ -280,11 +285,15 @@ class ReasoningCLI(LightningCLI):
             interrupted_patiently(),
             self.folder.claimed(write=not dry, alone=subcommand == "fit"),
         ):
+            for logger in [] if dry or subcommand != "fit" else self.trainer.loggers:
+                if isinstance(logger, CSVLogger):
+                    keep_csv(logger, self._goes_on_at)
             super()._run_subcommand(subcommand)
             if subcommand != "fit":
                 self.folder.keep()
 
     def _prepare_fit(self, settings: Any) -> None:
+        self._goes_on_at: int | None = None  # steps
         check_trainer(settings.trainer)
         check_origins(Parser.settings)
         if settings.ckpt_path == UNTRAINED:
@@ -316,9 +325,11 @@ class ReasoningCLI(LightningCLI):
                 _log.info("all %d epochs are done already; for more of them raise trainer.max_epochs", done)
             else:
                 _log.info("continuing from %s: epoch %d, step %d", settings.ckpt_path, done, saved["global_step"])
+            self._goes_on_at = saved["global_step"] if start is not None else None
 
     def _prepare_evaluation(self, settings: Any) -> None:
         self._checkpoint: dict[str, Any] | None = None
+        self._goes_on_at = None
         if settings.ckpt_path == UNTRAINED:
             if self.folder.checkpoints.is_dir():
                 raise UserError(

@@ -263,6 +263,12 @@ class RunFolder:
         settings = {key: value for key, value in settings.items() if key not in left_out}
         write_whole(target, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
+    def recorded(self) -> dict[str, Any]:
+        """What ``fit.json`` says; nothing if there is none that can be read."""
+        with suppress(DataError):
+            return read_json(self.cost, fix="")
+        return {}
+
     def own_settings(self) -> dict[str, Any] | None:
         """The settings of the run's last start; ``None`` if there are none that can be read."""
         with suppress(DataError):

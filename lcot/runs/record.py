@@ -22,6 +22,7 @@ from lcot.datamodules.rows import Source
 from lcot.errors import DataError
 from lcot.runs.endings import how_it_ended, whole_epochs
 from lcot.runs.files import read_json, write_whole
+from lcot.runs.logs import places
 from lcot.runs.protocol import commit
 
 _log = logging.getLogger("lcot")
@@ -106,6 +107,7 @@ class CostRecorder(Callback):
             "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
             "commits": list(dict.fromkeys(commits)),
             "command": self._command,
+            "loggers": places(trainer.loggers),
         }
         self._cpu = 0.0
         self._cpu_from, self._wall_from = time.process_time(), time.monotonic()

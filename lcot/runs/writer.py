@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
-from lcot.errors import DataError
 from lcot.modules.description import FORMAT
 from lcot.modules.stored import read_checkpoint, without_best
 from lcot.runs.endings import ended_by, has_ended, shortened
 from lcot.runs.evaluations import file_name, same_method
-from lcot.runs.files import read_json, write_whole
+from lcot.runs.files import write_whole
 from lcot.runs.folder import RunFolder
 from lcot.runs.protocol import protocol
 from lcot.runs.record import CostRecorder, data_hash, device_name
@@ -154,10 +152,8 @@ class RunFiles(CostRecorder):
 
     def _training(self) -> dict[str, Any]:
         """What is behind the weights; and behind the run so far, for an evaluation before its last step is outdated."""
-        path, run = self.settings.get("ckpt_path"), {}
+        path, run = self.settings.get("ckpt_path"), self.folder.recorded()
         saved = {} if path in (None, UNTRAINED) else read_checkpoint(Path(str(path)), weights=False)
-        with suppress(DataError):
-            run = read_json(self.folder.cost, fix="")
         return {
             "trained_steps": saved.get("global_step"),
             "stage": saved["lcot"]["stage"] if saved else None,
