@@ -106,6 +106,33 @@ class PredictionWriter(BasePredictionWriter):
         return self._parts / f"{rank}.jsonl"
 
 
+def check_replaced(target: Path) -> None:
+    """Refuse to write predictions over what are none.
+
+    Raises:
+        UserError: If it is a folder, or a file that holds anything else.
+    """
+    if target.is_dir():
+        raise UserError(f"{str(target)!r} is a folder", where="predictions.path", fix="give a file in it")
+    if target.is_file() and not _holds_predictions(target):
+        raise UserError(
+            f"{str(target)!r} holds something else",
+            where="predictions.path",
+            why="it would be replaced, and it is no file of predictions",
+            fix="give a file that is not there, or one of predictions",
+        )
+
+
+def _holds_predictions(file: Path) -> bool:
+    with file.open("rb") as written:
+        first = written.readline(1 << 20)
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        return not first
+    return isinstance(record, dict) and {"index", "question", "output", "answer"} <= record.keys()
+
+
 def _line(record: Any) -> str:
     """A record as one line, for whatever a reader takes for the end of one: JSON itself escapes only those of ASCII."""
     text = json.dumps(record, ensure_ascii=False)

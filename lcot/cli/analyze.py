@@ -9,7 +9,7 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ _DESCRIPTION = """\
 What the thoughts of a run hold: answers and ways through the graph after k = 0, 1, … forced thoughts, probabilities of
 concepts, what the output head shows of each thought, where thoughts lie and what they attend to. All of it is written
 to RUN/analysis as tables (Parquet, JSON) and figures (PNG, SVG), with report.html, one page that needs no network.
+What is asked with other options than the run's own goes into a folder of its own, such as RUN/analysis-thoughts-0_2.
 
   lcot analyze runs/prosqa                                  the run's test questions, k up to its largest number
   lcot analyze runs/prosqa --data prosqa_test.json          questions of a file in the format of the run's data
@@ -50,7 +51,12 @@ def parser() -> OptionParser:
         "--thoughts", nargs="+", metavar="K", help="numbers of thoughts, or all: 0 up to the run's largest (default)"
     )
     made.add_argument("--limit", type=int, metavar="N", help="the first N questions only")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN/analysis)")
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where to write (default: RUN/analysis, or RUN/analysis-OPTIONS)",
+    )
     made.add_argument("--checkpoint", metavar="NAME", help="a file of RUN/checkpoints (default: the best one)")
     made.add_argument(
         "--questions", type=int, default=40, metavar="N", help="questions to choose from in the report (default: 40)"
@@ -80,7 +86,7 @@ def run_analyze(words: Sequence[str]) -> None:
         code = [f"--code={file}" for file in chosen.code]
         line = ["test", "-c", str(chosen.run / "config.yaml"), *code, *passed]
         settings = read_settings(line)
-        from lcot.cli.commands import ReasoningCLI, run
+        from lcot.cli.commands import ReasoningCLI, run, yaml_safe
 
         class Analyze(ReasoningCLI):
             """Makes data and curriculum only: no trainer, no model that is untrained, no run folder."""
@@ -92,6 +98,7 @@ def run_analyze(words: Sequence[str]) -> None:
                 if own.threads is not None:
                     torch.set_num_threads(own.threads)
                 _point_to(own.data.init_args, chosen)
+                self.used = yaml_safe(own)
 
             def instantiate_trainer(self, **kwargs: Any) -> Any:
                 return None
@@ -99,7 +106,7 @@ def run_analyze(words: Sequence[str]) -> None:
             def _run_subcommand(self, subcommand: str) -> None:
                 clock = self.config_init[subcommand].curriculum
                 self.datamodule.trainer = SimpleNamespace(callbacks=[clock])
-                analyze(self.datamodule, clock.schedule, chosen, words)
+                analyze(self.datamodule, clock.schedule, chosen, self.used, words)
 
         with leaving_when_told():
             run(line, settings, Analyze)
@@ -111,7 +118,11 @@ def run_analyze(words: Sequence[str]) -> None:
 
 
 def analyze(
-    data: ReasoningDataModule, schedule: Curriculum, chosen: argparse.Namespace, words: Sequence[str] = ()
+    data: ReasoningDataModule,
+    schedule: Curriculum,
+    chosen: argparse.Namespace,
+    used: Mapping[str, Any],
+    words: Sequence[str] = (),
 ) -> None:
     """Measure a run and write its analysis.
 
@@ -119,6 +130,7 @@ def analyze(
         data: Gives the questions.
         schedule: What the run was trained with.
         chosen: The options.
+        used: The settings of the run, with those that were passed on.
         words: The command line behind ``analyze``.
 
     Raises:
@@ -160,7 +172,7 @@ def analyze(
         },
         config=read_yaml(chosen.run / "config.yaml", fix="copy the run's own config.yaml"),
     )
-    target = chosen.out or chosen.run / "analysis"
+    target = chosen.out or _own_place(chosen, used)
     with replaced(target) as folder:
         measured = write_analysis(subject, about, told, folder, questions=chosen.questions, say=_say)
     for what, why in measured.missing.items():
@@ -168,6 +180,23 @@ def analyze(
     for what, why in measured.left_out.items():
         _say(f"{PARTS[what]}: {why}")
     _say(f"written: {target / 'report.html'}")
+
+
+def _own_place(chosen: argparse.Namespace, used: Mapping[str, Any]) -> Path:
+    """The folder of an analysis in its run: one of another protocol than the run's own replaces none of that."""
+    from lcot.modules.stored import pick_checkpoint
+    from lcot.runs.evaluations import named
+    from lcot.runs.files import read_yaml
+
+    own = read_yaml(chosen.run / "config.yaml", fix="copy the run's own config.yaml")
+    file = pick_checkpoint(chosen.run, chosen.checkpoint)
+    checkpoint = None if file == pick_checkpoint(chosen.run) else file.name
+    asked = None if chosen.thoughts is None or "all" in chosen.thoughts else "_".join(chosen.thoughts)
+    options = {"split": chosen.split if chosen.split == "val" else None, "thoughts": asked, "limit": chosen.limit}
+    name, said = named("analysis", own, used, chosen.split or "test", checkpoint, options)
+    if said:
+        _say(f"it goes to {chosen.run / name}, for this is not as the run has it: {said}")
+    return Path(chosen.run / name)
 
 
 def _examples(data: ReasoningDataModule, chosen: argparse.Namespace) -> Examples:

@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
+from lcot.callbacks.predictions import check_replaced
 from lcot.callbacks.summary import RunSummary
 from lcot.cli.checks import (
     check_monitor,
@@ -358,8 +359,20 @@ class ReasoningCLI(LightningCLI):
             settings.return_predictions = False
         else:
             settings.verbose = False  # RunFiles prints the metrics, rounded
-        if settings.predictions.path is None:
-            settings.predictions.path = str(self.folder.path / "predictions.jsonl")
+        if self.subcommand == "predict":
+            self._place_predictions(settings)
+
+    def _place_predictions(self, settings: Any) -> None:
+        if settings.predictions.path is not None:
+            check_replaced(Path(settings.predictions.path))
+            return
+        limit = settings.trainer.limit_predict_batches
+        limit = None if isinstance(limit, float) and limit == 1.0 else limit  # 1 is one batch
+        used = {**self.settings, "ckpt_path": UNTRAINED if settings.ckpt_path is None else settings.ckpt_path}
+        name, said, _ = self.folder.result("predictions", used, "test", limit)
+        settings.predictions.path = str(self.folder.path / f"{name}.jsonl")
+        if said:
+            _log.info("answers go to %s, for this is not as the run has it: %s", settings.predictions.path, said)
 
 
 def yaml_safe(settings: Any) -> Any:

@@ -1,8 +1,9 @@
 """A run's evaluations by the names of their files: its own protocol's, and those of others beside it.
 
 ``test.json`` is what the run gives as its ``config.yaml`` has it, by the checkpoint that is taken when none is named.
-Another number of thoughts, checkpoint, file of questions or way to write answers is another protocol: its result goes
-into a file of its own, such as ``test-eval_thoughts-2.json``, and replaces nothing.
+Another number of thoughts, checkpoint, seed, file of questions or way to write answers is another protocol: its result
+goes into a file of its own, such as ``test-eval_thoughts-2.json``, and replaces nothing. Predictions and analyses are
+named in the same way.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def decoding(sampling: Any) -> Any:
     return {"temperature": 0.0, **penalty} if penalty else "greedy"
 
 
+_SEED = "seed_everything"
+
+
 def deviations(own: Mapping[str, Any], used: Mapping[str, Any], split: str) -> list[str]:
     """In which settings an evaluation is not that of a run's own protocol.
 
@@ -58,7 +62,8 @@ def deviations(own: Mapping[str, Any], used: Mapping[str, Any], split: str) -> l
     found = [key for key in differences(before, now) if key not in _SPEED]
     if _decoding_of(own) == _decoding_of(used):
         found = [key for key in found if key != _SAMPLING and not key.startswith(f"{_SAMPLING}.")]
-    return found
+    # Of another seed are other questions, where they are generated.
+    return found + [_SEED] * (own.get(_SEED) != used.get(_SEED))
 
 
 def same_method(own: Mapping[str, Any], used: Mapping[str, Any], split: str) -> bool:
@@ -67,34 +72,44 @@ def same_method(own: Mapping[str, Any], used: Mapping[str, Any], split: str) -> 
     return not [key for key in differences(method_settings(own), method_settings(used)) if key not in free]
 
 
-def file_name(
-    command: str, own: Mapping[str, Any], used: Mapping[str, Any], split: str, checkpoint: str | None
+def named(
+    begins: str,
+    own: Mapping[str, Any],
+    used: Mapping[str, Any],
+    split: str,
+    checkpoint: str | None,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[str, str]:
-    """Where an evaluation goes.
+    """What a result is called: as its command, if it is of the run's own protocol, and by what is not the run's own.
 
     Args:
-        command: ``test`` or ``validate``.
+        begins: ``test``, ``validate``, ``predictions`` or ``analysis``.
         own: The run's settings.
         used: Those of the evaluation.
         split: ``val`` or ``test``.
         checkpoint: Name of the checkpoint's file, if it is not the one that is taken when none is named.
+        options: Further ones that change the result, by their names; those that were not given are ``None``.
 
     Returns:
-        The name of the file, and in words what is not the run's own; empty if nothing is.
+        The name, without an ending, and in words what is not the run's own; empty if nothing is.
     """
-    flat = evaluation_settings(used, split)
+    flat = {**evaluation_settings(used, split), _SEED: used.get(_SEED)}
     keys = [leaf for key in deviations(own, used, split) for leaf in _leaves(flat, key)]
     said = [shown(flat, key) for key in keys]
     parts = [f"{key.rpartition('.')[2]}-{_value(flat.get(key))}" for key in keys]
     if checkpoint is not None:
         said.append(f"checkpoint={checkpoint}")
         parts.append(f"checkpoint-{_clean(checkpoint.removesuffix('.ckpt'))}")
+    for option, value in (options or {}).items():
+        if value is not None:
+            said.append(f"{option}={value}")
+            parts.append(f"{option}-{_value(value)}")
     if not parts:
-        return f"{command}.json", ""
+        return begins, ""
     name = "-".join(parts)
     if len(name) > _LONGEST:
         name = f"{name[: _LONGEST - 9]}-{_digest(name)}"
-    return f"{command}-{name}.json", ", ".join(said)
+    return f"{begins}-{name}", ", ".join(said)
 
 
 def other_files(folder: Path, command: str) -> Sequence[Path]:

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import DataError, UserError
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
+from lcot.runs.evaluations import named
 from lcot.runs.files import locked, read_json, read_yaml, remove, tidy, write_whole
 from lcot.runs.run import last_config
 from lcot.runs.settings import differences, flatten
@@ -280,6 +281,25 @@ class RunFolder:
         with suppress(UserError):
             return pick_checkpoint(self.path)
         return None
+
+    def result(self, begins: str, settings: Mapping[str, Any], split: str, limit: Any = None) -> tuple[str, str, bool]:
+        """What a result of an evaluation is called here.
+
+        Args:
+            begins: What all results of its command begin with.
+            settings: Those of the command, with the path of its checkpoint.
+            split: Whose questions.
+            limit: How many batches of them, if a setting that ``split`` does not name says so.
+
+        Returns:
+            The name without an ending, in words what is not as the run has it, and whether another checkpoint than that
+            which is taken when none is named was chosen.
+        """
+        path, best = settings.get("ckpt_path"), self.own_checkpoint()
+        chosen = path not in (None, UNTRAINED) and best is not None and Path(str(path)).resolve() != best.resolve()
+        own, options = self.own_settings() or settings, {"limit_predict_batches": limit}
+        name, said = named(begins, own, settings, split, Path(str(path)).name if chosen else None, options)
+        return name, said, chosen
 
     def save_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write the tokenizer, once: a run that goes on has the same one."""

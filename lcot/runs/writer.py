@@ -13,7 +13,7 @@ import lightning as L
 from lcot.modules.description import FORMAT
 from lcot.modules.stored import read_checkpoint, without_best
 from lcot.runs.endings import ended_by, has_ended, shortened
-from lcot.runs.evaluations import file_name, same_method
+from lcot.runs.evaluations import same_method
 from lcot.runs.files import write_whole
 from lcot.runs.folder import RunFolder
 from lcot.runs.protocol import protocol
@@ -101,7 +101,7 @@ class RunFiles(CostRecorder):
         if getattr(trainer, "fast_dev_run", False):
             return
         self._save_untrained(trainer)
-        checkpoint = self._chosen_checkpoint()
+        name, other, chosen = self.folder.result(function, self.settings, split)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         module: Any = pl_module
         source = data.source(split)  # every rank has all of it
@@ -123,7 +123,7 @@ class RunFiles(CostRecorder):
             ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
-            "checkpoint_chosen": checkpoint is not None,
+            "checkpoint_chosen": chosen,
             **self._training(),
             "batch_size": data.eval_batch_size,
             "world_size": trainer.world_size,
@@ -134,21 +134,12 @@ class RunFiles(CostRecorder):
             "trainer": {name: trainer_settings.get(name) for name in ("precision", f"limit_{split}_batches")},
             "seed": self.settings.get("seed_everything"),
         }
-        own = self.folder.own_settings() or self.settings
-        name, other = file_name(function, own, self.settings, split, checkpoint)
-        target = self.folder.path / name
+        target = self.folder.path / f"{name}.json"
         write_whole(target, json.dumps(report, indent=2, default=str) + "\n")
         if other:
             _log.info("written to %s, for this is not as the run has it: %s", target, other)
         else:
             _log.info("written to %s", target)
-
-    def _chosen_checkpoint(self) -> str | None:
-        """Name of the checkpoint, if it is another one than would be taken without a name."""
-        path, own = self.settings.get("ckpt_path"), self.folder.own_checkpoint()
-        if path in (None, UNTRAINED) or own is None or Path(str(path)).resolve() == own.resolve():
-            return None
-        return Path(str(path)).name
 
     def _training(self) -> dict[str, Any]:
         """What is behind the weights; and behind the run so far, for an evaluation before its last step is outdated."""

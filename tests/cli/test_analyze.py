@@ -18,7 +18,7 @@ from lcot.analysis.folder import MARK
 from lcot.analysis.outcomes import outcomes
 from tests.report_page import Page
 from tests.softcot import make_pair
-from tests.tiny import RECORD, lcot, write_config, write_records
+from tests.tiny import RECORD, contents, lcot, write_config, write_records
 from tests.training import tiny_data
 
 
@@ -132,19 +132,24 @@ class TestReport:
 SVG = "http://www.w3.org/2000/svg"
 
 
-def test_an_analysis_is_replaced_by_that_of_a_file(run: Path, tmp_path: Path) -> None:
+def test_the_analysis_of_a_file_has_a_folder_of_its_own(run: Path, tmp_path: Path) -> None:
     source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
     examples = [source.example(number, 0) for number in range(3)]
     file = write_records(
         tmp_path / "three.json",
         *({"question": e.question, "steps": list(e.steps), "answer": e.answer, **e.facts} for e in examples),
     )
-    outcome = lcot("analyze", run, "--data", file, "--thoughts", 1, "--batch_size=1")
-    assert outcome.code == 0 and not outcome.err.count("warning"), outcome.err
-    after = json.loads((run / "analysis" / MARK).read_text(encoding="utf-8"))
+    before = contents(run / "analysis")
+    for words in (("--limit", 1), ()):  # the first one is of another protocol too
+        outcome = lcot("analyze", run, "--data", file, "--thoughts", 1, "--batch_size=1", *words)
+        assert outcome.code == 0 and not outcome.err.count("warning"), outcome.err
+    folder = next(run.glob("analysis-test_path-three.json-*-thoughts-1"))
+    assert f"it goes to {folder}, for this is not as the run has it: test_path=" in outcome.out
+    assert contents(run / "analysis") == before and len(list(run.glob("analysis-*-thoughts-1-limit-1"))) == 1
+    after = json.loads((folder / MARK).read_text(encoding="utf-8"))
     assert after["thoughts"]["measured"] == [1] and after["questions"]["count"] == 3
     assert after["questions"]["what"] == f"questions of {file}"
-    rows = list(tables.read_rows(run / "analysis", "outcomes"))
+    rows = list(tables.read_rows(folder, "outcomes"))
     assert [row["gold"] for row in rows] == [example.answer for example in examples]
     assert [row["steps"] for row in rows] == [len(example.steps) for example in examples]
     assert not list(run.glob(".analysis*"))
@@ -216,10 +221,11 @@ def test_soft_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lcot("fit", "-c", config).code == 0
     outcome = lcot("analyze", "runs/soft", "--limit", 3)
     assert outcome.code == 0, outcome.err
-    found = json.loads(Path("runs/soft/analysis", MARK).read_text(encoding="utf-8"))
+    folder = Path("runs/soft/analysis-limit-3")
+    found = json.loads(Path(folder, MARK).read_text(encoding="utf-8"))
     assert found["thoughts"]["measured"] == [3]
     assert {row["thought"] for row in found["summary"]["results"]} == {1, 2, 3}  # sums, and no graph
-    assert len(list(tables.read_rows(Path("runs/soft/analysis"), "lens"))) == 3 * 3 * 5
-    data = Page(Path("runs/soft/analysis/report.html").read_text(encoding="utf-8")).data
+    assert len(list(tables.read_rows(folder, "lens"))) == 3 * 3 * 5
+    data = Page((folder / "report.html").read_text(encoding="utf-8")).data
     assert [len(thought["near"]) for thought in data["questions"][0]["lens"]] == [5, 5, 5]
     assert "this run has 3 soft thoughts" in lcot("analyze", "runs/soft", "--thoughts", 1).block

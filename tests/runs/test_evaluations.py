@@ -12,7 +12,7 @@ import pytest
 
 from lcot.compare.plan import Task, wanted_result, what_to_do
 from lcot.compare.table import compare
-from lcot.runs.evaluations import deviations, file_name
+from lcot.runs.evaluations import deviations, named
 from lcot.runs.run import read_results, read_run
 from tests.compare.folders import CONFIG, changed, write_run
 from tests.tiny import lcot, write_config
@@ -27,6 +27,7 @@ from tests.tiny import lcot, write_config
         ({"curriculum.eval_thoughts": 2}, "test-eval_thoughts-2.json", "eval_thoughts=2"),
         ({"curriculum.eval_stage": 0}, "test-eval_stage-0.json", "eval_stage=0"),
         ({"model.init_args.max_new_tokens": 4}, "test-max_new_tokens-4.json", "max_new_tokens=4"),
+        ({"seed_everything": 7}, "test-seed_everything-7.json", "seed_everything=7"),
         ({"trainer.limit_test_batches": 3}, "test-limit_test_batches-3.json", "limit_test_batches=3"),
         (
             {"model.init_args.sampling": {"temperature": 0.7, "top_k": 0, "seed": 1}},
@@ -37,14 +38,14 @@ from tests.tiny import lcot, write_config
 )
 def test_the_file_is_named_by_what_is_not_the_runs_own(changes: dict[str, Any], name: str, said: str) -> None:
     own = changed(CONFIG, {"model.init_args.sampling": None})
-    assert file_name("test", own, changed(own, changes), "test", None) == (name, said)
+    assert named("test", own, changed(own, changes), "test", None) == (name.removesuffix(".json"), said)
 
 
 def test_files_of_other_names_that_look_alike_are_told_apart() -> None:
     names = set()
     for path in ("a/test.json", "b/test.json", "test.json", "x" * 300, "y" + "x" * 299):
         used = changed(CONFIG, {"data.init_args.test_path": path})
-        name, _ = file_name("test", CONFIG, used, "test", "last.ckpt")
+        name, _ = named("test", CONFIG, used, "test", "last.ckpt")
         assert len(name) < 100 and "/" not in name
         names.add(name)
     assert len(names) == 5
@@ -143,6 +144,44 @@ def test_a_runs_own_result_outlives_all_others(trained: Path, tmp_path: Path) ->
     assert outcome.code == 0, outcome.err
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 6
     assert "eval_thoughts=2" in outcome.out
+
+
+def test_predictions_of_another_protocol_replace_none(trained: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(trained, tmp_path / "tiny")
+    words = ("predict", "-c", path / "config.yaml")
+    assert lcot(*words).code == 0
+    own = (path / "predictions.jsonl").read_bytes()
+    for option, name in (
+        ("--curriculum.eval_thoughts=2", "predictions-eval_thoughts-2.jsonl"),
+        ("--ckpt_path=last", "predictions-checkpoint-last.jsonl"),
+        ("--trainer.limit_predict_batches=1", "predictions-limit_predict_batches-1.jsonl"),
+        ("--seed_everything=5", "predictions-seed_everything-5.jsonl"),
+    ):
+        outcome = lcot(*words, option)
+        assert outcome.code == 0, outcome.err
+        said = f"answers go to {path / name}, for this is not as the run has it"
+        assert (path / name).is_file() and said in outcome.err
+    assert (path / "predictions.jsonl").read_bytes() == own and len(list(path.glob("predictions*"))) == 5
+    (path / "predictions.jsonl").write_text("")
+    assert lcot(*words, "--data.eval_batch_size=1").code == 0, "the same protocol"
+    assert len((path / "predictions.jsonl").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["notes\n", '{"index": 1}\n', "[1]", '{"question": "a", "answer": "b"}', "\n", "{" * 9999]
+)
+def test_predictions_are_not_written_over_what_is_none(trained: Path, tmp_path: Path, text: str) -> None:
+    words = ("predict", "-c", shutil.copytree(trained, tmp_path / "tiny") / "config.yaml")
+    file = tmp_path / "file"
+    file.write_text(text)
+    outcome = lcot(*words, f"--predictions.path={file}")
+    assert outcome.code == 2 and f"'{file}' holds something else" in outcome.block, outcome.err
+    assert file.read_text() == text and "predictions.path (--predictions.path=" in outcome.block
+    assert "is a folder" in lcot(*words, f"--predictions.path={tmp_path}").block
+    file.unlink()
+    for _ in range(2):  # its own are replaced
+        assert lcot(*words, f"--predictions.path={file}").code == 0
+    assert len(file.read_text().splitlines()) == 5
 
 
 def test_what_trains_nothing_keeps_its_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
