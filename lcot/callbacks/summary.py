@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shlex
 import time
 from collections.abc import Mapping
@@ -16,10 +17,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lcot.callbacks.best_checkpoint import BestCheckpoint
 from lcot.datamodules.base import ReasoningDataModule
 from lcot.errors import DataError
 from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.runs.endings import whole_epochs
 from lcot.runs.files import read_json
 from lcot.runs.folder import RunFolder
 from lcot.runs.record import device_name
@@ -82,13 +83,16 @@ class RunSummary(Callback):
         """The block when all is written; none if there was nothing to train."""
         if self._began is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        epochs: int = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        epochs = whole_epochs(trainer)
         planned = trainer.max_epochs or -1
         of = f" of {planned}" if epochs < planned else ""
         head = f"{'stopped after' if of else 'done:'} {epochs}{of} epochs, {trainer.global_step:,} steps"
         rows = {"best": self._accuracies(), "cost": self._cost()}
         if trainer.is_global_zero:
-            rows |= {"checkpoint": _checkpoint(trainer), "next": f"lcot test -c {shlex.quote(str(self.folder.config))}"}
+            rows |= {
+                "checkpoint": _checkpoint(self.folder),
+                "next": f"lcot test -c {shlex.quote(str(self.folder.config))}",
+            }
             if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
                 rows["curves"] = f"tensorboard --logdir {shlex.quote(str(self.folder.path.parent))}"
                 rows[""] = BOARD
@@ -178,13 +182,9 @@ def _device(trainer: L.Trainer) -> str:
     return ", ".join([*parts, f"precision {trainer.precision}"])
 
 
-def _checkpoint(trainer: L.Trainer) -> str:
-    found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint)]
-    path = found[0].best_model_path if found else ""
-    try:
-        return str(Path(path).relative_to(Path.cwd())) if path else ""
-    except ValueError:
-        return path
+def _checkpoint(folder: RunFolder) -> str:
+    path = folder.own_checkpoint()
+    return "" if path is None else os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _lengthens(trainer: L.Trainer) -> bool:

@@ -17,12 +17,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
-from lcot.callbacks.predictions import check_replaced
 from lcot.callbacks.summary import RunSummary
 from lcot.cli.checks import (
     check_monitor,
@@ -40,6 +38,7 @@ from lcot.cli.console import quiet_the_console
 from lcot.cli.explain import explain
 from lcot.cli.extras import check_extras
 from lcot.cli.nodes import check_nodes, check_strategy
+from lcot.cli.places import keep_logs, place_loggers, place_predictions
 from lcot.cli.trust import trusted
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
@@ -47,7 +46,6 @@ from lcot.modules.softcot_checks import check_assistant
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs.folder import RunFolder
-from lcot.runs.logs import go_on, keep_csv
 from lcot.runs.method import check_method
 from lcot.runs.writer import RunFiles
 from lcot.settings import COMMANDS, UNTRAINED, Settings, given_run, refuse
@@ -228,12 +226,7 @@ class ReasoningCLI(LightningCLI):
         untrained = self.settings["ckpt_path"] == UNTRAINED
         self.settings["ckpt_path"] = UNTRAINED if untrained else settings.ckpt_path
         settings.trainer.default_root_dir = str(folder.path)
-        logger: Any = settings.trainer.logger
-        for chosen in logger if isinstance(logger, list) else [logger]:
-            if isinstance(chosen, Namespace) and chosen.get("init_args", {}).get("save_dir") == "runs":
-                chosen.init_args.save_dir = str(folder.path)
-            if isinstance(chosen, Namespace) and self._goes_on_at is not None:
-                go_on(chosen, folder.recorded().get("loggers") or {})
+        place_loggers(settings.trainer, folder, self._goes_on_at is not None)
         settings.last_checkpoint.dirpath = settings.last_checkpoint.dirpath or str(folder.checkpoints)
         settings.best_checkpoint.dirpath = settings.best_checkpoint.dirpath or str(folder.checkpoints)
 
@@ -286,9 +279,8 @@ class ReasoningCLI(LightningCLI):
             interrupted_patiently(),
             self.folder.claimed(write=not dry, alone=subcommand == "fit"),
         ):
-            for logger in [] if dry or subcommand != "fit" else self.trainer.loggers:
-                if isinstance(logger, CSVLogger):
-                    keep_csv(logger, self._goes_on_at)
+            if subcommand == "fit" and not dry:
+                keep_logs(self.trainer.loggers, self._goes_on_at)
             super()._run_subcommand(subcommand)
             if subcommand != "fit":
                 self.folder.keep()
@@ -357,22 +349,9 @@ class ReasoningCLI(LightningCLI):
         settings.trainer.logger = False
         if self.subcommand == "predict":
             settings.return_predictions = False
+            place_predictions(settings, self.folder, self.settings)
         else:
             settings.verbose = False  # RunFiles prints the metrics, rounded
-        if self.subcommand == "predict":
-            self._place_predictions(settings)
-
-    def _place_predictions(self, settings: Any) -> None:
-        if settings.predictions.path is not None:
-            check_replaced(Path(settings.predictions.path))
-            return
-        limit = settings.trainer.limit_predict_batches
-        limit = None if isinstance(limit, float) and limit == 1.0 else limit  # 1 is one batch
-        used = {**self.settings, "ckpt_path": UNTRAINED if settings.ckpt_path is None else settings.ckpt_path}
-        name, said, _ = self.folder.result("predictions", used, "test", limit)
-        settings.predictions.path = str(self.folder.path / f"{name}.jsonl")
-        if said:
-            _log.info("answers go to %s, for this is not as the run has it: %s", settings.predictions.path, said)
 
 
 def yaml_safe(settings: Any) -> Any:
