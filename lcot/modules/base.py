@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
 from lcot.modules.evaluation import Answers, Votes
 from lcot.modules.frozen import PartlyTrained
 from lcot.modules.limits import context_length, window_length
+from lcot.modules.optimizers import ParameterGroup, make_optimizer
 from lcot.modules.own import own_class
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.voting import Voting
@@ -27,6 +30,8 @@ from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.keyed import keyed_seed, run_seed
+
+_log = logging.getLogger("lcot")
 
 LossAverage = Literal["tokens", "batches"]
 
@@ -46,6 +51,8 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             on any number of processes; or ``batches``, where each process's batch has a token mean of its own and all
             means count the same, as in the released Coconut code and its published numbers.
         voting: How many texts a question gets in test and prediction, and which answer counts; one if not given.
+        parameter_groups: Parameters with rates, weight decay or an optimizer of their own; all are trained alike if not
+            given.
     """
 
     kinds: ClassVar[tuple[ThoughtKind, ...]] = ("continuous", "pause", "none")
@@ -60,6 +67,7 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         sampling: Sampling | None,
         loss_average: LossAverage = "tokens",
         voting: Voting | None = None,
+        parameter_groups: list[ParameterGroup] | None = None,
     ) -> None:
         super().__init__(max_new_tokens, sampling, voting)
         if loss_average not in get_args(LossAverage):
@@ -70,12 +78,14 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         self.backbone = backbone
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.parameter_groups = parameter_groups or []
         self.trained_stage: int | None = None
         """The stage of the loaded checkpoint; ``None`` for a model that was not loaded."""
         self.watch: Callable[[Tensor, Tensor], None] | None = None
         """Looks on while a training loss is computed: gets a batch's thoughts ``(B, N, D)``, without a graph, and which
         of these places hold one, ``(B, N)`` bool. Nobody if not set."""
         self._first_tokens = self._tokens = 0.0
+        self._told = False
 
     @property
     def free_thoughts(self) -> int:
@@ -130,18 +140,14 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         Raises:
             UserError: If there is nothing to train, or the optimizer cannot be made.
         """
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        if not trained:
+        if not any(parameter.requires_grad for parameter in self.parameters()):
             raise UserError(
                 "there is nothing to train",
                 where="model",
                 why="all weights are frozen",
                 fix="validate, test or predict with it, or train something: model.backbone.lora, or all of a backbone",
             )
-        try:
-            optimizer = self.optimizer(trained)
-        except ValueError as err:
-            raise UserError("the optimizer cannot be made", where="model.optimizer", why=str(err)) from err
+        optimizer = make_optimizer(self, self.optimizer, self.parameter_groups)
         _check_eps(optimizer)
         if self.lr_scheduler is None:
             return optimizer
@@ -155,6 +161,21 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         """Switch dropout on: pretrained models arrive in evaluation mode."""
         assert self.model is not None
         self.model.train()
+
+    def on_train_epoch_start(self) -> None:
+        """Say once if a schedule has brought the learning rate to nothing, and there are epochs to be trained."""
+        groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        fallen = [group for group in groups if group["lr"] < 1e-6 * group.get("initial_lr", 0.0)]
+        if fallen and self.current_epoch and not self._told and self.trainer.is_global_zero:
+            self._told = True
+            _log.warning(
+                "the learning rate is %.1e at the start of epoch %d, below a millionth of what it was (%.1e): hardly"
+                " anything is learnt from here on; model.lr_scheduler is stepped after each optimizer step, not once an"
+                " epoch",
+                fallen[0]["lr"],
+                self.current_epoch,
+                fallen[0]["initial_lr"],
+            )
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -203,7 +224,8 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
                     parameter.grad.mul_(factor)
         every = max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
         if (self.trainer.global_step + 1) % every == 0:
-            self.log("train/lr", float(optimizer.param_groups[0]["lr"]))
+            for number, group in enumerate(optimizer.param_groups):
+                self.log("train/lr" if not number else f"train/lr/{_tag(group['name'])}", float(group["lr"]))
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
 
@@ -293,3 +315,8 @@ def _check_eps(optimizer: torch.optim.Optimizer) -> None:
                 why="float16 has no number between 0 and 6e-8: the first step would divide by zero",
                 fix="set eps to 1e-4, or trainer.precision to bf16-true or bf16-mixed",
             )
+
+
+def _tag(name: str) -> str:
+    """A name as all loggers take it."""
+    return re.sub(r"[^\w.+-]+", "_", name)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
+from lcot.modules.optimizers import ParameterGroup
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
@@ -70,6 +71,8 @@ class Coconut(ReasoningModule):
         voting: How many texts a question gets in test and prediction, and which answer counts; one if not given.
         activation_checkpointing: Keep what enters each layer, its keys and its values for the backward pass, and
             compute the rest once more: less memory, more time, the same gradients.
+        parameter_groups: Parameters with rates, weight decay or an optimizer of their own; all are trained alike if not
+            given.
     """
 
     def __init__(
@@ -85,8 +88,11 @@ class Coconut(ReasoningModule):
         compiled_decoding: bool = False,
         voting: Voting | None = None,
         activation_checkpointing: bool = False,
+        parameter_groups: list[ParameterGroup] | None = None,
     ) -> None:
-        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting)
+        super().__init__(
+            backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting, parameter_groups
+        )
         self.activation_checkpointing = activation_checkpointing
         if recycle not in get_args(Recycle):
             raise UserError.unknown("recycle", str(recycle), get_args(Recycle), where="model.recycle")

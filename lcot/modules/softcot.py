@@ -20,6 +20,7 @@ from lcot.modules.description import config_hash
 from lcot.modules.frozen import freeze
 from lcot.modules.hints import with_words
 from lcot.modules.limits import context_length
+from lcot.modules.optimizers import ParameterGroup
 from lcot.modules.paths import Paths
 from lcot.modules.projection import Projection
 from lcot.modules.softcot_checks import ASKING, Thoughts, check_choices, check_reach, check_run, check_saved
@@ -62,6 +63,8 @@ class SoftCoT(ReasoningModule):
             is trained: it then reads the questions in every step.
         activation_checkpointing: Compute the layers that have a graph once more in the backward pass instead of keeping
             what they computed.
+        parameter_groups: Parameters with rates, weight decay or an optimizer of their own; all are trained alike if not
+            given.
 
     Raises:
         UserError: If these do not fit one another.
@@ -83,8 +86,11 @@ class SoftCoT(ReasoningModule):
         paths: Paths | None = None,
         states: str | None = "auto",
         activation_checkpointing: bool = False,
+        parameter_groups: list[ParameterGroup] | None = None,
     ) -> None:
-        super().__init__(backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting)
+        super().__init__(
+            backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting, parameter_groups
+        )
         check_choices(backbone, assistant, thoughts, paths)
         self.thoughts: Thoughts = thoughts
         self.asked = assistant if thoughts in ASKING else None
