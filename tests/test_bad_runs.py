@@ -186,6 +186,33 @@ def test_a_stage_that_is_not_there(run: Path) -> None:
     assert "eval_stage is 7" in refused("test", "-c", "tiny.yaml", "--curriculum.eval_stage=7")
 
 
+DAMAGED = {
+    "empty": "",
+    "scalar": "42\n",
+    "list": "- model\n",
+    "cut": "model: {class_path: lcot.modules.Coconut, init_args: {backb",
+    "no text": b"\xff\xfe\x00",
+    "foreign": "services:\n  web: {image: nginx}\n",
+    "no data": "model: {class_path: a.B}\ncurriculum: {}\ntrainer: {}\n",
+    "a section that is none": "model: 3\ndata: 4\ncurriculum: 5\ntrainer: 6\n",
+    "options that are none": "model: {class_path: a.B, init_args: 3}\ndata: {}\ncurriculum: {}\ntrainer: {}\n",
+    "deep": "model: " + "[" * 5000 + "]" * 5000,
+    "itself": "model: &a {class_path: a.B, init_args: *a}\ndata: *a\ncurriculum: {}\ntrainer: {}\n",
+    "a long number": f"seed_everything: {'9' * 5000}\n",
+    "no date": "model: 2026-13-45\n",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_a_config_that_is_damaged_is_named_by_every_command(run: Path, text: str | bytes) -> None:
+    config = run / "config.yaml"
+    config.write_bytes(text if isinstance(text, bytes) else text.encode())
+    for words in ((*FIT, *MORE), *((word, "-c", "tiny.yaml") for word in ("test", "predict")), ("compare", run)):
+        assert "config.yaml" in refused(*words)
+    for words in (("analyze", run), ("test", "-c", config), (*FIT[:1], "-c", config, "--resume=true")):
+        assert refused(*words)
+
+
 # -- the disk ---------------------------------------------------------------------------------------------------------
 
 

@@ -143,8 +143,8 @@ def analyze(
     from lcot.analysis.write import write_analysis
     from lcot.api import load
     from lcot.modules.stored import pick_checkpoint
-    from lcot.runs.files import read_yaml
     from lcot.runs.protocol import protocol
+    from lcot.runs.settings import read_config
 
     solver = load(chosen.run, device=_device(chosen.device), checkpoint=chosen.checkpoint)
     counts = None if chosen.thoughts is None or "all" in chosen.thoughts else list(map(int, chosen.thoughts))
@@ -170,7 +170,7 @@ def analyze(
             "commit": str(told["commit"] or "none: the package does not come from a checkout"),
             "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         },
-        config=read_yaml(chosen.run / "config.yaml", fix="copy the run's own config.yaml"),
+        config=read_config(chosen.run / "config.yaml", fix="copy the run's own config.yaml"),
     )
     target = chosen.out or _own_place(chosen, used)
     with replaced(target) as folder:
@@ -186,9 +186,9 @@ def _own_place(chosen: argparse.Namespace, used: Mapping[str, Any]) -> Path:
     """The folder of an analysis in its run: one of another protocol than the run's own replaces none of that."""
     from lcot.modules.stored import pick_checkpoint
     from lcot.runs.evaluations import named
-    from lcot.runs.files import read_yaml
+    from lcot.runs.settings import read_config
 
-    own = read_yaml(chosen.run / "config.yaml", fix="copy the run's own config.yaml")
+    own = read_config(chosen.run / "config.yaml", fix="copy the run's own config.yaml")
     file = pick_checkpoint(chosen.run, chosen.checkpoint)
     checkpoint = None if file == pick_checkpoint(chosen.run) else file.name
     asked = None if chosen.thoughts is None or "all" in chosen.thoughts else "_".join(chosen.thoughts)

@@ -322,6 +322,7 @@ class ReasoningCLI(LightningCLI):
 
     def _prepare_evaluation(self, settings: Any) -> None:
         self._checkpoint: dict[str, Any] | None = None
+        self.folder.own_settings()  # what is damaged is told now, and not when all is answered
         self._goes_on_at = None
         if settings.ckpt_path == UNTRAINED:
             if self.folder.checkpoints.is_dir():

@@ -19,6 +19,9 @@ import yaml
 
 from lcot.errors import DataError
 
+_MOST, _DEEPEST = 100_000, 50
+"""How many values a run's settings may hold, and how deeply nested."""
+
 
 def write_whole(target: Path, text: str) -> None:
     """Write a file in one move, so that it is never half there.
@@ -213,11 +216,14 @@ def read_json(file: Path, fix: str) -> dict[str, Any]:
     Raises:
         DataError: If it cannot be read, or is no JSON object.
     """
+    text = _text(file)
     try:
-        found = json.loads(_text(file))
+        found = json.loads(text)
     except json.JSONDecodeError as err:
         place = f"{file}, line {err.lineno}, column {err.colno}"
         raise DataError(f"{str(file)!r} is not valid JSON", where=place, why=err.msg, fix=fix) from err
+    except (ValueError, RecursionError) as err:  # numbers that are too long, lists in lists in lists
+        raise DataError(f"{str(file)!r} cannot be read", why=_line(err), fix=fix) from err
     return _mapping(found, file, fix)
 
 
@@ -231,14 +237,35 @@ def read_yaml(file: Path, fix: str) -> dict[str, Any]:
     Raises:
         DataError: If they cannot be read, or are no YAML mapping.
     """
+    text = _text(file)
     try:
-        found = yaml.load(_text(file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
         place = f"{file}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(file)
         why = str(getattr(err, "problem", None) or err).splitlines()[0]
         raise DataError(f"{str(file)!r} is not valid YAML", where=place, why=why, fix=fix) from err
+    except (ValueError, RecursionError, TypeError) as err:  # also dates and keys that cannot be
+        raise DataError(f"{str(file)!r} cannot be read", why=_line(err), fix=fix) from err
+    if _size(found) > _MOST:
+        why = "it is nested too deeply, an alias (*name) stands within what it stands for, or aliases multiply"
+        raise DataError(f"{str(file)!r} cannot be used", why=why, fix=fix)
     return _mapping(found, file, fix)
+
+
+def _size(found: object, depth: int = 0) -> int:
+    """How many values there are, aliases written out; above the most as soon as that is sure."""
+    inner = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    count = 1 if depth < _DEEPEST else _MOST + 1
+    for one in inner:
+        if count > _MOST:
+            break
+        count += _size(one, depth + 1)
+    return count
+
+
+def _line(err: BaseException) -> str:
+    return (str(err).strip() or type(err).__name__).splitlines()[0]
 
 
 def _text(file: Path) -> str:

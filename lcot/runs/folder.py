@@ -24,39 +24,15 @@ from transformers import PreTrainedTokenizerBase
 from lcot.errors import DataError, UserError
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.runs.evaluations import named
-from lcot.runs.files import locked, read_json, read_yaml, remove, tidy, write_whole
+from lcot.runs.files import locked, read_json, remove, tidy, write_whole
 from lcot.runs.run import last_config
-from lcot.runs.settings import differences, flatten
+from lcot.runs.settings import decisive_changes, read_config
 from lcot.settings import UNTRAINED
 
 _log = logging.getLogger("lcot")
 
-# What decides the weights of a run; everything else may differ when it is continued.
-_DECISIVE = (
-    "seed_everything",
-    "model",
-    "data",
-    "curriculum",
-    "trainer.precision",
-    "trainer.accumulate_grad_batches",
-    "trainer.gradient_clip_val",
-    "trainer.gradient_clip_algorithm",
-    "trainer.limit_train_batches",
-)
-_HARMLESS = (
-    "num_workers",
-    "eval_batch_size",
-    "test_path",
-    "test_size",
-    "eval_stage",
-    "eval_thoughts",
-    "max_new_tokens",
-    "sampling",
-    "voting",
-)
-
-
 _TOKENIZER_PART = "tokenizer.part"
+_RESTORE = "restore it from a copy, or give another --name; checkpoints and results are untouched"
 
 
 class RunFolder:
@@ -271,10 +247,13 @@ class RunFolder:
         return {}
 
     def own_settings(self) -> dict[str, Any] | None:
-        """The settings of the run's last start; ``None`` if there are none that can be read."""
-        with suppress(DataError):
-            return read_yaml(last_config(self.path), fix="")
-        return None
+        """The settings of the run's last start; ``None`` if there are none.
+
+        Raises:
+            DataError: If they cannot be used: nobody knows then what is the run's own.
+        """
+        file = last_config(self.path)
+        return read_config(file, fix=_RESTORE) if file.is_file() else None
 
     def own_checkpoint(self) -> Path | None:
         """The checkpoint that is evaluated when none is named; ``None`` if there is none."""
@@ -314,15 +293,10 @@ class RunFolder:
             remove(part)
 
     def _holds_untrained(self) -> bool:
-        with suppress(OSError, yaml.YAMLError):
-            started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            return isinstance(started, dict) and started.get("ckpt_path") == UNTRAINED
-        return False
+        return self.config.is_file() and read_config(self.config, fix=_RESTORE).get("ckpt_path") == UNTRAINED
 
     def _check_same(self, settings: Mapping[str, Any]) -> None:
-        started = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        changes = [change for key in _DECISIVE for change in _changes(key, _at(started, key), _at(settings, key))]
-        changes += _unknown_then(started, settings)
+        changes = decisive_changes(read_config(self.config, fix=_RESTORE), settings)
         if changes:
             raise UserError(
                 f"{str(self.path)!r} was started with other settings",
@@ -330,33 +304,3 @@ class RunFolder:
                 why="a run that changes on its way is none that could be repeated",
                 fix="use the settings in its config.yaml, or start another run with --name",
             )
-
-
-def _at(settings: Mapping[str, Any], key: str) -> Any:
-    value: Any = settings
-    for part in key.split("."):
-        value = value.get(part)
-    return value
-
-
-def _changes(key: str, before: Any, now: Any) -> list[str]:
-    if key.rpartition(".")[2] in _HARMLESS or before == now:
-        return []
-    if isinstance(before, dict) and isinstance(now, dict) and before.get("class_path") == now.get("class_path"):
-        # What the run's version did not know is looked at apart.
-        return [change for name in before for change in _changes(f"{key}.{name}", before[name], now.get(name))]
-    return [f"{key.replace('.init_args', '')}: {_brief(before)} then, {_brief(now)} now"]
-
-
-def _unknown_then(started: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """Settings that the run's version did not know, and that are not at their defaults now."""
-    sections = ("model", "data", "curriculum")
-    before, now = (flatten({name: which.get(name) for name in sections}) for which in (started, settings))
-    new = [key for key in differences(before, now) if key not in before and not set(key.split(".")) & set(_HARMLESS)]
-    return [f"{key}: its default then, {_brief(now[key])} now" for key in new]
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, dict) and "class_path" in value:
-        return str(value["class_path"]).rpartition(".")[2]
-    return repr(value)

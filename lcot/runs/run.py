@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lcot.errors import DataError, UserError
+from lcot.errors import UserError
 from lcot.runs.evaluations import other_files
-from lcot.runs.files import Report, read_yaml
+from lcot.runs.files import Report
 from lcot.runs.results import Result, Split, read_result
-from lcot.runs.settings import Flat, method_settings
+from lcot.runs.settings import Flat, method_settings, read_config
 from lcot.settings import UNTRAINED
 
 COMMAND = {"test": "test", "val": "validate"}
@@ -191,14 +191,7 @@ def read_run(path: Path, split: Split = "test", other: Path | None = None) -> Ru
     Raises:
         DataError: If a file of it is broken.
     """
-    config = read_yaml(last_config(path), fix="restore it from a copy, or leave this run out")
-    for name in ("model", "data", "curriculum", "trainer"):
-        if not isinstance(config.get(name), dict):
-            raise DataError(
-                f"the settings of {str(path)!r} have no section {name!r}",
-                where=str(last_config(path)),
-                fix="restore the file from a copy, or leave this run out",
-            )
+    config = read_config(last_config(path), fix="restore it from a copy, or leave this run out")
     seed = config.get("seed_everything")
     cost = _cost(path)
     file, report = other or path / f"{COMMAND[split]}.json", None

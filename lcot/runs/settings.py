@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import reprlib
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
-from lcot.runs.files import Report
+from lcot.errors import DataError
+from lcot.runs.files import Report, read_yaml
 from lcot.signatures import parameters
 
 _TRAINER = (
@@ -48,10 +51,85 @@ _NOT_THE_DATA = ("num_workers", "batch_size", "eval_batch_size", "group_by_lengt
 # Sections that are one class, without saying so.
 _CLASSES = {"curriculum": "lcot.callbacks.CurriculumCallback"}
 
+# What decides the weights of a run, beside its method's sections; everything else may differ when it is continued.
+_DECISIVE = (
+    "precision",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "limit_train_batches",
+)
+_HARMLESS = {
+    "num_workers",
+    "eval_batch_size",
+    "test_path",
+    "test_size",
+    "eval_stage",
+    "eval_thoughts",
+    "max_new_tokens",
+    "sampling",
+    "voting",
+}
+
 Flat = dict[str, Any]
 """Settings by dotted key, without ``init_args``."""
 
 _UNKNOWN = object()
+
+
+def read_config(file: Path, fix: str) -> dict[str, Any]:
+    """Read a run's ``config.yaml``, with all sections that others rely on.
+
+    Args:
+        file: Where it is.
+        fix: What to do if it cannot be used.
+
+    Raises:
+        DataError: If it cannot be read, or is not what a run writes.
+    """
+    config = read_yaml(file, fix)
+    for name in ("model", "data", "curriculum", "trainer"):
+        section = config.get(name)
+        whole = isinstance(section, dict) and isinstance(section.get("init_args"), dict | None)
+        if whole and name in ("model", "data"):
+            whole = isinstance(config[name].get("class_path"), str)
+        if not whole:
+            raise DataError(
+                f"the settings of {str(file.parent)!r} have no section {name!r} that can be used",
+                where=str(file),
+                why="it is missing" if section is None else f"it is {reprlib.repr(section)}",
+                fix=fix,
+            )
+    if not isinstance(config.get("best_checkpoint"), dict | None):
+        raise DataError(f"the settings of {str(file.parent)!r} are damaged: best_checkpoint", where=str(file), fix=fix)
+    return config
+
+
+def decisive_changes(started: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In which settings a run that continues is not the one that was started, in words.
+
+    Args:
+        started: The settings of its first start. What that version did not know counts as its default.
+        now: Those of this command.
+    """
+    sides = [
+        {
+            "seed_everything": side.get("seed_everything"),
+            **flatten({name: side.get(name) for name in ("model", "data", "curriculum")}),
+            **{f"trainer.{name}": (side.get("trainer") or {}).get(name) for name in _DECISIVE},
+        }
+        for side in (started, now)
+    ]
+    keys = [key for key in differences(*sides) if not _HARMLESS & set(key.split("."))]
+    return [
+        f"{key.removesuffix('.class_path')}: {_told(sides[0], key)} then, {_told(sides[1], key)} now" for key in keys
+    ]
+
+
+def _told(settings: Flat, key: str) -> str:
+    if key not in settings:
+        return "set" if any(name.startswith(f"{key}.") for name in settings) else "its default"
+    return str(settings[key]).rpartition(".")[2] if key.endswith(".class_path") else repr(settings[key])
 
 
 def method_settings(config: Mapping[str, Any], report: Report | None = None) -> Flat:

@@ -162,7 +162,9 @@ def test_a_test_of_several_runs_says_how_it_was_made(trained: Path, tmp_path: Pa
         ("fit.json", '{"optimizer_steps": true}', "it is true"),
         ("config.yaml", "model: [", "config.yaml' is not valid YAML"),
         ("config.yaml", "- 1", "its outermost value is list"),
-        ("config.yaml", "model: {}", "have no section 'data'"),
+        ("config.yaml", "model: {class_path: a.B}", "have no section 'data'"),
+        ("test.json", "[" * 9999, "recursion"),
+        ("fit.json", f'{{"optimizer_steps": {"9" * 5000}}}', "cannot be read"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, file: str, text: Any, says: str) -> None:
