@@ -101,7 +101,14 @@ def write_config(folder: Path, config: dict[str, Any]) -> Path:
     return path
 
 
-def run(config: Path, *options: str, command: str = "fit", sabotage: Sequence[Sabotage] = (), ranks: int = 1) -> int:
+def run(
+    config: Path,
+    *options: str,
+    command: str = "fit",
+    sabotage: Sequence[Sabotage] = (),
+    ranks: int = 1,
+    strategy: str = "ddp",
+) -> int:
     """Run the command line in children beside the config; ``fit`` resumes if there is something to resume from.
 
     Several ranks are started as torchrun starts them.
@@ -111,7 +118,7 @@ def run(config: Path, *options: str, command: str = "fit", sabotage: Sequence[Sa
     """
     arguments = [command, "-c", str(config), "--runs_dir", str(config.parent / "runs"), *options]
     arguments += ["--resume=true"] if command == "fit" else []
-    arguments += [f"--trainer.devices={ranks}", "--trainer.strategy=ddp"] if ranks > 1 else []
+    arguments += [f"--trainer.devices={ranks}", f"--trainer.strategy={strategy}"] if ranks > 1 else []
     fork, port = multiprocessing.get_context("fork"), free_port()
     children = [fork.Process(target=_child, args=(arguments, sabotage, rank, ranks, port)) for rank in range(ranks)]
     for child in children:

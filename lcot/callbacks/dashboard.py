@@ -20,6 +20,7 @@ from lcot.errors import UserError
 from lcot.metrics import accuracy_names
 from lcot.metrics.problem_graph import has_graph
 from lcot.modules.base import ReasoningModule
+from lcot.modules.sharding import gathered
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import StageClock, find_clock
 from lcot.reasoning.forced import Forced
@@ -95,6 +96,7 @@ class Dashboard(Callback):
         self.hparams = hparams
         self._watch = ThoughtWatch()
         self._view: TreeView | None = None
+        self._draws = False
         self._records: list[dict[str, Any]] | None = None
         self._validated = False
         self._step = 0
@@ -111,6 +113,7 @@ class Dashboard(Callback):
         self._view = None
         if stage == "fit" and self.tree != "never" and data is not None and clock is not None:
             self._view = find_view(data.source("val"), clock.schedule, self.tree_question)
+        self._draws = self._view is not None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lay out the page of custom scalars; a run that goes on may do so in another folder."""
@@ -202,12 +205,15 @@ class Dashboard(Callback):
         validated, self._validated = self._validated, False
         records, self._records = self._records, None
         board = _board(trainer)
-        if board is None:
-            return
         epoch, clock = trainer.current_epoch, _clock(trainer)
         stage = clock.final_stage(epoch) if clock is not None else 0
         over = trainer.should_stop or epoch + 1 == trainer.max_epochs
         ends = clock is not None and (over or clock.final_stage(epoch + 1) != stage)
+        if self._draws and (ends or (validated and self.tree == "validation")):
+            with gathered(trainer):  # by all processes; the first draws
+                self._draw(trainer, pl_module, board, stage)
+        if board is None:
+            return
         if self.curves:
             self._write_means(trainer, board, stage, validated, ends)
         if records is not None:
@@ -215,12 +221,17 @@ class Dashboard(Callback):
         norms = self._watch.norms()
         if len(norms):
             board.experiment.add_histogram(f"thought_norms/stage_{stage}", norms, epoch, bins=_BINS)
-        if self._view is not None and (ends or (validated and self.tree == "validation")):
-            image = self._view.image(pl_module, _data(trainer), stage, epoch)
-            if image is not None:
-                board.experiment.add_image("search_tree", image, epoch, dataformats="HWC")
-            else:
-                self._view = None
+
+    def _draw(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, board: TensorBoardLogger | None, stage: int
+    ) -> None:
+        if board is None or self._view is None:
+            return
+        image = self._view.image(pl_module, _data(trainer), stage, trainer.current_epoch)
+        if image is not None:
+            board.experiment.add_image("search_tree", image, trainer.current_epoch, dataformats="HWC")
+        else:
+            self._view = None
 
     def _write_means(
         self, trainer: L.Trainer, board: TensorBoardLogger, stage: int, validated: bool, ends: bool

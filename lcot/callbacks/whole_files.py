@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch.distributed.tensor import DTensor
 
 from lcot.errors import UserError
 
@@ -55,8 +56,10 @@ def check_finite(trainer: L.Trainer) -> None:
         UserError: If one of the trained weights is NaN or infinite.
     """
     weights = [weight.detach() for weight in trainer.lightning_module.parameters() if weight.requires_grad]
-    largest: Any = torch.nn.utils.get_total_norm(weights, math.inf) if weights else torch.zeros(())
-    largest = largest.full_tensor() if hasattr(largest, "full_tensor") else largest  # of shards, that of all
+    # Of a weight that is shared out, this process's piece, which may be empty: then all decide together.
+    pieces = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]
+    pieces = [piece for piece in pieces if piece.numel()]
+    largest = torch.nn.utils.get_total_norm(pieces, math.inf) if pieces else torch.zeros(())
     if not trainer.strategy.reduce_boolean_decision(not math.isfinite(float(largest)), all=False):
         return
     raise UserError(

@@ -186,7 +186,7 @@ class ReasoningCLI(LightningCLI):
         settings = self.config[self.subcommand]
         refuse_null(settings)
         check_processes(settings.trainer)
-        check_strategy(settings.trainer.strategy)
+        check_strategy(settings.trainer.strategy, settings.trainer.precision)
         check_monitor(settings.best_checkpoint.monitor)
         check_assistant(settings.model.get("init_args", {}))
         return settings

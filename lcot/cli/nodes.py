@@ -8,18 +8,22 @@ from typing import Any
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from lcot.errors import UserError
+from lcot.modules.sharding import check_sharding
 
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
 
 
-def check_strategy(strategy: Any) -> None:
+def check_strategy(strategy: Any, precision: Any = None) -> None:
     """Refuse processes that are made out of this one: they would inherit its signals, locks and threads, not its state.
+
+    And refuse what cuts or wraps a model in other ways than ``fsdp2`` (:func:`lcot.modules.sharding.check_sharding`).
 
     Args:
         strategy: ``trainer.strategy`` as parsed: a name, or a class with its arguments.
+        precision: ``trainer.precision``.
 
     Raises:
-        UserError: If processes are to be forked or spawned.
+        UserError: If processes are to be forked or spawned, or the model is to be cut otherwise.
     """
     options = strategy.get("init_args", {}) if hasattr(strategy, "get") else {}
     method = str(options.get("start_method", "popen")) if options else str(strategy)
@@ -31,6 +35,7 @@ def check_strategy(strategy: Any) -> None:
             " and words for people",
             fix="use 'ddp', which starts the same command for each device, or torchrun",
         )
+    check_sharding(strategy, precision)
 
 
 def check_nodes(trainer: Any) -> str | None:

@@ -1,5 +1,6 @@
 """LightningModules."""
 
+from lcot.modules import sharding as sharding  # registers the strategy
 from lcot.modules.backbone import Backbone
 from lcot.modules.coconut import Coconut, Halting
 from lcot.modules.lora import LoRA

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
@@ -23,8 +24,9 @@ from lcot.modules.evaluation import Answers, Votes
 from lcot.modules.frozen import PartlyTrained
 from lcot.modules.limits import context_length, window_length
 from lcot.modules.optimizers import ParameterGroup, make_optimizer
-from lcot.modules.own import own_class
+from lcot.modules.own import method_class, own_class
 from lcot.modules.schedules import WarmupStableDecay
+from lcot.modules.sharding import check_sharding
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import ThoughtKind
@@ -104,8 +106,11 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         """Make the language model for the data module's tokenizer; does nothing if there is one already.
 
         Raises:
-            UserError: If there is no data module, or the curriculum's thoughts are of a kind that the method has not.
+            UserError: If the trainer's strategy cannot train it, there is no data module, or the curriculum's thoughts
+                are of a kind that the method has not.
         """
+        if self._trainer is not None:
+            check_sharding(self.trainer.strategy, self.trainer.precision)
         if self.model is None:
             data = getattr(self.trainer, "datamodule", None)
             if data is None:
@@ -227,7 +232,8 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             for number, group in enumerate(optimizer.param_groups):
                 self.log("train/lr" if not number else f"train/lr/{_tag(group['name'])}", float(group["lr"]))
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+            norm = torch.nn.utils.get_total_norm(gradients)
+            self.log("train/grad_norm", norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> dict[str, Answers]:
         """Teacher-forced loss and generated answers of a batch.
@@ -248,8 +254,8 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         assert self.model is not None and self.tokenizer is not None
         return {
             "format": FORMAT,
-            "module": type(self).__name__,
-            "class": own_class(type(self)),
+            "module": method_class(self).__name__,
+            "class": own_class(method_class(self)),
             "backbone": self.model.config.to_json_string(use_diff=False),
             "dtype": self.backbone.dtype,
             "attention": self.backbone.attention,

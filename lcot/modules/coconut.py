@@ -15,6 +15,7 @@ from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
 from lcot.modules.optimizers import ParameterGroup
+from lcot.modules.sharding import is_sharded
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
@@ -116,6 +117,13 @@ class Coconut(ReasoningModule):
             UserError: If decoding is to be compiled, and this decoder's cannot be.
         """
         super().configure_model()
+        if self.compiled_decoding and is_sharded(self._trainer):
+            raise UserError(
+                "compiled_decoding is true, and the model is shared out among processes",
+                where="model.compiled_decoding, trainer.strategy",
+                why="a compiled pass reads weights that stay where they are",
+                fix="set compiled_decoding to false",
+            )
         self._compiled_passes()
         if self.halting is not None and self.halt is None:
             assert self.model is not None

@@ -80,7 +80,8 @@ class PartlyTrained(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen weights out."""
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: state[name] for name in self.trained_names()}
+        # Where weights are shared out among processes, only the first one has them together.
+        checkpoint["state_dict"] = {name: state[name] for name in self.trained_names() if name in state}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Take up what was trained.

@@ -23,7 +23,16 @@ from lcot.modules.limits import context_length
 from lcot.modules.optimizers import ParameterGroup
 from lcot.modules.paths import Paths
 from lcot.modules.projection import Projection
-from lcot.modules.softcot_checks import ASKING, Thoughts, check_choices, check_reach, check_run, check_saved
+from lcot.modules.sharding import gathered, is_sharded
+from lcot.modules.softcot_checks import (
+    ASKING,
+    Thoughts,
+    check_alike,
+    check_choices,
+    check_reach,
+    check_run,
+    check_saved,
+)
 from lcot.modules.states import StateStore, default_folder
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
@@ -185,12 +194,16 @@ class SoftCoT(ReasoningModule):
         """Keep frozen models in evaluation mode, and compute the assistant's states up front.
 
         Raises:
-            UserError: If no row has thoughts that the projection could learn from.
+            UserError: If no row has thoughts that the projection could learn from; or only some rows have, and the
+                models are shared out among processes.
         """
         assert self.model is not None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.thoughts == "projected":
             check_reach(data.clock().schedule)
+        sharded = is_sharded(self.trainer)
+        if sharded:
+            check_alike(data.clock().schedule)
         self.model.train(self.backbone.lora is not None)
         parts = [self.model]
         if self.asked is not None:
@@ -199,7 +212,9 @@ class SoftCoT(ReasoningModule):
         # Lightning warns of modules in evaluation mode. Were there others than these, it would count more of them.
         frozen = sum(not module.training for part in parts for module in part.modules())
         warnings.filterwarnings("ignore", message=rf"Found {frozen} module\(s\) in eval mode at the start of training")
-        self._redrawn = data.redraws("train")
+        # In a trial nothing is prepared, and processes that share the assistant out must all read, or none.
+        trial = bool(getattr(self.trainer, "fast_dev_run", False))
+        self._redrawn = data.redraws("train") or (sharded and trial)
         self._prepare("train", "val")
 
     def on_validation_start(self) -> None:
@@ -223,12 +238,13 @@ class SoftCoT(ReasoningModule):
         shares = [(self.trainer.global_rank, self.trainer.world_size)]
         if self.assistant.store.folder is not None and self.trainer.world_size > 1:
             shares.append((0, 1))  # what others computed, and did not reach this process: they may see another folder
-        for share in shares:
-            for split in splits:
-                if not data.redraws(split):
-                    self.assistant.prepare(data.assistant_rows(split), data.eval_batch_size, self.device, *share)
-            self.trainer.strategy.barrier("states")
-            self.assistant.store.refresh()
+        with gathered(self.trainer):
+            for share in shares:
+                for split in splits:
+                    if not data.redraws(split):
+                        self.assistant.prepare(data.assistant_rows(split), data.eval_batch_size, self.device, *share)
+                self.trainer.strategy.barrier("states")
+                self.assistant.store.refresh()
 
     # -- thoughts ---------------------------------------------------------------------------------------------------
 

@@ -135,6 +135,25 @@ def check_reach(schedule: Curriculum) -> None:
         )
 
 
+def check_alike(schedule: Curriculum) -> None:
+    """Refuse a curriculum in which some rows have thoughts and others none.
+
+    Processes that share models out gather them in each pass together, and thoughts take a pass more.
+
+    Raises:
+        UserError: If it is one.
+    """
+    for stage in range(schedule.last_stage + 1):
+        numbers = schedule.numbers_trained(stage)
+        if 0 in numbers and len(numbers) > 1:
+            raise UserError(
+                "some rows have soft thoughts and others none, and the models are shared out among processes",
+                where="curriculum.schedule, trainer.strategy",
+                why=f"in stage {stage}, numbers of thoughts are {', '.join(map(str, sorted(numbers)))}",
+                fix="give all rows thoughts (Fixed), or use strategy ddp",
+            )
+
+
 def check_saved(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     """Compare what makes the thoughts.
 

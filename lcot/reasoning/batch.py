@@ -14,7 +14,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from lcot.errors import UserError
 from lcot.reasoning.example import Examples, ReasoningExample
 from lcot.reasoning.layout import IGNORE, Layout
 
@@ -76,6 +78,11 @@ class ThoughtBatch:
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
+
+    @property
+    def passes(self) -> int:
+        """Number of passes in which a model reads these rows."""
+        return 1 + (self.stepped or min(1, self.max_thoughts))
 
     def select(self, rows: Sequence[int]) -> Self:
         """Some of the rows, as wide as they stand here."""
@@ -176,6 +183,42 @@ def _columns(places: Sequence[Mapping[str, tuple[int, ...]]], starts: Sequence[i
             columns[number, : len(own)] = torch.tensor([start + place for place in own], dtype=torch.long)
         found[name] = columns
     return found
+
+
+def in_passes(batch: ThoughtBatch, passes: int) -> ThoughtBatch:
+    """The same rows, to be read in more passes: columns behind the thoughts get one each, as in longer rows.
+
+    Processes that share a model out have to make the same number of passes. What a row gives does not change.
+
+    Args:
+        batch: Rows without thoughts, or with thoughts that each read the one before.
+        passes: At least as many as it has.
+
+    Raises:
+        UserError: If its passes have another order than those of thoughts one by one.
+    """
+    if passes == batch.passes:
+        return batch
+    if batch.max_thoughts and not batch.stepped:
+        raise UserError(
+            f"some processes have batches of {passes} passes, and this one has {batch.passes} that it cannot split",
+            where="curriculum.schedule",
+            why="a model that is shared out is gathered anew in each pass, by all processes together",
+            fix="give all rows thoughts, or all of them none; or use strategy ddp",
+        )
+    lacking = max(0, batch.first + passes - 1 - batch.input_ids.shape[1])
+
+    def wide(tensor: Tensor, value: int) -> Tensor:
+        return F.pad(tensor, (0, lacking), value=value)
+
+    return replace(
+        batch,
+        input_ids=wide(batch.input_ids, 0),
+        attention_mask=wide(batch.attention_mask, 0),
+        position_ids=wide(batch.position_ids, 0),
+        labels=wide(batch.labels, IGNORE),
+        stepped=passes - 1,
+    )
 
 
 def heads(batch: ThoughtBatch, pad: int) -> ThoughtBatch:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from benchmarks import checkpointing, dashboard, decode, softcot_step, train_step
+from benchmarks import checkpointing, dashboard, decode, sharding, softcot_step, train_step
 from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
 from lcot.reasoning.batch import ThoughtBatch, collate
 from tests.reasoning.support import assert_same_gradients, loss_and_gradients
@@ -158,3 +158,9 @@ class TestSoftCoTStep:
         assert gradient.norm() > 1e-5
         for other, others in found.values():
             assert other == pytest.approx(expected, rel=1e-5) and torch.allclose(others, gradient, rtol=1e-3, atol=1e-7)
+
+
+def test_sharding_prints_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sharding.main([*TINY, "--check"]) == 0
+    printed = capsys.readouterr().out
+    assert "8 processes: weights, optimizer" in printed and "≤ 0.55" in printed

@@ -7,12 +7,14 @@ import dataclasses
 import pytest
 import torch
 
-from lcot.reasoning.batch import ThoughtBatch, collate, heads
+from lcot.errors import UserError
+from lcot.reasoning.batch import ThoughtBatch, collate, heads, in_passes
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout
-from tests.models import SPECIAL, random_examples
-from tests.reasoning.support import ALL, MIXED, builder, layouts
+from lcot.reasoning.think import supervised_loss, think
+from tests.models import SPECIAL, random_examples, tiny_model
+from tests.reasoning.support import ALL, MIXED, assert_same_gradients, builder, layouts, loss_and_gradients
 
 _ = IGNORE
 EXAMPLES = [
@@ -183,3 +185,30 @@ def test_columns_are_no_more_than_needed(kind: ThoughtKind) -> None:
     else:
         needed = max(len(row.ids) for row in rows)
     assert batch.input_ids.shape == (8, needed)
+
+
+class TestMorePasses:
+    """Processes that share a model out read their batches in the same number of passes."""
+
+    @pytest.mark.parametrize("plan", [MIXED, [(0, 0), (1, 1)], [(0, 0), (0, 0)], [(ALL, 0), (ALL, 0)]])
+    @pytest.mark.parametrize("passes", [2, 5, 9, 30])
+    def test_losses_and_gradients_stay(self, plan: list[tuple[int, int]], passes: int) -> None:
+        model = tiny_model("qwen3")
+        batch = collate(layouts(plan), pad=SPECIAL.pad)
+        found = []
+        for read in (batch, in_passes(batch, max(passes, batch.passes))):
+            ran: list[int] = []
+            handle = model.base_model.register_forward_hook(lambda *_, seen=ran: seen.append(1))
+            thinking = think(model, read)
+            handle.remove()
+            assert len(ran) == read.passes
+            found.append(loss_and_gradients(model, supervised_loss(model, read, thinking)[0]))
+        assert read.passes == max(passes, batch.passes)
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+        assert_same_gradients(found[1][1], found[0][1])
+
+    def test_thoughts_that_share_a_pass_cannot_be_split(self) -> None:
+        batch = collate(layouts([(1, 1), (2, 2)], stepwise_passes=False), pad=SPECIAL.pad)
+        assert batch.passes == 2 and in_passes(batch, 2) is batch
+        with pytest.raises(UserError, match="batches of 3 passes"):
+            in_passes(batch, 3)
