@@ -96,6 +96,15 @@ def test_a_checkpoint_of_weights_alone(run: Path) -> None:
     assert "holds weights, and nothing of the training" in block
 
 
+@pytest.mark.parametrize("part", ["callbacks", "optimizer_states"])
+def test_what_a_checkpoint_says_of_the_training_must_be_of_its_kind(run: Path, part: str) -> None:
+    last = run / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    other = dict.fromkeys(saved["callbacks"], 3) if part == "callbacks" else [{}]
+    torch.save({**saved, part: other}, last)
+    assert "the checkpoint cannot be taken up" in refused(*FIT, *MORE)
+
+
 def test_a_checkpoint_that_would_run_code(run: Path) -> None:
     torch.save({"lcot": Path("x")}, run / "checkpoints" / "last.ckpt")
     assert "cannot be read" in refused("test", "-c", "tiny.yaml", "--ckpt_path=last")

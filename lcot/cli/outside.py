@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 from collections.abc import Iterator
 
-from lcot.errors import UserError
+from lcot.errors import CheckpointError, UserError
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _FULL = re.compile(r"(No space left on device|Disk quota exceeded)")
@@ -35,6 +36,14 @@ def outside_error(err: BaseException, command: str | None) -> UserError | None:
             return _disk_error(link, again)
         if isinstance(link, RuntimeError) and (_GONE.search(str(link)) or _ABSENT.search(str(link))):
             return _peer_error(link, again)
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(err.__traceback__)]
+    if any(code.co_filename.endswith("checkpoint_connector.py") and "restore" in code.co_name for code in frames):
+        return CheckpointError(
+            "the checkpoint cannot be taken up",
+            where="ckpt_path" if command != "fit" else "last.ckpt of the run, or ckpt_path",
+            why=f"what it says of the training is not what was written: {type(err).__name__}: {_first(err)}",
+            fix="use another checkpoint of this run, or one that was copied whole",
+        )
     return None
 
 

@@ -135,6 +135,10 @@ def load_tokenizer(name_or_folder: str | Path) -> PreTrainedTokenizerBase:
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         # transformers builds an empty tokenizer where it finds a model's config.json but no vocabulary.
         raise UserError(f"the tokenizer {name!r} has no words", why="its vocabulary file is missing", fix=_fix(name))
+    try:
+        tokenizer.decode(tokenizer("A word.\n")["input_ids"])
+    except Exception as error:  # settings that nobody looked at when it was loaded
+        raise UserError(f"the tokenizer {name!r} reads no text", why=_first_line(error), fix=_fix(name)) from error
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"the tokenizer {name!r} has no end-of-text token",

@@ -81,6 +81,9 @@ _FIELDS: dict[str, Any] = {
     "assistant.lora": LoRA | None,
 }
 
+_MOST = 2**31
+"""Above any number in a description."""
+
 _INCIDENTAL = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "architectures", "use_cache"}
 """Fields of a model's configuration that do not change what it computes, or are compared by themselves."""
 
@@ -234,8 +237,11 @@ def _fits(value: object, hint: Any) -> bool:
             fits = value in get_args(option)
         elif get_origin(option) in (list, tuple):
             fits = isinstance(value, list | tuple) and all(_fits(one, get_args(option)[0]) for one in value)
+        elif option in (int, float):  # counts, seeds and shares: none is below zero
+            kinds = (int,) if option is int else (int, float)
+            fits = type(value) in kinds and 0 <= value < _MOST  # type: ignore[operator]  # a number
         else:
-            fits = isinstance(value, int | float if option is float else get_origin(option) or option)
+            fits = isinstance(value, get_origin(option) or option)
         if fits:
             return True
     return False

@@ -21,7 +21,7 @@ HASHES = "files"
 """Where it has the hashes of its files."""
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_HASHED = ("*.safetensors", "config.json", "tokenizer.json")
+_HASHED = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 def is_pointer(file: Path) -> bool:

@@ -39,7 +39,10 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 # What a model's configuration says of its sizes, under the names that the types of models have for it.
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
-_WIDTHS = ("hidden_size", "n_embd", "intermediate_size", "n_inner", "head_dim", "num_attention_heads", "n_head")
+_WIDTHS = (
+    *("hidden_size", "n_embd", "intermediate_size", "n_inner", "head_dim", "num_attention_heads", "n_head"),
+    *("num_key_value_heads", "vocab_size", "n_positions"),
+)
 
 # What transformers raises for folders that are damaged.
 _FAULTS = (

@@ -193,3 +193,11 @@ def test_names_that_cannot_be_had_are_told_without_waiting(monkeypatch: pytest.M
         load_tokenizer("nobody/no-such-tokenizer")
     assert "Name or service not known" in str(caught.value)
     assert "give the folder" in str(caught.value)
+
+
+def test_a_tokenizer_whose_settings_let_it_read_nothing(words: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    words.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": {"a": 1}}))
+    with pytest.raises(UserError, match="reads no text"):
+        load_tokenizer(tmp_path)

@@ -119,3 +119,19 @@ def test_what_is_no_description() -> None:
     nothing: list[object] = [None, 3, [], "abc"]
     for said in nothing:
         assert "was not written by lcot" in refused(said)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"thoughts": True}, "thoughts is True"),
+        ({"thoughts": -1}, "thoughts is -1"),
+        ({"thoughts": 10**30}, "thoughts is 1000000000000"),
+        ({"sampling": {"temperature": float("nan")}}, "temperature nan"),
+        ({"sampling": {"temperature": float("inf")}}, "temperature inf"),
+    ],
+)
+def test_numbers_are_such_as_can_be_counted(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        check_described({"format": 1, **change}, needed=())
+    assert says in str(caught.value)

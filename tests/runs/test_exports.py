@@ -184,3 +184,11 @@ def test_a_folder_that_is_damaged(pair: Pair, tmp_path: Path) -> None:
     (folder / "softcot.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
         package.load(folder)
+
+
+def test_others_may_read_all_of_it(pair: Pair, tmp_path: Path) -> None:
+    tuned: dict[str, Any] = {"backbone": Backbone(path=str(pair.llm), lora=LORA)}
+    folder = solver_of(pair, tmp_path, **tuned).save_pretrained(tmp_path / "model")
+    (folder / "plain").touch()
+    rights = {file.name: file.stat().st_mode for file in folder.rglob("*") if file.is_file()}
+    assert {"softcot.safetensors", "adapter_model.safetensors"} <= set(rights) and len(set(rights.values())) == 1

@@ -1,0 +1,1 @@
+"""Many damaged inputs at once; run with -m slow."""
