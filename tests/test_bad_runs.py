@@ -72,6 +72,16 @@ def test_a_run_does_not_go_back(run: Path) -> None:
     assert "max_epochs is 1" in block and "2 epochs behind it" in block
 
 
+@pytest.mark.parametrize("options", [MORE, ("--ckpt_path=runs/tiny/checkpoints/last.ckpt",)])
+def test_a_trial_begins_anew_and_says_so(run: Path, options: tuple[str, ...]) -> None:
+    before = contents(run)
+    outcome = lcot(*FIT, *options, "--trainer.fast_dev_run=true")
+    assert outcome.code == 0 and "tries the settings on a model that begins anew" in outcome.err, outcome.err
+    assert contents(run) == before
+    if options is MORE:  # what could not be continued is no trial of it either
+        assert "6 then, 4 now" in refused(*FIT, *MORE, "--data.batch_size=4", "--trainer.fast_dev_run=true")
+
+
 def test_resuming_and_a_checkpoint_are_two_starts(run: Path) -> None:
     assert "give one" in refused(*FIT, *MORE, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}")
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
@@ -180,11 +181,12 @@ class CurriculumCallback(Callback, StageClock):
             stepwise_passes=self.schedule.stepwise_passes,
             thoughts=self.schedule.thoughts_at_inference(stage),
             world_size=trainer.world_size,
+            threads=_threads(trainer),
             dialogue=asdict(dialogue) if dialogue is not None else None,
         )
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another number of processes.
+        """Refuse to go on with another number of processes, and tell of another number of threads.
 
         ``batch_size`` is that of one process, and the place in an epoch is counted in batches: with more or fewer of
         them, other rows would share an optimizer step, and within an epoch some would be left out or come twice.
@@ -200,6 +202,16 @@ class CurriculumCallback(Callback, StageClock):
                 why="other rows would share a step, and within an epoch some would be left out or come twice",
                 fix=f"go on with {world}, or start another run with --name",
             )
+        before, now = checkpoint.get("lcot", {}).get("threads"), _threads(trainer)
+        if trainer.state.fn == TrainerFn.FITTING and None not in (before, now) and before != now:
+            if trainer.is_global_zero:
+                _log.warning(
+                    "lcot: warning: the run had %s threads, and has %s now: sums are rounded in another order, so it"
+                    " will not end in the same bits; --threads=%s",
+                    before,
+                    now,
+                    before,
+                )
 
     def _warn_of_new_numbers(self, trainer: L.Trainer) -> None:
         if trainer.state.fn == TrainerFn.FITTING or not isinstance(self.schedule, Forced):
@@ -218,6 +230,11 @@ class CurriculumCallback(Callback, StageClock):
         batches = self._trainer.num_training_batches
         # Not known yet in a validation before the first epoch.
         return max(1, int(batches)) if math.isfinite(batches) else 1
+
+
+def _threads(trainer: L.Trainer) -> int | None:
+    """Threads of a CPU's operators; ``None`` on another device, whose sums do not depend on them."""
+    return torch.get_num_threads() if trainer.strategy.root_device.type == "cpu" else None
 
 
 def _reset(trainer: L.Trainer) -> None:

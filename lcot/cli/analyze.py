@@ -87,16 +87,14 @@ def run_analyze(words: Sequence[str]) -> None:
         line = ["test", "-c", str(chosen.run / "config.yaml"), *code, *passed]
         settings = read_settings(line)
         from lcot.cli.commands import ReasoningCLI, run, yaml_safe
+        from lcot.cli.threads import set_threads
 
         class Analyze(ReasoningCLI):
             """Makes data and curriculum only: no trainer, no model that is untrained, no run folder."""
 
             def before_instantiate_classes(self) -> None:
-                import torch
-
                 own = self.check_settings()
-                if own.threads is not None:
-                    torch.set_num_threads(own.threads)
+                set_threads(own.threads)
                 _point_to(own.data.init_args, chosen)
                 self.used = yaml_safe(own)
 

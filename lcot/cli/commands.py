@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -39,6 +38,7 @@ from lcot.cli.explain import explain
 from lcot.cli.extras import check_extras
 from lcot.cli.nodes import check_nodes, check_strategy
 from lcot.cli.places import keep_logs, place_loggers, place_predictions
+from lcot.cli.threads import keep_threads, set_threads
 from lcot.cli.trust import trusted
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
@@ -144,8 +144,9 @@ class ReasoningCLI(LightningCLI):
             "--threads",
             type=int | None,
             default=None,
-            help="Threads of torch's operators on a CPU; its own choice if not given. Small models want 1: threads that"
-            " wait for one another cost them more than they gain, above all on a machine with other work.",
+            help="Threads of torch's operators on a CPU; its own choice, the machine's cores, if not given. They decide"
+            " how sums are rounded, so a run that continues takes the number that it had. Small models want 1: threads"
+            " that wait for one another cost them more than they gain, above all on a machine with other work.",
         )
         parser.add_argument("--runs_dir", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument("--resume", type=bool, default=False, help="Continue the run of this name if there is one.")
@@ -195,12 +196,7 @@ class ReasoningCLI(LightningCLI):
         """Check what can be checked now, and find all that this command reads or writes; nothing is written yet."""
         settings = self.check_settings()
         check_extras(settings)
-        if settings.threads is not None:
-            if settings.threads < 1:
-                raise UserError(
-                    f"threads is {settings.threads}", where="--threads", fix="use 1 or more, or leave it out"
-                )
-            torch.set_num_threads(settings.threads)
+        set_threads(settings.threads)
         own = given_run(Parser.settings)
         if own is not None and own.resolve() != (Path(settings.runs_dir) / (settings.name or "")).resolve():
             here = own if own.name not in ("", "..") else own.resolve()  # -c config.yaml, from within its folder
@@ -296,9 +292,15 @@ class ReasoningCLI(LightningCLI):
                 why="this method trains nothing: it takes the models as they are",
                 fix="use validate, test or predict",
             )
-        if settings.trainer.fast_dev_run or getattr(rank_zero_only, "rank", 0) != 0:
+        if settings.trainer.fast_dev_run:
+            if settings.ckpt_path or (settings.resume and self.folder.start_from(True, self.settings)):
+                settings.ckpt_path = None
+                _log.info("fast_dev_run tries the settings on a model that begins anew; the run is left as it is")
+            return
+        if getattr(rank_zero_only, "rank", 0) != 0:
             if settings.resume and self.folder.last.is_file():
                 settings.ckpt_path = str(self.folder.last)
+                keep_threads(settings.threads, read_checkpoint(self.folder.last, weights=False)["lcot"])
             return
         start = self.folder.start_from(settings.resume, self.settings)
         if start is not None:
@@ -307,6 +309,7 @@ class ReasoningCLI(LightningCLI):
             settings.ckpt_path = str(start)
         if settings.ckpt_path:
             saved = read_checkpoint(Path(settings.ckpt_path))
+            keep_threads(settings.threads, saved["lcot"])
             done, planned = _epochs_done(saved), settings.trainer.max_epochs
             if 0 <= planned < done:
                 raise UserError(

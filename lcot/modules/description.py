@@ -60,6 +60,7 @@ _FIELDS: dict[str, Any] = {
     "markers": Markers,
     "thoughts": int,
     "stepwise_passes": bool,
+    "threads": int | None,
     "text": TextFormat,
     "dialogue": Dialogue | None,
     "extractors": list[str],
