@@ -24,8 +24,14 @@ def leaving_when_told() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if _is_ours(number)]
-    former = {number: signal.signal(number, _leave) for number in numbers}
+    watched = terminals()
+
+    def leave(number: int, frame: object) -> NoReturn:
+        let_go(watched)
+        raise SystemExit(128 + number)
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if is_heard(number)]
+    former = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
@@ -81,10 +87,24 @@ def interrupted_patiently() -> Iterator[None]:
         signal.signal(signal.SIGINT, former)
 
 
-def _leave(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
+def terminals() -> list[int]:
+    """Those of standard output and standard error that are terminals."""
+    return [number for number in (1, 2) if os.isatty(number)]
 
 
-def _is_ours(number: signal.Signals) -> bool:
+def let_go(numbers: list[int]) -> None:
+    """Have what is written to terminals that were closed go nowhere: its error would break off what is being saved.
+
+    Args:
+        numbers: Of :func:`terminals`, when they were open.
+    """
+    for number in numbers:
+        if not os.isatty(number):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
+def is_heard(number: signal.Signals) -> bool:
     """Whether a signal is neither ignored nor handled outside of Python."""
     return signal.getsignal(number) not in (signal.SIG_IGN, None)

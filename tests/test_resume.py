@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -234,6 +237,53 @@ def test_ctrl_c_saves_first(
     assert "continuing from " in said and said.count("last.ckpt: epoch 1, step 12\n") == 1, "where it goes on"
     assert "lcot: interrupted; what was saved before is untouched" in said and "Traceback" not in said
     assert run(config) == 0
+    assert same_state(last(config), uninterrupted) == []
+
+
+def in_a_terminal(master: int, mine: int, step: int) -> Sabotage:
+    """The process has a terminal of its own, which is closed while a training batch is computed."""
+
+    def sabotage() -> None:
+        os.setsid()
+        os.close(master)
+        fcntl.ioctl(mine, termios.TIOCSCTTY, 0)
+        for number in (1, 2):
+            os.dup2(mine, number)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        inner = Coconut.training_step
+
+        def training_step(self: Coconut, batch: Any, batch_idx: int) -> Any:
+            if self.trainer.global_step == step:
+                os.write(mine, b"[close it]")
+                deadline = time.monotonic() + 20
+                while os.isatty(mine) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            return inner(self, batch, batch_idx)
+
+        replace(Coconut, "training_step", training_step)
+
+    return sabotage
+
+
+def close_when_asked(master: int) -> None:
+    """Look at a terminal until a process in it asks to have it closed."""
+    shown = b""
+    while b"[close it]" not in shown:
+        shown += os.read(master, 9999)
+    os.close(master)
+
+
+def test_a_closed_terminal_saves_first(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = write_config(tmp_path, settings())
+    bar = "--trainer.enable_progress_bar=true"
+    master, mine = os.openpty()
+    threading.Thread(target=close_when_asked, args=(master,), daemon=True).start()
+    assert run(config, bar, sabotage=[in_a_terminal(master, mine, 8)]) == 128 + signal.SIGHUP
+    os.close(mine)
+    assert last(config)["global_step"] == 9
+    # Under nohup it is ignored.
+    nohup: Sabotage = lambda: replace(sys, "nohup", signal.signal(signal.SIGHUP, signal.SIG_IGN))  # noqa: E731
+    assert run(config, sabotage=[nohup, in_training(15, signal.SIGHUP)]) == 0
     assert same_state(last(config), uninterrupted) == []
 
 

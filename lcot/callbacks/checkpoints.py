@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lcot.callbacks.whole_files import WholeFiles, check_finite
 from lcot.errors import UserError
 from lcot.runs.endings import ended_before, is_between_steps, is_cut, put_back
-from lcot.signals import PatientInterrupt
+from lcot.signals import PatientInterrupt, is_heard, let_go, terminals
 
 _log = logging.getLogger("lcot")
 
@@ -33,10 +33,10 @@ class LastCheckpoint(Checkpoint):
     improved, so a killed run could lose all epochs since.) The file is replaced in one move: a process that is killed
     while it writes leaves the former one whole.
 
-    On SIGTERM, and on the command line's first Ctrl-C, all ranks finish the batch they are at, write the file together
-    and end with ``SIGTERMException``, whose ``code`` is the signal's number. A validation that is broken off so is done
-    again, from its first example, when the run continues. Under SLURM the signal to requeue (SIGUSR1) waits in the same
-    way for the end of a batch; then Lightning requeues the job.
+    On SIGTERM, on SIGHUP (a terminal that is closed), and on the command line's first Ctrl-C, all ranks finish the
+    batch they are at, write the file together and end with ``SIGTERMException``, whose ``code`` is the signal's number.
+    A validation that is broken off so is done again, from its first example, when the run continues. Under SLURM the
+    signal to requeue (SIGUSR1) waits in the same way for the end of a batch; then Lightning requeues the job.
 
     Where ``max_time`` or a callback's ``trainer.should_stop`` ends training within an epoch, the file holds the state
     there, so that a run that continues does the rest of that epoch. It ends behind a whole optimizer step: a stop that
@@ -61,6 +61,7 @@ class LastCheckpoint(Checkpoint):
         self._told_to_stop = False
         self._told_by: int = signal.SIGTERM
         self._told_to_requeue = False
+        self._terminals: list[int] = []
         self._stopping = False
         self._ends = False  # somebody has set trainer.should_stop, and its step is not over
         self._saved_cut = False
@@ -93,7 +94,11 @@ class LastCheckpoint(Checkpoint):
         self._stopping = self._ends = self._saved_cut = False
         if threading.current_thread() is not threading.main_thread():
             return
+        self._terminals = terminals()
         signal.signal(signal.SIGTERM, self._note)
+        # One that is ignored stays so: who starts a training with nohup wants it to outlive the terminal.
+        if is_heard(signal.SIGHUP):
+            signal.signal(signal.SIGHUP, self._note)
         self._answer_interrupts(self._note)
         if SLURMEnvironment.detect() and callable(handler := signal.getsignal(signal.SIGUSR1)):
             self._requeue = handler
@@ -188,6 +193,7 @@ class LastCheckpoint(Checkpoint):
         if signum == signal.SIGUSR1:
             self._told_to_requeue = True
         else:
+            let_go(self._terminals)
             self._told_to_stop, self._told_by = True, signum
 
     def _answer_interrupts(self, ask: Callable[[int, object], object] | None) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from lcot.cli.outside import outside_error
 from lcot.errors import IgnoredSettingWarning
 
 _log = logging.getLogger("lcot")
-_usually = warnings.showwarning
+_usually, _of_threads = warnings.showwarning, threading.excepthook
 
 
 def quiet_the_console() -> None:
@@ -39,6 +41,7 @@ def quiet_the_console() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     warnings.showwarning = _show_warning
+    threading.excepthook = _tell_of_thread
 
 
 def _show_warning(message: Any, category: type[Warning], *place: Any, **further: Any) -> None:
@@ -47,6 +50,12 @@ def _show_warning(message: Any, category: type[Warning], *place: Any, **further:
         _log.warning("lcot: warning: %s", message)
     else:
         _usually(message, category, *place, **further)
+
+
+def _tell_of_thread(args: threading.ExceptHookArgs) -> None:
+    """Nothing of a full disk, which the main thread meets too: TensorBoard's writer hands its exception on."""
+    if args.exc_value is None or outside_error(args.exc_value, None) is None:
+        _of_threads(args)
 
 
 class _Console(logging.StreamHandler[Any]):
