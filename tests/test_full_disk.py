@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from lcot.runs.files import remove
 from tests.disk import Disk, small_disk
-from tests.whole_runs import last, run, same_state, settings, write_config
+from tests.reports import reports
+from tests.tiny import contents
+from tests.whole_runs import call, last, run, same_state, settings, write_config
 
 PAGE = 4096
 ROOMY = 100 * 2**20
@@ -56,9 +60,60 @@ def check_fit(tmp_path: Path, whole: Path, capfd: pytest.CaptureFixture[str], si
     return next(line for line in said.splitlines() if "where:" in line)
 
 
+def test_training_on_a_disk_that_fills_up(tmp_path: Path, whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # 30 KB end in the thread that writes TensorBoard's events.
+    for size in (30, 300):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        check_fit(folder, whole, capfd, size * 1024)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [0, 4, 8, 12, 16, 20, 28, 32, 40, 100, 180, 300, 420, 520, 620, 720])
+@pytest.mark.parametrize("size", [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 100, 180, 300, 420, 520, 620, 720])
 def test_training_on_a_disk_of_so_many_kilobytes(
     tmp_path: Path, whole: Path, capfd: pytest.CaptureFixture[str], size: int
 ) -> None:
-    print(check_fit(tmp_path, whole, capfd, size * 1024))
+    print(size, check_fit(tmp_path, whole, capfd, size * 1024))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, whole: Path) -> Iterator[tuple[Disk, Path]]:
+    """A disk with the finished run on it, and its config."""
+    with small_disk(tmp_path_factory.mktemp("mounted") / "disk", ROOMY) as disk:
+        shutil.copytree(whole.parent, disk.place, dirs_exist_ok=True)
+        yield disk, disk.place / whole.name
+
+
+def words_of(command: str, config: Path) -> list[str]:
+    """A command about the finished run beside a config."""
+    folder = config.parent / "runs" / "run"
+    return (
+        ["analyze", str(folder), "--device=cpu"] if command == "analyze" else [command, "-c", f"{folder}/config.yaml"]
+    )
+
+
+ROOMS = {"test": (0, 2), "predict": (0, 1), "analyze": (0, 2, 8, 20, 60, 200, 400, 1000)}
+"""In pages, at which a command meets the end of the disk."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "pages"), [(name, room) for name, rooms in ROOMS.items() for room in rooms])
+def test_reading_a_run_on_a_full_disk(
+    finished: tuple[Disk, Path], whole: Path, capfd: pytest.CaptureFixture[str], command: str, pages: int
+) -> None:
+    disk, config = finished
+    before = contents(disk.place)
+    filled(disk, pages * PAGE)
+    capfd.readouterr()
+    try:
+        code = call(words_of(command, config))
+        check_told(code, capfd.readouterr().err)
+        assert contents(disk.place) == before
+    finally:
+        disk.resize(ROOMY)
+    assert call(words_of(command, config)) == 0 and disk.unfinished() == []
+    assert call(words_of(command, whole)) == 0
+    assert reports(config) == reports(whole)
+    for one in (config, whole):
+        for written in ("test.json", "predictions.jsonl", "analysis"):
+            remove(one.parent / "runs" / "run" / written)

@@ -24,7 +24,7 @@ from lcot.cli.main import main
 STEPS = 6
 """Optimizer steps of an epoch of :func:`settings`: five full batches and an odd one."""
 
-LIMIT = 90
+LIMIT = 150
 """Seconds that a run may take."""
 
 Sabotage = Callable[[], None]
@@ -119,15 +119,36 @@ def run(
     arguments = [command, "-c", str(config), "--runs_dir", str(config.parent / "runs"), *options]
     arguments += ["--resume=true"] if command == "fit" else []
     arguments += [f"--trainer.devices={ranks}", f"--trainer.strategy={strategy}"] if ranks > 1 else []
+    return call(arguments, sabotage, ranks)
+
+
+def call(
+    arguments: Sequence[str], sabotage: Sequence[Sabotage] = (), ranks: int = 1, kill_after: float | None = None
+) -> int:
+    """Run any command line in children.
+
+    Args:
+        arguments: The words behind ``lcot``.
+        sabotage: Done in each child before.
+        ranks: How many children.
+        kill_after: Seconds after which they are killed; a command that is over by then is not.
+
+    Returns:
+        The exit code of rank 0; minus the signal's number where one ended it.
+    """
     fork, port = multiprocessing.get_context("fork"), free_port()
     children = [fork.Process(target=_child, args=(arguments, sabotage, rank, ranks, port)) for rank in range(ranks)]
     for child in children:
         child.start()
-    deadline = time.monotonic() + LIMIT
+    began = time.monotonic()
+    deadline = began + LIMIT
     # Not join(): it would wait for the data-loader workers of a killed child as well, which live on for some seconds.
     while any(child.exitcode is None for child in children):
         failed = any(child.exitcode for child in children)
         deadline = min(deadline, time.monotonic() + 3) if failed else deadline
+        if kill_after is not None and time.monotonic() > began + kill_after:
+            for child in children:
+                child.kill()
         if time.monotonic() > deadline:
             for child in children:
                 child.kill()
@@ -193,7 +214,7 @@ def scalars(config: Path, tag: str) -> list[tuple[int, float]]:
     return found
 
 
-def _child(arguments: list[str], sabotage: Sequence[Sabotage], rank: int, ranks: int, port: int) -> None:
+def _child(arguments: Sequence[str], sabotage: Sequence[Sabotage], rank: int, ranks: int, port: int) -> None:
     torch.set_num_threads(1)
     if ranks > 1:
         place = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
