@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,11 +76,12 @@ def test_training_on_a_disk_of_so_many_kilobytes(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, whole: Path) -> Iterator[tuple[Disk, Path]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Disk, Path]]:
     """A disk with the finished run on it, and its config."""
     with small_disk(tmp_path_factory.mktemp("mounted") / "disk", ROOMY) as disk:
-        shutil.copytree(whole.parent, disk.place, dirs_exist_ok=True)
-        yield disk, disk.place / whole.name
+        config = write_config(disk.place, settings())
+        assert run(config) == 0
+        yield disk, config
 
 
 def words_of(command: str, config: Path) -> list[str]:

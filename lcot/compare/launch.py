@@ -16,9 +16,14 @@ from typing import Any
 import yaml
 
 from lcot.compare.plan import Task, Todo, changes, is_trained, wanted_result, what_to_do
+from lcot.runs.files import locked
+from lcot.runs.folder import RunFolder
 from lcot.runs.results import Split
 from lcot.runs.run import Run, read_run
 from lcot.signals import leaving_when_told
+
+_PATIENCE = 1.0
+"""Seconds between two looks at a run that another process trains."""
 
 PROGRAM = (sys.executable, "-m", "lcot")
 """What stands before the words of a command."""
@@ -132,6 +137,7 @@ class Launcher:
         task, began = todo.task, time.monotonic()
         task.log.parent.mkdir(parents=True, exist_ok=True)
         for command in todo.commands:
+            self._wait(task)
             _say(f"{task.name}: {command} … (log: {task.log})")
             start = task.log.stat().st_size if task.log.exists() else 0
             code = self._child(task, command)
@@ -150,6 +156,21 @@ class Launcher:
                 return failure
         _say(f"{task.name}: done after {(time.monotonic() - began) / 60:.1f} min")
         return None
+
+    def _wait(self, task: Task) -> None:
+        """Wait for another process that trains this run: what it makes is what is wanted.
+
+        It may be of another comparison, or of one that was killed, whose commands go on.
+        """
+        lock, told = RunFolder(task.folder).lock, False
+        while not self._stopping and lock.exists():
+            with locked(lock) as nobody:
+                if nobody:
+                    return
+            if not told:
+                _say(f"{task.name}: another process trains it; waiting for that")
+                told = True
+            time.sleep(_PATIENCE)
 
     def _child(self, task: Task, command: str) -> int:
         words = task.words(command)
