@@ -16,8 +16,7 @@ from typing import Any
 import yaml
 
 from lcot.compare.plan import Task, Todo, changes, is_trained, wanted_result, what_to_do
-from lcot.runs.files import locked
-from lcot.runs.folder import RunFolder
+from lcot.runs.files import LOCK, locked
 from lcot.runs.results import Split
 from lcot.runs.run import Run, read_run
 from lcot.signals import leaving_when_told
@@ -162,7 +161,7 @@ class Launcher:
 
         It may be of another comparison, or of one that was killed, whose commands go on.
         """
-        lock, told = RunFolder(task.folder).lock, False
+        lock, told = task.folder / LOCK, False
         while not self._stopping and lock.exists():
             with locked(lock) as nobody:
                 if nobody:

@@ -23,6 +23,10 @@ _MOST, _DEEPEST = 100_000, 50
 """How many values a run's settings may hold, and how deeply nested."""
 
 
+LOCK = ".lock"
+"""The file in a run's folder that the process holds which trains it."""
+
+
 def write_whole(target: Path, text: str) -> None:
     """Write a file in one move, so that it is never half there.
 

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from lcot.errors import DataError, UserError
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.runs.evaluations import named
-from lcot.runs.files import locked, read_json, remove, tidy, write_whole
+from lcot.runs.files import LOCK, locked, read_json, remove, tidy, write_whole
 from lcot.runs.run import last_config
 from lcot.runs.settings import decisive_changes, read_config
 from lcot.settings import UNTRAINED
@@ -69,7 +69,7 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         """What the process that trains here holds."""
-        return self.path / ".lock"
+        return self.path / LOCK
 
     @property
     def cost(self) -> Path:

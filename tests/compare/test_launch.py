@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -281,3 +282,36 @@ def test_real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert outcome.code == 0, outcome.err
     assert "seeds: 0, 1" in outcome.out and "cot-1: done" in outcome.err
     assert "Loaded model weights" in Path("runs/cot-1.log").read_text()
+
+
+def test_a_run_that_another_process_trains_is_waited_for(
+    program: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "_PATIENCE", 0.05)
+    folder = program / "runs" / "cot-0"
+    folder.mkdir(parents=True)
+    holds = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
+    holds += "from lcot.runs.files import LOCK, locked\n"
+    holds += f"with locked(Path({str(folder)!r}) / LOCK): print(1, flush=True); input()\n"
+    holds += f"open({str(program / 'notes')!r}, 'a').write('the other one ends\\n')"
+    with subprocess.Popen([sys.executable, "-c", holds], stdin=-1, stdout=-1) as other:
+        assert other.stdout is not None and other.stdin is not None
+        other.stdout.readline()
+        launcher = Launcher()
+        todos, _ = launcher.plan(tasks("cot-0"), "test")
+        thread = threading.Thread(target=launcher.make, args=(todos,))
+        thread.start()
+        said = ""
+        while "another process trains it" not in said and thread.is_alive():
+            said += capfd.readouterr().err
+        assert not (program / "notes").exists()
+        other.stdin.write(b"\n")
+        other.stdin.close()
+        thread.join(60)
+    assert notes(program) == [
+        "the other one ends",
+        "begin fit cot-0",
+        "end fit cot-0",
+        "begin test cot-0",
+        "end test cot-0",
+    ]
