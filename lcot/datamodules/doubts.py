@@ -134,6 +134,21 @@ def say_cut(split: str, examples: int, batch_size: int, batches: int, trainer: A
             say("trainer.%s is %d, and an epoch of the %s split has %d", name, asked, split, batches)
 
 
+def say_repeated(size: int, different: int, things: str) -> None:
+    """Say that a training set is larger than what there is to fill it with: most of it stands there several times.
+
+    Args:
+        size: Examples of an epoch.
+        different: How many of them can be different.
+        things: What they are.
+    """
+    if size > 2 * different:
+        say(
+            "data.train_size is %s, and there are %s %s: each is trained on several times an epoch",
+            *(f"{size:,}", f"{different:,}", things),
+        )
+
+
 def _is_one_file(path: str | None, known: str | None) -> bool:
     if path is None or known is None:
         return False

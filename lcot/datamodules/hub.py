@@ -11,7 +11,7 @@ from typing import Any
 import huggingface_hub
 
 from lcot.datamodules.records import Record
-from lcot.errors import DataError, needs
+from lcot.errors import DataError, needs, shown
 from lcot.settings import check_asked
 
 PREFIX = "hub:"
@@ -47,8 +47,8 @@ class HubPath:
         """
         name, _, rest = text.removeprefix(PREFIX).partition(":")
         config, _, chosen = rest.partition(":")
-        if not name:
-            raise DataError(f"{text!r} names no data set", fix=f"write {_FORM}")
+        if not name or len(text) > 1000 or not text.isprintable():
+            raise DataError(f"{shown(text)} names no data set", fix=f"write {_FORM}")
         return cls(name, config or None, chosen or split)
 
     def __str__(self) -> str:
@@ -84,9 +84,8 @@ def _load(path: HubPath) -> Any:
     def load() -> Any:
         return datasets.load_dataset(name, path.config, split=path.split, trust_remote_code=False)
 
-    folder = Path(path.name).expanduser()
-    name = str(folder) if folder.is_dir() else path.name
-    local = folder.is_dir()
+    folder = _folder(path)
+    name, local = (path.name, False) if folder is None else (str(folder), True)
     if not local and (path.name.startswith((".", "/", "~")) or path.name.count("/") > 1):
         raise DataError(f"there is no folder {path.name!r}", where=str(path), fix="check the path")
     try:
@@ -111,6 +110,15 @@ def _load(path: HubPath) -> Any:
         raise _refusal(f"the data set {path.name!r} cannot be had from the Hugging Face Hub", path, error) from error
 
 
+def _folder(path: HubPath) -> Path | None:
+    """The folder that a name means, if it is one."""
+    try:
+        folder = Path(path.name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name that is too long, or nobody's home folder
+        return None
+
+
 @contextmanager
 def _offline(config: Any) -> Iterator[None]:
     """Have ``datasets`` look at its cache only."""
@@ -126,7 +134,7 @@ def _refusal(what: str, path: HubPath, error: BaseException | None) -> DataError
         error = error.__cause__ or error
     text = str(error).strip() if error is not None else ""
     fix = "check name, configuration and split"
-    if not Path(path.name).expanduser().is_dir():
+    if _folder(path) is None:
         command = f"hf download --repo-type dataset {path.name} --local-dir FOLDER"
         fix += f", or fetch it where there is a network (`{command}`) and give {PREFIX}FOLDER"
     return DataError(

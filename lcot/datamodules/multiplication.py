@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, ClassVar, Literal
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.doubts import say_repeated
 from lcot.datamodules.rows import ListSource, Source
 from lcot.datamodules.word_problems.text_records import read_arithmetic_lines
 from lcot.errors import DataError, UserError, shown
@@ -24,6 +25,9 @@ PUBLISHED_TEXT = TextFormat(after_question="||", after_step=" ", before_answer="
 
 # Misses in a row before a generator gives up: enough to meet every pair of two-digit factors.
 _TRIES = 100_000
+MOST_DIGITS = 1000
+"""Of a factor; Python writes no number of more than 4,300."""
+
 _QUESTION = re.compile(r"([0-9](?: [0-9])*) \* ([0-9](?: [0-9])*)")
 
 
@@ -161,8 +165,8 @@ def generate(
 def read_products(path: str | Path) -> Iterator[ReasoningExample]:
     """Read a file with a product on each line: ``5 6 3 * 8 2||0 2 9 2 + 0 0 3 7 0 #### 0 2 2 0 1``.
 
-    Each line must be what :func:`render` writes for its factors, so a wrong digit is found. Factors may have any number
-    of digits, and leading zeros.
+    Each line must be what :func:`render` writes for its factors, so a wrong digit is found. Factors may have up to
+    1,000 digits, leading zeros included.
 
     Args:
         path: The file.
@@ -183,6 +187,12 @@ def read_products(path: str | Path) -> Iterator[ReasoningExample]:
                 fix="write the digits apart, the least significant first, as in '5 6 3 * 8 2' for 365 * 28",
             )
         first, second = (text.replace(" ", "")[::-1] for text in found.groups())
+        if max(len(first), len(second)) > MOST_DIGITS:
+            raise DataError(
+                f"a factor has {max(len(first), len(second)):,} digits",
+                where=where,
+                fix=f"use factors of {MOST_DIGITS} digits at most",
+            )
         example = render(int(first), int(second), (len(first), len(second)), example_id=str(index))
         expected = (" ".join(example.steps), example.answer)
         for part, is_text, must in zip(("chain", "answer"), (written, answer), expected, strict=True):
@@ -245,11 +255,11 @@ class Multiplication(ReasoningDataModule):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if len(digits) != 2 or any(type(count) is not int or count < 1 for count in digits):
+        if len(digits) != 2 or any(type(count) is not int or not 1 <= count <= MOST_DIGITS for count in digits):
             raise UserError(
-                f"digits is {list(digits)}",
+                f"digits is {shown(list(digits))}",
                 where="data.digits",
-                fix="give two whole numbers from 1, one for each factor, such as [4, 4]",
+                fix=f"give two whole numbers from 1 to {MOST_DIGITS}, one for each factor, such as [4, 4]",
             )
         self.digits = (digits[0], digits[1])
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
@@ -278,6 +288,7 @@ class Multiplication(ReasoningDataModule):
             return ListSource(read_products(path))
         if split == "train":
             apart = self._pairs("val") | self._pairs("test")
+            say_repeated(self.sizes["train"], 81 * 10 ** (sum(self.digits) - 2), "products of such factors")
             return DrawnProducts(self.digits, self.sizes["train"], self.redraw, seed, apart)
         part: Split = "test" if split == "predict" else split
         return ListSource(generate(self.digits, seed, part, self.sizes[part], self._pairs("train")))

@@ -22,7 +22,7 @@ import huggingface_hub
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from lcot.errors import UserError
+from lcot.errors import UserError, shown
 from lcot.settings import check_asked
 
 END_OF_TEXT = "<|endoftext|>"
@@ -125,8 +125,13 @@ def load_tokenizer(name_or_folder: str | Path) -> PreTrainedTokenizerBase:
         UserError: If the folder or name cannot be found or reached, holds no tokenizer, or has no end-of-text token.
     """
     name = str(name_or_folder)
-    folder = Path(name).expanduser()
-    if folder.exists():
+    try:
+        folder = Path(name).expanduser()
+        there = folder.exists()
+    except (OSError, RuntimeError) as error:  # a name that is too long, or nobody's home folder
+        why = getattr(error, "strerror", None) or _first_line(error)
+        raise UserError(f"no tokenizer can be called {shown(name)}", why=why) from error
+    if there:
         tokenizer = _from_folder(folder)
     elif isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"there is no folder {name!r} to load a tokenizer from", fix=_neighbour(folder))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, ProsQA, StrategyQA
+from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, Multiplication, ProsQA, StrategyQA
 from lcot.datamodules.doubts import needs_chains, say_cut, say_shared
 from lcot.datamodules.files import FileReasoning
 from lcot.errors import DataError
@@ -261,3 +261,15 @@ def test_settings_that_are_larger_than_the_data_are_said(tmp_path: Path, caplog:
     caplog.clear()
     fit(train_path=problems(tmp_path, "train.jsonl", 1), val_path=problems(tmp_path, "val.jsonl", 4))
     assert said(caplog) == ["a batch of data.batch_size would have 2 rows, and the train split has 1"]
+
+
+def test_a_training_set_that_repeats_itself_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    ProsQA(nodes=(5, 5), hops=(1, 1), symbols=12, train_size=2000, seed=0).make_source("train")
+    Multiplication(digits=(1, 1), train_size=163, seed=0).make_source("train")
+    graphs, products = said(caplog)
+    assert graphs.startswith("data.train_size is 2,000, and there are ") and "different problems" in graphs
+    assert products.startswith("data.train_size is 163, and there are 81 products of such factors: each is trained on")
+    caplog.clear()
+    ProsQA(train_size=50, seed=0).make_source("train")
+    Multiplication(digits=(1, 1), train_size=162, seed=0).make_source("train")
+    assert said(caplog) == []

@@ -145,3 +145,14 @@ def test_a_split_without_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list([]))
     with pytest.raises(DataError, match="the data set holds no record"):
         read_hub(HubPath("owner/sums", None, "train"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "~nobody-of-this-name/data", "a\x00b", "a\nb", "\ud800"])
+def test_names_that_no_data_set_can_have_are_one_block(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError) as caught:
+        read_hub(HubPath.parse(f"hub:{name}", "train"))
+    assert len(str(caught.value)) < 2000
+    str(caught.value).encode()

@@ -365,3 +365,14 @@ def test_answers_are_read_exactly(written: str, answer: str | None) -> None:
     (reader,) = (EXTRACTORS[name] for name in data.extractors)
     assert reader.extract(written, data.text.before_answer) == answer
     assert reader.equal(answer, paper().answer) is (answer == GOLD)
+
+
+def test_numbers_that_python_would_not_write_are_one_block(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(f"{'1 ' * 4999}1 * 2||{'2 ' * 5001}0 #### {'2 ' * 5000}0\n")
+    with pytest.raises(DataError, match="a factor has 5,000 digits") as caught:
+        list(read_products(path))
+    assert caught.value.where == f"{path}, line 1"
+    with pytest.raises(UserError, match="digits is") as refused:
+        Multiplication(digits=(5000, 10**20))
+    assert "from 1 to 1000" in str(refused.value.fix)

@@ -201,3 +201,10 @@ def test_a_tokenizer_whose_settings_let_it_read_nothing(words: PreTrainedTokeniz
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": {"a": 1}}))
     with pytest.raises(UserError, match="reads no text"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "./" + "x" * 300, "~nobody-of-this-name/words"])
+def test_names_that_no_folder_can_have_are_one_block(name: str) -> None:
+    with pytest.raises(UserError, match="no tokenizer can be called") as caught:
+        load_tokenizer(name)
+    assert len(str(caught.value)) < 800

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.doubts import say_repeated
 from lcot.datamodules.graphs.generator import GraphSpec, Problem, Root
 from lcot.datamodules.graphs.hints import Hints
 from lcot.datamodules.graphs.published import graph_of, read_problems
@@ -184,6 +185,7 @@ class ProsQA(ReasoningDataModule):
         if path is None:
             part: Any = "test" if split == "predict" else split
             problems = generate(self.spec, seed, part, self.sizes[split])
+            say_repeated(len(problems), len(set(problems)), "different problems that were drawn")
             return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier, hints)
         rewritten = self.style != "prose" or redraw != "none" or frontier  # or hints, which prose never has
         examples = read_problems(path, rewritten=rewritten)

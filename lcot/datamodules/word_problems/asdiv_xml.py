@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 from xml.parsers import expat
 
 from lcot.datamodules.records import Record
@@ -71,17 +72,25 @@ class _Reader:
         self.parser.StartDoctypeDeclHandler = self._refuse_entities
         self._problem: dict[str, str] | None = None
         self._field: str | None = None
+        self._element = ""
         self._where = ("", "")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        inside = self._element if self._field is not None else "Problem" if self._problem is not None else ""
+        if name == "Problem" and inside:
+            self._refuse(f"an element <Problem> stands within <{inside}>", "close what is open before it")
+        if name in FIELDS and inside != "Problem":
+            self._refuse(f"element <{name}> stands within <{inside}>" if inside else f"element <{name}> stands alone")
+        if self._field is not None:
+            return  # markup within a text: its words are those of the text
         if name == "Problem":
             line, number = self.parser.CurrentLineNumber, len(self.records) + 1
             self._problem = {_ATTRIBUTES[key]: text for key, text in attributes.items() if key in _ATTRIBUTES}
             self._where = (f"{self.file}, line {line}, problem {number}", f"line {line}")
-        elif self._problem is not None and name in FIELDS:
-            self._field = FIELDS[name]
+        elif name in FIELDS and self._problem is not None:
+            self._element, self._field = name, FIELDS[name]
             if self._field in self._problem:
-                raise DataError(f"element <{name}> stands twice", where=self._where[0], fix="leave one")
+                self._refuse(f"element <{name}> stands twice", "leave one")
             self._problem[self._field] = ""
 
     def _text(self, text: str) -> None:
@@ -89,11 +98,16 @@ class _Reader:
             self._problem[self._field] += text
 
     def _end(self, name: str) -> None:
-        if name == "Problem" and self._problem is not None:
+        if self._field is not None:
+            if name == self._element:
+                self._field = None
+        elif name == "Problem" and self._problem is not None:
             self.records.append(Record(self._problem, *self._where))
             self._problem = None
-        elif name in FIELDS:
-            self._field = None
+
+    def _refuse(self, what: str, fix: str = "put it into an element <Problem>") -> NoReturn:
+        where = self._where[0] if self._problem is not None else f"{self.file}, line {self.parser.CurrentLineNumber}"
+        raise DataError(what, where=where, fix=fix)
 
     def _refuse_entities(self, *declared: object) -> None:
         raise DataError(

@@ -292,6 +292,18 @@ def test_a_run(tmp_path: Path) -> None:
             "declares a document type",
             "line 2",
         ),
+        (
+            xml(FIELDS, FIELDS).replace("<Problem ", "<Problm ", 1).replace("</Problem>", "</Problm>", 1),
+            "<Body> stands alone",
+            "",
+        ),
+        (xml(FIELDS, FIELDS).replace("</Problem>\n", "", 1), "<Problem> stands within <Problem>", "problem 1"),
+        (
+            xml(FIELDS).replace("<Formula>", "<Problem><Formula>").replace("</Formula>", "</Formula></Problem>"),
+            "an element <Problem> stands within <Problem>",
+            "problem 1",
+        ),
+        (xml(FIELDS).replace("</Body>", "<Answer>3</Answer></Body>"), "<Answer> stands within <Body>", "problem 1"),
         ("question,answer\n", "the file is not valid XML", "line 1, column 1"),
     ],
 )
@@ -301,6 +313,17 @@ def test_a_faulty_file(tmp_path: Path, content: str, words: str, where: str) -> 
         read(path)
     assert caught.value.where is not None and caught.value.where.startswith(path) and where in caught.value.where
     assert len(str(caught.value).splitlines()) <= 4
+
+
+def test_markup_in_a_text_is_no_field(tmp_path: Path) -> None:
+    path = write(tmp_path, "ASDiv.xml", xml(FIELDS).replace("</Body>", "<b>He <i>is</i> old.</b> Yes.</Body>"))
+    (example,) = read(path)
+    assert str(example.facts["body"]).endswith("He is old. Yes.")
+
+
+def test_deep_xml_is_read_or_refused(tmp_path: Path) -> None:
+    deep = xml(FIELDS).replace("</Body>", "<b>" * 50_000 + "</b>" * 50_000 + "</Body>")
+    assert len(read(write(tmp_path, "ASDiv.xml", deep))) == 1
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
