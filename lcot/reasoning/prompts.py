@@ -39,9 +39,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lcot.errors import UserError
+from lcot.errors import UserError, shown
+from lcot.reasoning.prompt_files import read_settings
 
 PARTS = "_parts"
 """Folder of what packaged prompts share; it holds no whole prompt."""
@@ -299,50 +298,25 @@ def _read(name: str, file: str, above: tuple[str, ...]) -> dict[str, Any]:
     asked = f"{above[-1]}, extends" if above else _WHERE
     packaged = not name.endswith(".yaml")
     source = _packaged().joinpath(*f"{name}.yaml".split("/")) if packaged else Path(file)
-    if not source.is_file():
+    try:
+        there = source.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
         if packaged:
             raise UserError.unknown("prompt", name, known_prompts(), where=asked)
-        raise UserError(f"there is no prompt {file!r}", where=asked, fix="check the path")
-    try:
-        text = source.read_text(encoding="utf-8")
-        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), file)
-        read = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as err:
-        raise UserError(f"the prompt {file!r} cannot be read", where=asked, why=str(err)) from err
-    except yaml.YAMLError as err:
-        mark = getattr(err, "problem_mark", None)
-        raise UserError(
-            f"the prompt {file!r} is not valid YAML",
-            where=f"{file}, line {mark.line + 1}" if mark else file,
-            why=str(getattr(err, "problem", None) or err).splitlines()[0],
-            fix="check quotes, brackets and indentation there",
-        ) from err
-    if not isinstance(read, dict):
-        raise UserError(f"the prompt {file!r} holds no settings", fix="write it like one of the packaged prompts")
-    return read
-
-
-def _refuse_twice(node: yaml.Node | None, file: str) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen = set()
-    for key, value in node.value:
-        if key.value in seen:
-            raise UserError(
-                f"{key.value!r} is set twice in one place",
-                where=f"{file}, line {key.start_mark.line + 1}",
-                why="YAML would silently take the second one",
-                fix="keep one of them",
-            )
-        seen.add(key.value)
-        _refuse_twice(value, file)
+        raise UserError(f"there is no prompt {shown(file, 200)}", where=asked, fix="check the path")
+    return read_settings(source, file, asked)
 
 
 def _file_of(name: str, beside: Path | None) -> str:
     """How messages call the file of a prompt; for one's own files it is their path."""
     if not name.endswith(".yaml"):
         return f"lcot/prompts/{name}.yaml"
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # nobody's home folder
+        path = Path(name)
     return str(path if beside is None else beside / path)
 
 
