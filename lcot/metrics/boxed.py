@@ -91,8 +91,8 @@ def boxed_meaning(answer: str) -> Decimal | Fraction | str | None:
     """
     written = readable(answer)
     number = _number(written)
-    if number is not None:
-        return value(number)
+    if number is not None and (worth := value(number)) is not None:
+        return worth
     text = re.sub(r"\s+", "", written).casefold().replace(";", ",").rstrip(".")
     while len(text) > 2 and (text[0], text[-1]) in (("(", ")"), ("[", "]")):
         text = text[1:-1].rstrip(".")
@@ -120,7 +120,7 @@ def _number(written: str) -> str | None:
         between = part[whole.end() : rest.start()]
         if not (number.lstrip("-").isdigit() and rest["above"] and between.isspace()) or len(part) > 80:
             return None
-        size = Fraction(number.lstrip("-")) + Fraction(value(plain(rest)))
+        size = Fraction(number.lstrip("-")) + Fraction(value(plain(rest)) or 0)
         number = ("-" if number.startswith("-") else "") + str(size)
     elif len(found) > 2:
         return None

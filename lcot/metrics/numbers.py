@@ -22,6 +22,8 @@ NUMBER = re.compile(
 )
 """A number in a text: its groups are ``sign``, and ``above`` and ``below`` of a fraction or ``decimal``."""
 
+_LONGEST_FRACTION = 5000
+
 
 def plain(found: re.Match[str]) -> str:
     """A number as it was written, without commas, currency and plus; its minus is the ASCII one."""
@@ -29,12 +31,17 @@ def plain(found: re.Match[str]) -> str:
     return ("" if found["sign"] in (None, "+") else "-") + number.replace(",", "")
 
 
-def value(number: str) -> Decimal | Fraction:
+def value(number: str) -> Decimal | Fraction | None:
     """What a number is worth, exactly.
 
     Args:
         number: As :func:`plain` gives it.
+
+    Returns:
+        Its worth; ``None`` for a fraction of so many digits that it would take minutes, and that nobody asked for.
     """
+    if "/" in number and len(number) > _LONGEST_FRACTION:
+        return None
     above, _, below = number.partition("/")
     # Python compares the two kinds exactly. A decimal is not made a fraction: 1e9999 would be written out.
     return Fraction(Decimal(above)) / Fraction(Decimal(below)) if below else Decimal(above)

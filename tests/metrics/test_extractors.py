@@ -232,3 +232,14 @@ def test_every_gold_answer_is_read_from_its_own_text() -> None:
         assert official.equal(official.extract(written, "### "), gold) is not gold.startswith("-")
         assert NUMBER.meaning(gold) == Decimal(gold.replace(",", ""))
     assert sum("," in gold for gold in answers) == 83 and sum(gold.startswith("-") for gold in answers) == 3
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_numbers_of_any_length_are_read_at_once(name: str) -> None:
+    # Python reads no whole number of more than 4,300 digits, and reducing such a fraction would take minutes.
+    reader, long = EXTRACTORS[name], "9" * 200_000
+    for text in (f"### {long}", f"### 1/{long}", f"### {long}/{long}", f"\\boxed{{{long}/{long}}}", f"### {long}.5"):
+        read = reader.extract(text, "### ")
+        for gold in ("18", "1/2", long[:5000], "1e999999999", "A", "yes"):
+            assert not reader.equal(read, gold)
+    assert EXTRACTORS["number"].equal(EXTRACTORS["number"].extract(f"### {long[:5000]}", "### "), long[:5000])

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.doubts import say
 from lcot.datamodules.ontologies.generator import Ontology, OntologySpec, generate, renamed
 from lcot.datamodules.ontologies.records import read_problems
 from lcot.datamodules.ontologies.text import draw_wording, render, reordered, surface_texts
@@ -198,6 +199,17 @@ class ProntoQA(ReasoningDataModule):
 
     def _read(self, split: Literal["train", "val", "test"]) -> list[ReasoningExample]:
         """The records of a split that is not generated."""
+        examples = self._cut(split)
+        known = sum("entity" in example.facts for example in examples)
+        if 0 < known < len(examples):
+            say(
+                "%d of %d problems of %s have sentences of no known form: their proofs are not checked, and they are"
+                " not judged by graphs",
+                *(len(examples) - known, len(examples), self.path or self.paths[split]),
+            )
+        return examples
+
+    def _cut(self, split: Literal["train", "val", "test"]) -> list[ReasoningExample]:
         own = self.paths[split]
         if own is not None:
             return list(read_problems(own))

@@ -211,3 +211,16 @@ def test_adversarial_outputs(output: str, gold: str, answer: str | None, right: 
 def test_there_are_forty_adversarial_outputs() -> None:
     assert len({(output, gold) for output, gold, _, _ in OUTPUTS}) == len(OUTPUTS) >= 40
     assert ProntoQA.default_extractors == ("string",)
+
+
+def test_problems_whose_words_are_not_known_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    strange = {**RAW, "question": RAW["question"].replace("Every impus is hot.", "Some impus is hot.")}
+    known = ProntoQA(train_path=str(entries(tmp_path, RAW, RAW)))
+    other = ProntoQA(train_path=str(entries(tmp_path, strange, strange, name="other.json")))
+    assert len(known.make_source("train")) == len(other.make_source("train")) == 2 and caplog.messages == []
+    path = entries(tmp_path, RAW, strange, RAW, name="mixed.json")
+    assert len(ProntoQA(train_path=str(path)).make_source("train")) == 3
+    assert caplog.messages == [
+        f"1 of 3 problems of {path} have sentences of no known form: their proofs are not checked, and they are not"
+        " judged by graphs"
+    ]
