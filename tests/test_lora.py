@@ -185,6 +185,32 @@ def test_another_run_can_start_from_it(tuned: Path, tmp_path: Path, lora: Any) -
         assert again.module.frozen["model"].path == str(tuned.resolve())
 
 
+@pytest.mark.parametrize("method", ["lora", "coconut_lora"])
+def test_methods_run_over_a_run_of_one_s_own(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "runs" / "cot")
+    # The data's config describes a model from scratch, and the method's is laid over it.
+    write_config(tmp_path, {"curriculum": ..., "trainer.max_epochs": 3})
+    schedule = ["--curriculum.schedule.epochs_per_stage=1", "--curriculum.schedule.max_stage=1"]
+    words = ["-c", "tiny.yaml", "-c", method, *(schedule if method == "coconut_lora" else [])]
+    assert "--model.backbone='{path: runs/" in refused("fit", *words, "--model.backbone.path=runs/cot")
+    outcome = lcot("fit", *words, "--name", method, "--model.backbone={path: runs/cot, config: null}")
+    assert outcome.code == 0, outcome.err
+    saved = torch.load(pick_checkpoint(tmp_path / "runs" / method), weights_only=True)
+    assert saved["lcot"]["frozen"]["model"]["path"] == str(tmp_path / "runs" / "cot")
+    assert saved["lcot"]["lora"]["rank"] == 16
+    assert all(".lora_" in name or name.endswith(".rows") for name in saved["state_dict"])
+    for command in ("test", "predict"):
+        assert lcot(command, "-c", f"runs/{method}/config.yaml").code == 0
+    # Its weights are those of that run: trained on, they are others.
+    shutil.rmtree(tmp_path / "runs" / "cot")
+    write_config(tmp_path, {"seed_everything": 7, "trainer.max_epochs": 2})
+    assert lcot("fit", "-c", "tiny.yaml", "--name=cot").code == 0
+    assert "are others than those of the training" in refused("test", "-c", f"runs/{method}/config.yaml")
+
+
 # -- weights that are not what or where they were ----------------------------------------------------------------------
 
 

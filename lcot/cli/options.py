@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from typing import NoReturn
+import sys
+from typing import Any, NoReturn
 
 from lcot.errors import UserError
 
@@ -26,6 +27,19 @@ class OptionParser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in argparse, which would take an option that it does not know for a folder if its value has a space."""
+        words = [
+            word.replace(" ", "\0") if self._is_passed_on(word) else word
+            for word in (sys.argv[1:] if args is None else args)
+        ]
+        chosen, others = super().parse_known_args(words, namespace)
+        return chosen, [word.replace("\0", " ") for word in others]
+
+    def _is_passed_on(self, word: str) -> bool:
+        name, equals, _ = word.partition("=")
+        return word.startswith("--") and bool(equals) and name not in self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
         """Refuse what was given.

@@ -66,7 +66,8 @@ class Backbone:
             raise UserError(
                 f"{given} of model.backbone.path and model.backbone.config",
                 why="a model is either pretrained or made from scratch",
-                fix="give path for a pretrained model, or config (with model_type) for a new one; null for the other",
+                fix="give path for a pretrained model, or config (with model_type) for a new one; null for the other,"
+                " as in --model.backbone='{path: runs/prosqa-cot, config: null}'",
             )
         if self.config is not None and self.lora is not None:
             raise UserError(

@@ -32,3 +32,12 @@ def test_its_help() -> None:
 )
 def test_what_was_probably_meant(word: str, near: str | None) -> None:
     assert made().nearest(word) == near
+
+
+def test_what_is_passed_on_may_have_spaces() -> None:
+    found = made()
+    found.add_argument("--methods", nargs="+")
+    words = ["runs/a", "--methods", "lora", "cot", "--model.backbone={path: runs/b, config: null}", "runs/c"]
+    chosen, others = found.parse_known_args(words)
+    assert (chosen.run, chosen.methods) == ("runs/a", ["lora", "cot"])
+    assert others == ["--model.backbone={path: runs/b, config: null}", "runs/c"]
