@@ -140,11 +140,12 @@ def analyze(
     from lcot.analysis.runs import listed, stage_of, subject_of, warnings_of
     from lcot.analysis.write import write_analysis
     from lcot.api import load
-    from lcot.modules.stored import pick_checkpoint
+    from lcot.modules.stored import pick_checkpoint, read_checkpoint
     from lcot.runs.protocol import protocol
     from lcot.runs.settings import read_config
 
     solver = load(chosen.run, device=_device(chosen.device), checkpoint=chosen.checkpoint)
+    file = pick_checkpoint(chosen.run, chosen.checkpoint)
     counts = None if chosen.thoughts is None or "all" in chosen.thoughts else list(map(int, chosen.thoughts))
     subject = subject_of(solver, schedule, _examples(data, chosen), counts, chosen.batch_size)
     module, stage = solver.module, stage_of(solver, schedule)
@@ -162,7 +163,7 @@ def analyze(
         warnings=warnings,
         facts={
             "command": str(told["command"]),
-            "checkpoint": f"{pick_checkpoint(chosen.run, chosen.checkpoint)}, of stage {stage}",
+            "checkpoint": f"{file}, of stage {stage}, {read_checkpoint(file, weights=False)['global_step']:,} steps",
             "thoughts": f"{solver.kind}; {solver.thoughts} are the run's own, and {listed(trained)} were trained",
             "answers": f"{told['extractor']}; greedy decoding, at most {module.max_new_tokens} tokens",
             "commit": str(told["commit"] or "none: the package does not come from a checkout"),

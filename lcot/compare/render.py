@@ -141,6 +141,7 @@ def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[s
         **values,
         "finished": _joined(run.cost.finished for run in row.runs),
         "ended_by": _joined(run.cost.ended_by for run in row.runs),
+        "outdated": _joined("yes" if run.outdated else "no" for run in row.runs),
         "training_device": _joined(run.cost.device for run in row.runs),
         "batch_size": _joined(result.batch_size for result in row.results),
         "device": _joined(result.device for result in row.results),

@@ -246,6 +246,12 @@ class RunFolder:
             return read_json(self.cost, fix="")
         return {}
 
+    def results(self) -> list[str]:
+        """Names of all that was answered or measured with this run's weights."""
+        patterns = ("test*.json", "validate*.json", "predictions*.jsonl", "analysis*/measurements.json")
+        found = {self.path / file.relative_to(self.path).parts[0] for name in patterns for file in self.path.glob(name)}
+        return sorted(path.name for path in found)
+
     def own_settings(self) -> dict[str, Any] | None:
         """The settings of the run's last start; ``None`` if there are none.
 

@@ -45,6 +45,7 @@ class RunFiles(CostRecorder):
         self.folder = folder
         self.settings = settings
         self.command = command
+        self._outdated: list[str] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
@@ -52,6 +53,7 @@ class RunFiles(CostRecorder):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             self.folder.begin(self.settings, data.tokenizer)
         super().on_train_start(trainer, pl_module)
+        self._outdated = self.folder.results()
         for line in shortened(trainer):
             _log.info("%s", line)
 
@@ -60,6 +62,8 @@ class RunFiles(CostRecorder):
         super().on_train_end(trainer, pl_module)
         if getattr(trainer, "fast_dev_run", False):
             return
+        if self._outdated:
+            _log.info("of the weights before this training, and outdated now: %s", ", ".join(self._outdated))
         if not has_ended(trainer):
             _log.info("training ended before its schedule: %s; %s", ended_by(trainer), _GO_ON)
         if trainer.is_global_zero and (said := without_best(self.folder.path)) is not None:

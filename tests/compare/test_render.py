@@ -51,18 +51,18 @@ CSV = """
 table,method,description,n,seeds,accuracy_mean,accuracy_std,accuracy_number_mean,accuracy_number_std,tokens_mean,\
 tokens_std,thoughts_mean,thoughts_std,answered_mean,answered_std,tokens_and_thoughts_mean,tokens_and_thoughts_std,\
 seconds_per_question_mean,seconds_per_question_std,optimizer_steps,tested_steps,training_examples,wall_seconds,cpu_seconds,peak_memory_bytes,parameters,\
-trainable_parameters,finished,ended_by,training_device,batch_size,device,split,examples,\
+trainable_parameters,finished,ended_by,outdated,training_device,batch_size,device,split,examples,\
 data_hashes,extractor,tokens_defined,decoding,voting,accuracy_std_over_runs,checkpoint,commands,commits,\
 training_commits,runs
 1,coconut,"Coconut with Stepwise, continuous thoughts",2,0;1,0.97,0.02828427125,0.96,,2,0,4,0,,,6,0,0.0005,0,800,\
-800,51200,180,110,1024,62000,62000,True,,"a processor, 1 thread",250,a processor,test,1000,\
+800,51200,180,110,1024,62000,62000,True,,no,"a processor, 1 thread",250,a processor,test,1000,\
 00000000000000000000000000000000;11111111111111111111111111111111,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
 one answer to a question,,best,lcot test -c run.yaml,\
 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
 runs/coconut-0;runs/coconut-1
 1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,,,12.25,,0.0005,,800,800,,7300,110,1024,\
-1240000000,4096,True,,"a processor, 1 thread",250,,test,1000,00000000000000000000000000000000,\
+1240000000,4096,True,,no,"a processor, 1 thread",250,,test,1000,00000000000000000000000000000000,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
 one answer to a question,,best,lcot test -c run.yaml,\
 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\

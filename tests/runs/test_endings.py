@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,23 @@ def test_a_stop_that_was_asked_for(tmp_path: Path, uninterrupted: Path, asked: A
     assert run(config, sabotage=[asked(17 + (asked is asked_late))]) == 0
     assert (record(config)["finished"], record(config)["epochs"]) == (False, 3)
     goes_on(config, uninterrupted)
+
+
+@pytest.mark.distributed
+def test_a_stop_that_one_of_two_processes_asked_for(tmp_path: Path) -> None:
+    def on_rank_1() -> None:
+        if os.environ["RANK"] == "1":
+            asked_to_stop(7)()
+
+    configs = []
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+        configs.append(write_config(tmp_path / name, settings(batch_size=4)))
+    assert run(configs[0], ranks=2) == 0
+    assert run(configs[1], ranks=2, sabotage=[on_rank_1]) == 0
+    assert record(configs[1])["optimizer_steps"] == last(configs[1])["global_step"] == 8
+    assert run(configs[1], ranks=2) == 0
+    assert same_state(last(configs[1]), last(configs[0])) == []
 
 
 def test_a_stop_between_accumulated_batches_waits_for_their_step(tmp_path: Path) -> None:
@@ -220,7 +238,10 @@ def test_an_early_stopping_is_no_end_and_stays_one(here: Path) -> None:
     outcome = lcot("compare", run)
     assert f"tiny did not train to the end of its schedule: {found['ended_by']}" in " ".join(outcome.out.split())
     # Without it the run goes on, and its test is outdated.
-    assert lcot(*TINY, "--trainer.max_epochs=8", "--resume=true").code == 0
+    assert lcot("predict", "-c", run / "config.yaml").code == 0
+    outcome = lcot(*TINY, "--trainer.max_epochs=8", "--resume=true")
+    assert outcome.code == 0, outcome.err
+    assert "of the weights before this training, and outdated now: predictions.jsonl, test.json" in outcome.err
     assert json.loads((run / "fit.json").read_text())["finished"] is True
     (own,) = read_results(run)
     assert own.outdated and own.cost.ended_by is None and own.cost.steps == 16
