@@ -13,16 +13,27 @@ from typing import Any, Literal
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.activations import ACT2FN
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.description import vocabulary_hash
-from lcot.modules.frozen import DType, FrozenWeights, check_frozen, check_names, fingerprint, freeze, trained_names
+from lcot.modules.frozen import (
+    DType,
+    FrozenWeights,
+    check_frozen,
+    check_names,
+    fingerprint,
+    freeze,
+    shapes_told,
+    trained_names,
+)
 from lcot.modules.lora import LoRA, add_lora, merge
 from lcot.modules.probe import check_model, check_sizes
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
-from lcot.modules.weights import check_type, load_pretrained
+from lcot.modules.weights import check_sizes_of, check_type, load_pretrained
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
 from lcot.settings import only_cached
@@ -233,8 +244,12 @@ def from_config(config: PretrainedConfig, dtype: str, attention: str) -> PreTrai
     """A model with random weights.
 
     Raises:
-        UserError: If the configuration's numbers do not fit one another.
+        UserError: If there is no such activation, or the configuration's numbers do not fit one another.
     """
+    for field in ("hidden_act", "activation_function", "hidden_activation"):
+        named = getattr(config, field, None)
+        if isinstance(named, str) and named not in ACT2FN:
+            raise UserError.unknown("activation", named, ACT2FN, where=f"model.backbone.config.{field}")
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=getattr(torch, dtype), attn_implementation=attention
@@ -248,28 +263,40 @@ def from_config(config: PretrainedConfig, dtype: str, attention: str) -> PreTrai
     return model
 
 
-def rebuild(config_json: str, dtype: str, attention: str) -> PreTrainedModel:
+def rebuild(
+    config_json: str, dtype: str, attention: str, weights: Mapping[str, Tensor] | None = None
+) -> PreTrainedModel:
     """The model of a checkpoint, before its weights are loaded.
 
     Args:
         config_json: What ``config.to_json_string()`` gave when the checkpoint was written.
         dtype: Type of the weights.
         attention: Implementation of attention.
+        weights: Those that are to be loaded: a configuration of a far larger model is refused before it is made.
 
     Raises:
-        CheckpointError: If transformers knows no such type of model.
+        CheckpointError: If transformers knows no such type of model, or it cannot be made.
     """
     fields = json.loads(config_json)
     for key in ("transformers_version", "architectures", "dtype", "torch_dtype"):
         fields.pop(key, None)
     kind = fields.pop("model_type", None)
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise CheckpointError(
             f"the checkpoint is of a model of type {kind!r}",
             why="this version of transformers has no such language model",
             fix="use the versions that the checkpoint's run names in its config or test.json",
         )
-    return from_config(AutoConfig.for_model(kind, **fields), dtype, attention)
+    try:
+        check_sizes_of(fields, {name: one.shape for name, one in (weights or {}).items()})
+        return from_config(AutoConfig.for_model(kind, **fields), dtype, attention)
+    except (StrictDataclassError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError) as err:
+        last = str(err).strip().splitlines()[-1].strip()
+        raise CheckpointError(
+            f"the checkpoint's {kind} model cannot be made",
+            why=": ".join(filter(None, (err.what, err.why))) if isinstance(err, UserError) else last,
+            fix="use another checkpoint of this run",
+        ) from err
 
 
 def described_backbone(described: Mapping[str, Any], path: str | None = None) -> Backbone:
@@ -325,9 +352,10 @@ def model_of_run(
     weights = {name.removeprefix("model."): w for name, w in saved["state_dict"].items() if name.startswith("model.")}
     frozen = described["frozen"].get("model")
     if frozen is None:
-        model = rebuild(described["backbone"], dtype, attention)
+        model = rebuild(described["backbone"], dtype, attention, weights)
         check_names(weights, list(model.state_dict()))
-        model.load_state_dict(weights)
+        with shapes_told():
+            model.load_state_dict(weights)
         return model
     backbone = replace(described_backbone(described), attention=attention)
     with only_cached([frozen["path"]]):
@@ -336,7 +364,8 @@ def model_of_run(
         freeze(model)
     check_frozen({"model": frozen}, {"model": asdict(backbone.frozen_weights(model))})
     check_names(weights, trained_names(model))
-    model.load_state_dict(weights, strict=False)
+    with shapes_told():
+        model.load_state_dict(weights, strict=False)
     merge(model)
     model.to(getattr(torch, dtype))
     return model

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -95,12 +96,21 @@ class PartlyTrained(L.LightningModule):
             CheckpointError: If a weight is missing, unexpected, or of another shape; nothing is loaded.
         """
         check_names(state_dict, self.trained_names())
-        try:
+        with shapes_told():
             return super().load_state_dict(state_dict, strict=False, assign=assign)
-        except RuntimeError as err:
-            raise CheckpointError(
-                "weights of the checkpoint have other shapes", why=" ".join(str(err).split()[:60])
-            ) from err
+
+
+@contextmanager
+def shapes_told() -> Iterator[None]:
+    """Say in a block what torch says of weights that do not fit where they are loaded."""
+    try:
+        yield
+    except (RuntimeError, AttributeError, TypeError) as err:
+        raise CheckpointError(
+            "weights of the checkpoint have other shapes than its model",
+            why=" ".join(str(err).split()[:60]),
+            fix="use another checkpoint of this run",
+        ) from err
 
 
 def trained_names(module: nn.Module, parts: Collection[str] | None = None) -> list[str]:

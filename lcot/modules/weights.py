@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -158,7 +158,7 @@ def check_type(kind: object, where: str) -> None:
 
 def _check_folder(folder: Path) -> None:
     """Refuse what can be seen without loading: its type, and files that are missing, damaged or too few."""
-    _check_shape(folder, _check_config(folder), dict(_tensors(folder)))
+    check_sizes_of(_check_config(folder), dict(_tensors(folder)), str(folder))
     check_exported(folder)
 
 
@@ -227,18 +227,31 @@ def _refuse_without_weights(folder: Path) -> NoReturn:
     raise _refused(folder, why, fix)
 
 
-def _check_shape(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, list[int]]) -> None:
-    """Refuse a configuration of a far larger model than the files hold, before anything is made of it."""
+def check_sizes_of(config: Mapping[str, Any], tensors: Mapping[str, Sequence[int]], place: str = "") -> None:
+    """Refuse a configuration of a far larger model than there are weights of, before anything is made of it.
+
+    Args:
+        config: Its fields.
+        tensors: The shapes of the weights by name; with none, nothing is known.
+        place: Where both are, for the message.
+
+    Raises:
+        UserError: If it is one.
+    """
     numbers = [int(found[0]) for name in tensors if (found := re.search(r"(?<=\.)\d+(?=\.)", f".{name}"))]
     layers, width = max(numbers, default=-1) + 1, max((max(shape, default=1) for shape in tensors.values()), default=0)
-    for names, most, what in ((_LAYERS, layers, "layers"), (_WIDTHS, width, "numbers in the longest row")):
+    told = (
+        (_LAYERS, layers, f"the files hold {layers} layer{'s' * (layers != 1)}"),
+        (_WIDTHS, 16 * width, f"no weight is wider than {width}"),
+    )
+    for names, most, what in told:
         for name in names:
             value = config.get(name)
-            if type(value) is int and value > (most if names is _LAYERS else 16 * most):
+            if type(value) is int and value > most and tensors:
                 raise UserError(
-                    f"weights are missing from the model {str(folder)!r}",
-                    where=f"{_WHERE}, {folder / 'config.json'}",
-                    why=f"its config.json says {name} {value}, and the files hold {most} {what}",
+                    f"weights are missing from the model{place and f' {place!r}'}",
+                    where=f"{_WHERE}, {place}/config.json" if place else None,
+                    why=f"its config says {name} {value}, and {what}",
                     fix="use the config.json and the files of one model",
                 )
 

@@ -82,7 +82,7 @@ def load_coconut(
     if entry["frozen"]:
         module.build_model(seed=0)
     else:
-        module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"])
+        module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"], saved["state_dict"])
     module.configure_model()
     module.on_load_checkpoint(saved)
     module.load_state_dict(saved["state_dict"])

@@ -124,6 +124,11 @@ def test_a_checkpoint(run: Path) -> None:
             lambda: told(file),
             lambda found: same(found[0], weights) and (found[1] == answers or another),  # noqa: B023  # asked now
         )
+    model = json.loads(saved["lcot"]["backbone"])
+    for number in range(60):
+        what, tree = changed(model, draw)
+        torch.save({**saved, "lcot": {**saved["lcot"], "backbone": json.dumps(tree)}}, file)
+        attempt(tally, f"backbone {number}: {what}", lambda: told(file)[0], lambda found: same(found, weights))
     for number in range(60):
         what, state = other_weights(saved["state_dict"], draw)
         torch.save({**saved, "state_dict": state}, file)
@@ -197,6 +202,30 @@ def test_a_pretrained_model(tmp_path: Path) -> None:
     file.unlink()
     for name in ("model.safetensors.index.json", sorted(folder.glob("*.safetensors"))[1].name):
         try_bytes(tally, folder / name, 30, lambda: pretrained(folder), as_written, 10)
+    done(tally)
+
+
+def test_a_run_to_begin_with(run: Path) -> None:
+    """A fit whose backbone is a run: what that run's checkpoint says and holds."""
+    tally, draw, file = Campaign("runs to begin with"), random.Random(14), pick_checkpoint(run)
+    saved = torch.load(file, weights_only=True)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["init_args"]["backbone"] = {"path": str(run)}
+    config["data"]["init_args"]["tokenizer"] = str(run / "tokenizer")
+    Path("next.yaml").write_text(
+        yaml.safe_dump({name: config[name] for name in ("model", "data", "curriculum", "trainer")})
+    )
+    words = ("fit", "-c", "next.yaml", "--trainer.fast_dev_run=1")
+    tally.command("whole", *words)
+    for number in range(40):
+        if number % 2:
+            what, tree = changed(json.loads(saved["lcot"]["backbone"]), draw)
+            torch.save({**saved, "lcot": {**saved["lcot"], "backbone": json.dumps(tree)}}, file)
+        else:
+            what, state = other_weights(saved["state_dict"], draw)
+            torch.save({**saved, "state_dict": state}, file)
+        tally.command(f"{number}: {what}", *words)
+    assert tally.fates["refused"] and tally.fates["accepted"]
     done(tally)
 
 

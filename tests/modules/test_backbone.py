@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from lcot.datamodules.tokenizers import build_word_tokenizer
-from lcot.errors import UserError
+from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone, rebuild
 from lcot.modules.limits import context_length
 from lcot.modules.lora import LoRA
@@ -122,6 +124,7 @@ def test_a_checkpoint_s_description_makes_the_same_model(
         ({"config": {**TINY, "model_type": "lama"}}, "did you mean 'llama'"),
         ({"config": {**TINY, "hiden_size": 8}}, "did you mean 'hidden_size'"),
         ({"config": {**TINY, "vocab_size": 8}}, "the tokenizer decides it"),
+        ({"config": {**TINY, "hidden_act": "silo"}}, "unknown activation 'silo'"),
         ({"path": "/nowhere/at/all"}, "could not be loaded"),
         ({"config": TINY, "revision": "main"}, "only models on the Hub have revisions"),
         ({"path": ".", "revision": "main"}, "only models on the Hub have revisions"),
@@ -243,3 +246,23 @@ def test_a_folder_that_is_not_there_is_said_before_its_tokenizer(
     assert "model" in str(caught.value.why) or "{}" not in path
     with pytest.raises(UserError, match="would read words that were numbered"):
         Backbone(path="some/model").check_tokenizer("words", words[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model_type": []}, r"of a model of type \[\]"),
+        ({"hidden_act": "../.."}, "unknown activation"),
+        ({"hidden_size": None}, "hidden_size"),
+        ({"hidden_size": 10**7}, "no weight is wider than"),
+        ({"num_hidden_layers": 10**7}, "the files hold 1 layer\n"),
+    ],
+)
+def test_a_checkpoint_s_description_of_no_model_is_refused_before_one_is_made(
+    words: tuple[PreTrainedTokenizerBase, SpecialTokens], change: dict[str, Any], says: str
+) -> None:
+    model = Backbone(config=TINY).build(*words, seed=1)
+    fields = json.loads(model.config.to_json_string(use_diff=False))
+    with pytest.raises(CheckpointError) as caught:
+        rebuild(json.dumps({**fields, **change}), "float32", "sdpa", model.state_dict())
+    assert re.search(says, str(caught.value))
