@@ -12,9 +12,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lcot.callbacks.dashboard_hparams import final_metrics, hyperparameters, write_session, write_test
 from lcot.callbacks.dashboard_layout import Shown, layout
+from lcot.callbacks.dashboard_loggers import find_board, loggers, show_picture, show_words, showing
 from lcot.callbacks.dashboard_thoughts import ThoughtWatch
 from lcot.callbacks.dashboard_tree import TreeView, find_view
-from lcot.callbacks.dashboard_words import pick_rows, words_in_markdown
+from lcot.callbacks.dashboard_words import pick_rows
 from lcot.datamodules.base import ReasoningDataModule
 from lcot.errors import UserError
 from lcot.metrics import accuracy_names
@@ -49,6 +50,9 @@ class Dashboard(Callback):
     - ``search_tree``: the graph of one validation question with the probability of each concept as the next one, after
       each number of thoughts. Where problems have graphs, and thoughts stand for steps.
     - *HParams*: the run in plain values with what it reached at the end of training and, from ``lcot test``, in test.
+
+    Curves by epoch and stage, custom scalars, histograms and *HParams* are TensorBoard's; words and pictures go to
+    every logger that takes them (:mod:`lcot.callbacks.dashboard_loggers`), and ``thoughts/*`` to all.
 
     Only rank 0 writes, and thoughts are those of its rows. Weights are the same with all this and without it.
 
@@ -117,7 +121,7 @@ class Dashboard(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lay out the page of custom scalars; a run that goes on may do so in another folder."""
-        board = _board(trainer)
+        board = find_board(trainer)
         if board is not None and self.custom_scalars:
             board.experiment.add_custom_scalars(layout(self._shown(trainer)))
 
@@ -144,7 +148,7 @@ class Dashboard(Callback):
         self._step = trainer.global_step
         every = max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
         if isinstance(pl_module, ReasoningModule):
-            due = self.thoughts and (self._step + 1) % every == 0 and _board(trainer) is not None
+            due = self.thoughts and (self._step + 1) % every == 0 and bool(loggers(trainer))
             pl_module.watch = self._watch.see if due else None
 
     def on_train_batch_end(
@@ -152,12 +156,14 @@ class Dashboard(Callback):
     ) -> None:
         """Write what was seen, and how the loss goes on in this stage."""
         every = max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        board = _board(trainer)
-        if trainer.global_step == self._step or trainer.global_step % every or board is None:
+        if trainer.global_step == self._step or trainer.global_step % every:
             return  # gradients are being accumulated, or this step is not logged
         found = {f"thoughts/{name}": value for name, value in self._watch.means().items()}
-        if found:
-            board.log_metrics(found, step=self._step)
+        for logger in loggers(trainer) if found else []:
+            logger.log_metrics(found, step=self._step)
+        board = find_board(trainer)
+        if board is None:
+            return
         began = self._stage_began(trainer) if self.curves else None
         loss = trainer.callback_metrics.get("train/loss_step") if began is not None else None
         if began is not None and loss is not None:
@@ -189,7 +195,7 @@ class Dashboard(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the answers of rows of all lengths, out of the first batch: its order never changes, nor do they."""
-        if batch_idx or not self.questions or trainer.sanity_checking or _board(trainer) is None:
+        if batch_idx or not self.questions or trainer.sanity_checking or not showing(trainer):
             return
         if isinstance(batch, ThoughtBatch) and isinstance(pl_module, ReasoningModule) and outputs is not None:
             self._records = pl_module.records(*pick_rows(batch, outputs["answers"], self.questions))
@@ -204,34 +210,32 @@ class Dashboard(Callback):
         """Write the epoch's means, words, norms and tree."""
         validated, self._validated = self._validated, False
         records, self._records = self._records, None
-        board = _board(trainer)
+        board, shown = find_board(trainer), showing(trainer)
+        norms = self._watch.norms()
         epoch, clock = trainer.current_epoch, _clock(trainer)
         stage = clock.final_stage(epoch) if clock is not None else 0
         over = trainer.should_stop or epoch + 1 == trainer.max_epochs
         ends = clock is not None and (over or clock.final_stage(epoch + 1) != stage)
         if self._draws and (ends or (validated and self.tree == "validation")):
             with gathered(trainer):  # by all processes; the first draws
-                self._draw(trainer, pl_module, board, stage)
-        if board is None:
-            return
-        if self.curves:
+                self._draw(trainer, pl_module, stage)
+        if self.curves and board is not None:
             self._write_means(trainer, board, stage, validated, ends)
-        if records is not None:
-            board.experiment.add_text("answers", words_in_markdown(records, stage), epoch)
-        norms = self._watch.norms()
-        if len(norms):
+        for logger in shown if records is not None else []:
+            show_words(logger, records or [], stage, epoch, trainer.global_step - 1)
+        if len(norms) and board is not None:
             board.experiment.add_histogram(f"thought_norms/stage_{stage}", norms, epoch, bins=_BINS)
 
-    def _draw(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, board: TensorBoardLogger | None, stage: int
-    ) -> None:
-        if board is None or self._view is None:
+    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: int) -> None:
+        shown = showing(trainer)
+        if not shown or self._view is None:
             return
         image = self._view.image(pl_module, _data(trainer), stage, trainer.current_epoch)
-        if image is not None:
-            board.experiment.add_image("search_tree", image, trainer.current_epoch, dataformats="HWC")
-        else:
+        if image is None:
             self._view = None
+            return
+        for logger in shown:
+            show_picture(logger, "search_tree", image, trainer.current_epoch, trainer.global_step - 1)
 
     def _write_means(
         self, trainer: L.Trainer, board: TensorBoardLogger, stage: int, validated: bool, ends: bool
@@ -254,7 +258,7 @@ class Dashboard(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write what the run is and what it reached."""
-        board, reached = _board(trainer), final_metrics(trainer.callback_metrics, "val")
+        board, reached = find_board(trainer), final_metrics(trainer.callback_metrics, "val")
         if board is None or not self.hparams or not reached:
             return
         clock, data = _clock(trainer), _data(trainer)
@@ -290,13 +294,6 @@ class Dashboard(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up."""
         self._watch.load_state_dict(state_dict.get("norms", {}))
-
-
-def _board(trainer: L.Trainer) -> TensorBoardLogger | None:
-    """The logger to write to; ``None`` on all ranks but the first, and where there is none."""
-    if not trainer.is_global_zero:
-        return None
-    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def _data(trainer: L.Trainer) -> ReasoningDataModule | None:

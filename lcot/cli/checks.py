@@ -221,7 +221,12 @@ def ignored_settings(settings: Settings, config: Any) -> list[str]:
             "fit validates in the stage that it trains",
         ),
         (settings.command == "validate", "model.voting", ("samples", "runs"), "validation takes one text a question"),
-        (settings.command != "fit", "trainer", ("logger",), f"{settings.command} adds nothing to a run's curves"),
+        (
+            settings.command in ("validate", "predict"),
+            "trainer",
+            ("logger",),
+            f"{settings.command} adds nothing to a run's curves",
+        ),
         (settings.command != "fit", "dashboard", _TRAINING_SHOWN, f"{settings.command} adds nothing to a run's curves"),
         (
             settings.command in ("validate", "predict"),
@@ -351,6 +356,9 @@ def refusal_in(err: BaseException) -> UserError | None:
             return link
         link = link.__cause__ or link.__context__
     found = re.search(r"Problem with given class_path '([^']+)':\s*\n\s*(.+)", str(err))
+    if found is not None:
+        return UserError(f"the class {found[1].rpartition('.')[2]!r} cannot be used", why=found[2].strip())
+    found = re.search(r"Errors:\s*\n\s*- ([^\n]+).*Given value: Namespace\(class_path='([^']+)'", str(err), re.DOTALL)
     if found is None:
         return None
-    return UserError(f"the class {found[1].rpartition('.')[2]!r} cannot be used", why=found[2].strip())
+    return UserError(f"the class {found[2].rpartition('.')[2]!r} cannot be used", why=found[1].strip())

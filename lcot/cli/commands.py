@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 # Imported for their side effect too: configs name these classes without their packages.
 from lcot import callbacks, datamodules, modules, reasoning
 from lcot.callbacks.summary import RunSummary
+from lcot.callbacks.tracking import Tracking
 from lcot.cli.checks import (
     check_monitor,
     check_name,
@@ -36,8 +37,10 @@ from lcot.cli.checks import (
 from lcot.cli.console import quiet_the_console
 from lcot.cli.explain import explain
 from lcot.cli.extras import check_extras
+from lcot.cli.loggers import chosen_loggers, made, place_loggers, tells_of_tests
+from lcot.cli.names import group_of, name_from
 from lcot.cli.nodes import check_nodes, check_strategy
-from lcot.cli.places import keep_logs, place_loggers, place_predictions
+from lcot.cli.places import keep_logs, place_predictions
 from lcot.cli.threads import keep_threads, set_threads
 from lcot.cli.trust import trusted
 from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
@@ -201,7 +204,7 @@ class ReasoningCLI(LightningCLI):
         if own is not None and own.resolve() != (Path(settings.runs_dir) / (settings.name or "")).resolve():
             here = own if own.name not in ("", "..") else own.resolve()  # -c config.yaml, from within its folder
             settings.runs_dir, settings.name = str(here.parent), here.name
-        name = settings.name if settings.name is not None else _name_from(settings.get("config"))
+        name = settings.name if settings.name is not None else name_from(settings.get("config"))
         check_name(name, settings.runs_dir)
         self.folder = folder = RunFolder(Path(settings.runs_dir) / name)
         settings.name = name
@@ -222,7 +225,10 @@ class ReasoningCLI(LightningCLI):
         untrained = self.settings["ckpt_path"] == UNTRAINED
         self.settings["ckpt_path"] = UNTRAINED if untrained else settings.ckpt_path
         settings.trainer.default_root_dir = str(folder.path)
-        place_loggers(settings.trainer, folder, self._goes_on_at is not None)
+        former = folder.recorded() if self._goes_on_at is not None else {}
+        self.group = str(former.get("group") or group_of(settings.get("config"), name))
+        wanted = [*chosen_loggers(settings.trainer), *self._tested]
+        place_loggers(wanted, folder.path, self.group, former.get("loggers"))
         settings.last_checkpoint.dirpath = settings.last_checkpoint.dirpath or str(folder.checkpoints)
         settings.best_checkpoint.dirpath = settings.best_checkpoint.dirpath or str(folder.checkpoints)
 
@@ -251,8 +257,10 @@ class ReasoningCLI(LightningCLI):
                 self.settings,
                 shlex.join(["lcot", *Parser.settings.words]),
                 shown=self.settings.get("verbose") is not False,
+                group=self.group,
             ),
             *([RunSummary(self.folder)] if self.subcommand == "fit" else []),
+            Tracking(self.folder.path.name, self.group, made(self._tested, Parser.settings), self._goes_on_at or 0),
             *(config.callbacks or []),
         ]
         try:
@@ -283,6 +291,7 @@ class ReasoningCLI(LightningCLI):
 
     def _prepare_fit(self, settings: Any) -> None:
         self._goes_on_at: int | None = None  # steps
+        self._tested: list[Namespace] = []
         check_trainer(settings.trainer)
         check_origins(Parser.settings)
         if settings.ckpt_path == UNTRAINED:
@@ -327,6 +336,7 @@ class ReasoningCLI(LightningCLI):
         self._checkpoint: dict[str, Any] | None = None
         self.folder.own_settings()  # what is damaged is told now, and not when all is answered
         self._goes_on_at = None
+        self._tested = []
         if settings.ckpt_path == UNTRAINED:
             if self.folder.checkpoints.is_dir():
                 raise UserError(
@@ -343,13 +353,16 @@ class ReasoningCLI(LightningCLI):
         elif settings.ckpt_path == "last":
             settings.ckpt_path = str(self.folder.last)
         if settings.ckpt_path is not None:
-            self._checkpoint = read_checkpoint(Path(settings.ckpt_path))["lcot"]
+            read = read_checkpoint(Path(settings.ckpt_path))
+            self._checkpoint, self._goes_on_at = read["lcot"], read.get("global_step")
             saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
             data = settings.data.init_args
             if saved.is_dir() and data.get("tokenizer") == "words":
                 # Words are numbered by the training data; the run's own numbering is the one that its weights know.
                 data.tokenizer = str(saved)
         # A point at step 0 has no place in the curves of the run.
+        if self.subcommand == "test" and not settings.trainer.fast_dev_run:
+            self._tested = list(filter(tells_of_tests, chosen_loggers(settings.trainer)))
         settings.trainer.logger = False
         if self.subcommand == "predict":
             settings.return_predictions = False
@@ -387,12 +400,3 @@ def _described(command: str) -> dict[str, Any]:
         "description": f"{COMMANDS[command].capitalize()}. Settings of classes: --model.help=Coconut,"
         " --data.help=ProsQA, --curriculum.schedule.help=Stepwise.",
     }
-
-
-def _name_from(configs: Any) -> str:
-    """Prosqa and methods/cot give ``prosqa-cot``."""
-    paths = configs if isinstance(configs, list) else [configs] if configs else []
-    stems = [Path(str(path)).stem for path in paths if path is not None]
-    if not stems:
-        raise UserError("the run has no name", where="--name", fix="give --name, or a config with -c")
-    return "-".join(stems)

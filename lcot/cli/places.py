@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
 from lcot.callbacks.predictions import check_replaced
 from lcot.runs.folder import RunFolder
-from lcot.runs.logs import go_on, keep_csv
+from lcot.runs.logs import keep_csv
 from lcot.settings import UNTRAINED
 
 _log = logging.getLogger("lcot")
@@ -39,23 +38,6 @@ def place_predictions(settings: Any, folder: RunFolder, used: Mapping[str, Any])
     settings.predictions.path = str(folder.path / f"{name}.jsonl")
     if said:
         _log.info("answers go to %s, for this is not as the run has it: %s", settings.predictions.path, said)
-
-
-def place_loggers(trainer: Any, folder: RunFolder, goes_on: bool) -> None:
-    """Have loggers write into the run's folder, and those of a run that continues where they did before.
-
-    Args:
-        trainer: Its parsed settings; changed in place.
-        folder: The run's.
-        goes_on: Whether it continues.
-    """
-    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-    former = folder.recorded().get("loggers") if goes_on else None
-    for logger in loggers:
-        if isinstance(logger, Namespace) and logger.get("init_args") is not None:
-            if logger.init_args.get("save_dir") == "runs":
-                logger.init_args.save_dir = str(folder.path)
-            go_on(logger, former if isinstance(former, dict) else {})
 
 
 def keep_logs(loggers: Iterable[Any], step: int | None) -> None:

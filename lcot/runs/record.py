@@ -74,11 +74,13 @@ class CostRecorder(Callback):
     Args:
         file: ``fit.json`` in the run's folder.
         command: The command line.
+        group: What the run is one of, whatever its seed.
     """
 
-    def __init__(self, file: Path, command: str | None = None) -> None:
+    def __init__(self, file: Path, command: str | None = None, group: str | None = None) -> None:
         self._file = file
         self._command = command
+        self._group = group
         self._examples: int | None = 0  # of all ranks, up to the last epoch's end; None if the checkpoint knows it not
         self._rows = 0  # of this rank, since then
         self._before: dict[str, Any] = {}  # the record of the starts before this one
@@ -107,6 +109,7 @@ class CostRecorder(Callback):
             "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
             "commits": list(dict.fromkeys(commits)),
             "command": self._command,
+            "group": self._before.get("group", self._group),
             "loggers": places(trainer.loggers),
         }
         self._cpu = 0.0

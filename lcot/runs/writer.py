@@ -35,12 +35,18 @@ class RunFiles(CostRecorder):
         settings: The parsed settings.
         command: The command line.
         shown: Whether the metrics are printed too.
+        group: What the run is one of, whatever its seed.
     """
 
     def __init__(
-        self, folder: RunFolder, settings: Mapping[str, Any], command: str | None = None, shown: bool = True
+        self,
+        folder: RunFolder,
+        settings: Mapping[str, Any],
+        command: str | None = None,
+        shown: bool = True,
+        group: str | None = None,
     ) -> None:
-        super().__init__(folder.cost, command)
+        super().__init__(folder.cost, command, group)
         self.shown = shown
         self.folder = folder
         self.settings = settings
