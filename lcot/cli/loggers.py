@@ -59,6 +59,8 @@ def name_logger(chosen: Namespace, folder: Path, group: str) -> None:
     given = chosen.init_args
     wanted: dict[str, Any] = {"save_dir": str(folder)}
     if kind in _FILES:
+        if given.get("save_dir") not in (None, "", "runs"):
+            return  # a place of the user's own, with folders by name and version
         wanted |= {"name": "", "version": ""}
     elif kind == "MLFlowLogger":
         store = str(folder.parent / "mlruns")

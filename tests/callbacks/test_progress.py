@@ -31,7 +31,7 @@ def drawn(bar: ReasoningProgressBar, folder: Path, width: int = 80, command: str
     trainer = tiny_trainer(folder, stages(), bar, enable_progress_bar=True, **changes)
     getattr(trainer, command)(tiny_module(), tiny_data())
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
-    return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip() and not re.match(r"epoch \d: ", line)]
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -19,6 +19,7 @@ from lcot.cli.loggers import name_logger
 from tests.tiny import lcot, write_config
 
 SCENE = "--trainer.logger=recorder.Recorder"
+OWN = ("-c", "own.yaml", "--name=one")
 
 
 class Recorder(Logger):
@@ -67,7 +68,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "recorder", module)
     Recorder.told.clear()
     stepwise = "curriculum.schedule.init_args.thoughts_per_step"
-    write_config(tmp_path, {"dashboard": {}, "trainer.log_every_n_steps": 1, stepwise: 2})
+    changes = {"dashboard": {}, "trainer.log_every_n_steps": 1, stepwise: 2}
+    write_config(tmp_path, changes)
+    write_config(tmp_path, {**changes, "trainer.logger": {"class_path": "recorder.Recorder"}}, name="own")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -76,11 +79,11 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_logger_of_ones_own_hears_all(tmp_path: Path) -> None:
-    outcome = lcot("fit", "-c", "tiny.yaml", "--name=own", SCENE)
+    outcome = lcot("fit", *OWN)
     assert outcome.code == 0, outcome.err
-    assert Recorder.heard("made") == [("runs/own", "own", "tiny")]
+    assert Recorder.heard("made") == [("runs/one", "one", "own")]
     (params,) = Recorder.heard("params")
-    assert (params["run"], params["group"], params["kind"], params["seed"]) == ("own", "tiny", "continuous", 0)
+    assert (params["run"], params["group"], params["kind"], params["seed"]) == ("one", "own", "continuous", 0)
     assert params["lr"] > 0 and params["trained"] == params["parameters"] > 0
     assert [step for _, _, step in Recorder.heard("answers")] == [1, 3]
     columns, data, _ = Recorder.heard("answers")[-1]
@@ -93,20 +96,20 @@ def test_a_logger_of_ones_own_hears_all(tmp_path: Path) -> None:
 
 
 def test_a_test_tells_the_loggers_of_the_run(tmp_path: Path) -> None:
-    assert lcot("fit", "-c", "tiny.yaml", "--name=own", SCENE).code == 0
+    assert lcot("fit", *OWN).code == 0
     Recorder.told.clear()
-    outcome = lcot("test", "-c", "runs/own/config.yaml")
+    outcome = lcot("test", *OWN)
     assert outcome.code == 0, outcome.err
-    assert Recorder.heard("made") == [("runs/own", "own", "tiny")], "the group is that of the run's start"
+    assert Recorder.heard("made") == [("runs/one", "one", "own")], "the group is that of the run's start"
     ((metrics, step),) = Recorder.heard("metrics")
-    report = json.loads(Path("runs/own/test.json").read_text(encoding="utf-8"))["metrics"]
+    report = json.loads(Path("runs/one/test.json").read_text(encoding="utf-8"))["metrics"]
     assert metrics == {name: pytest.approx(value) for name, value in report.items()}
     assert step == 3
     Recorder.told.clear()
     for rest in (("--curriculum.eval_thoughts=0",), ("--trainer.fast_dev_run=true",)):
-        assert lcot("test", "-c", "runs/own/config.yaml", *rest).code == 0
-    assert lcot("predict", "-c", "runs/own/config.yaml").code == 0
-    assert lcot("validate", "-c", "runs/own/config.yaml").code == 0
+        assert lcot("test", *OWN, *rest).code == 0
+    assert lcot("predict", *OWN).code == 0
+    assert lcot("validate", *OWN).code == 0
     assert Recorder.heard("metrics") == []
 
 
@@ -131,7 +134,7 @@ def test_several_at_once() -> None:
     assert outcome.code == 0, outcome.err
     assert list(Path("runs/tiny").glob("events.out.tfevents.*")) and rows(Path("runs/tiny"))
     assert len(Recorder.heard("params")) == 1 and len(Recorder.heard("answers")) == 2
-    assert lcot("test", "-c", "runs/tiny/config.yaml").code == 0
+    assert lcot("test", "-c", "tiny.yaml", loggers).code == 0
     assert any("test/accuracy" in metrics for metrics, _ in Recorder.heard("metrics"))
     assert rows(Path("runs/tiny"))[-1]["test/accuracy"]
 
@@ -157,6 +160,8 @@ def test_what_takes_no_words_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
           "tags": {"group": "prosqa-cot"}}),
         ("MLFlowLogger", {"save_dir": "there", "run_name": "a", "experiment_name": "b", "tags": {"c": "d"}},
          {"save_dir": "there", "run_name": "a", "experiment_name": "b", "tags": {"c": "d"}}),
+        ("CSVLogger", {"save_dir": "logs", "name": "lightning_logs", "version": None},
+         {"save_dir": "logs", "name": "lightning_logs", "version": None}),
         ("Own", {"key": 1}, {"key": 1}),
     ],
 )  # fmt: skip
