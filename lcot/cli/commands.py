@@ -43,10 +43,10 @@ from lcot.cli.nodes import check_nodes, check_strategy
 from lcot.cli.places import keep_logs, place_predictions
 from lcot.cli.threads import keep_threads, set_threads
 from lcot.cli.trust import trusted
-from lcot.errors import CheckpointError, IgnoredSettingWarning, UserError
+from lcot.errors import IgnoredSettingWarning, UserError
 from lcot.modules.base import ReasoningModule
 from lcot.modules.softcot_checks import check_assistant
-from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
+from lcot.modules.stored import epochs_done, pick_checkpoint, read_checkpoint, without_best
 from lcot.reasoning.curriculum import find_clock
 from lcot.runs.folder import RunFolder
 from lcot.runs.method import check_method
@@ -319,7 +319,7 @@ class ReasoningCLI(LightningCLI):
         if settings.ckpt_path:
             saved = read_checkpoint(Path(settings.ckpt_path))
             keep_threads(settings.threads, saved["lcot"])
-            done, planned = _epochs_done(saved), settings.trainer.max_epochs
+            done, planned = epochs_done(saved), settings.trainer.max_epochs
             if 0 <= planned < done:
                 raise UserError(
                     f"max_epochs is {planned}, and {settings.ckpt_path!r} has {done} epochs behind it",
@@ -380,17 +380,6 @@ def yaml_safe(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return [yaml_safe(value) for value in settings]
     return settings if isinstance(settings, str | int | float | bool | None) else str(settings)
-
-
-def _epochs_done(saved: dict[str, Any]) -> int:
-    if "loops" not in saved or "optimizer_states" not in saved:
-        raise CheckpointError(
-            "the checkpoint holds weights, and nothing of the training",
-            where="ckpt_path",
-            why="optimizer and epoch would begin anew, and the run would not be the one that it goes on with",
-            fix="use last.ckpt of its run; or start from its weights with model.backbone.path",
-        )
-    return int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
 def _described(command: str) -> dict[str, Any]:

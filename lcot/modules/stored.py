@@ -122,3 +122,19 @@ def _last_stage(file: Path) -> int:
 def _stage_of(file: Path) -> int:
     digits = file.stem.removeprefix("best-stage").partition("-")[0]
     return int(digits) if digits.isdigit() else -1
+
+
+def epochs_done(saved: dict[str, Any]) -> int:
+    """The epochs of training behind a checkpoint.
+
+    Raises:
+        CheckpointError: If it holds weights alone.
+    """
+    if "loops" not in saved or "optimizer_states" not in saved:
+        raise CheckpointError(
+            "the checkpoint holds weights, and nothing of the training",
+            where="ckpt_path",
+            why="optimizer and epoch would begin anew, and the run would not be the one that it goes on with",
+            fix="use last.ckpt of its run; or start from its weights with model.backbone.path",
+        )
+    return int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
