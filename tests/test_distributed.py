@@ -157,14 +157,18 @@ def only_on(rank: int, sabotage: Sabotage) -> Sabotage:
     return chosen
 
 
-def test_stopped_and_killed_ranks(tmp_path: Path, two: Path) -> None:
+def test_stopped_and_killed_ranks(tmp_path: Path, two: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = config_of(tmp_path, 4)
     # One rank is told, and all stop at the same batch; rank 0 has one validation batch more than rank 1.
     assert run(config, ranks=2, sabotage=[only_on(1, in_training(8, signal.SIGTERM))]) == STOPPED
     assert last(config)["global_step"] == 9
     assert run(config, ranks=2, sabotage=[only_on(0, in_validation(1, signal.SIGTERM, batch=1))]) == STOPPED
     assert last(config)["global_step"] == 12
-    assert run(config, ranks=2, sabotage=[only_on(1, in_training(20))]) != 0
+    capfd.readouterr()
+    assert run(config, ranks=2, sabotage=[only_on(1, in_training(20))]) == 2
+    said = capfd.readouterr().err
+    assert "lcot: error: another process of this run has ended, and this one ends with it" in said
+    assert "Traceback" not in said
     assert run(config, ranks=2) == 0
     assert same_state(last(config), last(two)) == []
     assert [value for _, value in scalars(config, "val/examples")] == [VALIDATED] * EPOCHS

@@ -92,7 +92,7 @@ def words_of(command: str, config: Path) -> list[str]:
     )
 
 
-ROOMS = {"test": (0, 2), "predict": (0, 1), "analyze": (0, 2, 8, 20, 60, 200, 400, 1000)}
+ROOMS = {"test": (0, 2), "predict": (0, 1, 2), "analyze": (0, 2, 8, 20, 60, 200, 400, 1000)}
 """In pages, at which a command meets the end of the disk."""
 
 
@@ -109,11 +109,12 @@ def test_reading_a_run_on_a_full_disk(
         code = call(words_of(command, config))
         check_told(code, capfd.readouterr().err)
         assert contents(disk.place) == before
+        disk.resize(ROOMY)
+        assert call(words_of(command, config)) == 0 and disk.unfinished() == []
+        assert call(words_of(command, whole)) == 0
+        assert reports(config) == reports(whole)
     finally:
         disk.resize(ROOMY)
-    assert call(words_of(command, config)) == 0 and disk.unfinished() == []
-    assert call(words_of(command, whole)) == 0
-    assert reports(config) == reports(whole)
-    for one in (config, whole):
-        for written in ("test.json", "predictions.jsonl", "analysis"):
-            remove(one.parent / "runs" / "run" / written)
+        for one in (config, whole):
+            for written in ("test.json", "test-test_size-60.json", "predictions.jsonl", "analysis"):
+                remove(one.parent / "runs" / "run" / written)

@@ -27,6 +27,9 @@ STEPS = 6
 LIMIT = 150
 """Seconds that a run may take."""
 
+GRACE = 20
+"""Seconds that others may take to end behind one that failed; then they are killed."""
+
 Sabotage = Callable[[], None]
 """Done in the child before the command line starts: replaces functions so that the process kills itself later."""
 
@@ -145,7 +148,7 @@ def call(
     # Not join(): it would wait for the data-loader workers of a killed child as well, which live on for some seconds.
     while any(child.exitcode is None for child in children):
         failed = any(child.exitcode for child in children)
-        deadline = min(deadline, time.monotonic() + 3) if failed else deadline
+        deadline = min(deadline, time.monotonic() + GRACE) if failed else deadline
         if kill_after is not None and time.monotonic() > began + kill_after:
             for child in children:
                 child.kill()

@@ -16,6 +16,7 @@ from lcot.runs.endings import ended_by, has_ended, shortened
 from lcot.runs.evaluations import same_method
 from lcot.runs.files import write_whole
 from lcot.runs.folder import RunFolder
+from lcot.runs.needs import tight
 from lcot.runs.protocol import protocol
 from lcot.runs.record import CostRecorder, data_hash, device_name
 from lcot.settings import UNTRAINED
@@ -57,6 +58,8 @@ class RunFiles(CostRecorder):
         """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            for line in tight(trainer, pl_module, self.folder.checkpoints):
+                _log.warning("lcot: warning: %s", line)
             self.folder.begin(self.settings, data.tokenizer)
         super().on_train_start(trainer, pl_module)
         self._outdated = self.folder.results()
