@@ -259,7 +259,7 @@ class ReasoningCLI(LightningCLI):
                 shown=self.settings.get("verbose") is not False,
                 group=self.group,
             ),
-            *([RunSummary(self.folder)] if self.subcommand == "fit" else []),
+            RunSummary(self.folder),
             Tracking(self.folder.path.name, self.group, made(self._tested, Parser.settings), self._goes_on_at or 0),
             *(config.callbacks or []),
         ]

@@ -178,9 +178,22 @@ class Report:
         return None if found is None else float(found)
 
     def count(self, name: str) -> int | None:
-        """A whole number; ``None`` if it is null or not there."""
+        """A whole number, 0 or more; ``None`` if it is null or not there."""
         found: int | None = self._field(name, int)
+        if found is not None and found < 0:
+            raise self.refuse(name, found)
         return found
+
+    def flag(self, name: str) -> bool:
+        """Yes or no; no if it is null or not there."""
+        return bool(self._field(name, bool))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Strings; none if it is null or not there."""
+        found: list[Any] = self._field(name, list) or []
+        if not all(isinstance(one, str) for one in found):
+            raise self.refuse(name, found)
+        return tuple(found)
 
     def text(self, name: str) -> str | None:
         """A string; ``None`` if it is null or not there."""

@@ -92,7 +92,7 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
     settings = {name: report.part(name) for name in ("model", "data", "curriculum")}
     settings["trainer"] = {**config["trainer"], **report.part("trainer")}
     answering = settings["model"].get("init_args") or {}
-    chosen = report.anything("checkpoint_chosen") is True
+    chosen = report.flag("checkpoint_chosen")
     votes, runs = (report.count(f"protocol.decoding.{name}") or 1 for name in ("votes", "runs"))
     return Result(
         metrics={name: number for name, number in metrics.items() if not name.endswith(_DEVIATION)},

@@ -238,8 +238,8 @@ def _cost(path: Path) -> Cost:
         world=report.count("world_size") or 1,
         parameters=report.count("parameters"),
         trainable=report.count("trainable_parameters"),
-        finished=report.anything("finished") is True,
+        finished=report.flag("finished"),
         ended_by=report.text("ended_by"),
         begun=report.text("begun"),
-        commits=tuple(commit for commit in report.anything("commits") or () if isinstance(commit, str)),
+        commits=report.texts("commits"),
     )

@@ -1,0 +1,122 @@
+"""Files of a run's folder, damaged in many ways: each is read as it is, or refused in one block."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lcot.compare.render import to_csv, to_markdown
+from lcot.compare.table import compare
+from lcot.runs.folder import RunFolder
+from lcot.runs.run import read_results
+from tests.campaign import BAD, Campaign
+from tests.compare.folders import write_run
+
+FILES = ("config.yaml", "fit.json", "test.json")
+STRANGE: tuple[Any, ...] = (
+    None,
+    "",
+    "x",
+    0,
+    -1,
+    2.5,
+    10**30,
+    True,
+    [],
+    [1],
+    {},
+    {"a": {}},
+    "9" * 500,
+    "\u2028",
+    "2026-13-45",
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where values stand."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places(one, (*path, key))
+
+
+def changed(values: Any, draw: random.Random) -> tuple[str, Any]:
+    """The same values with one of them gone or replaced."""
+    made = json.loads(json.dumps(values))
+    *above, last = draw.choice([path for path in places(made) if path])
+    group = made
+    for key in above:
+        group = group[key]
+    where = ".".join(map(str, (*above, last)))
+    if draw.random() < 0.3:
+        del group[last]
+        return f"{where} gone", made
+    group[last] = draw.choice(STRANGE)
+    return f"{where} = {group[last]!r:.40}", made
+
+
+def broken(text: bytes, draw: random.Random) -> tuple[str, bytes]:
+    """The same bytes cut, flipped, repeated, or with others among them."""
+    place = draw.randrange(len(text))
+    kind = draw.choice(["cut", "flip", "twice", "insert", "lost"])
+    if kind == "cut":
+        return f"cut at {place}", text[:place]
+    if kind == "flip":
+        bit = draw.randrange(8)
+        return f"bit {bit} of byte {place}", text[:place] + bytes([text[place] ^ (1 << bit)]) + text[place + 1 :]
+    if kind == "twice":
+        return f"twice from {place}", text + text[place:]
+    if kind == "lost":
+        return f"30 bytes lost at {place}", text[:place] + text[place + 30 :]
+    what = draw.choice(
+        [b"\x00", b"\xff\xfe", b"{", b"]", b": ", b"\n\t", b"&a *a ", b"- ", b"NaN", b"!!python/object:os.x "]
+    )
+    return f"{what!r} at {place}", text[:place] + what + text[place:]
+
+
+def look(path: Path) -> None:
+    """All that compare says of a run, and what test and predict ask of its folder."""
+    runs = [run for split in ("test", "val") for run in read_results(path, split)]
+    for run in runs:
+        comparison = compare([run], "test")
+        to_markdown(comparison)
+        to_csv(comparison)
+    folder = RunFolder(path)
+    settings = yaml.safe_load((path.parent / "whole" / "config.yaml").read_text(encoding="utf-8"))
+    folder.result("test", settings, "test")
+    folder.start_from(True, settings)
+
+
+def campaign(folder: Path, count: int) -> Campaign:
+    """Damage files of a run, one at a time."""
+    whole = write_run(folder, "whole")
+    tally, draw = Campaign("files of a run's folder", seconds=20), random.Random(0)
+    for number in range(count):
+        name = FILES[number % len(FILES)]
+        path = Path(shutil.copytree(whole, folder / "damaged"))
+        file = path / name
+        text = file.read_text(encoding="utf-8")
+        if number % 2:
+            what, values = changed(yaml.safe_load(text), draw)
+            file.write_text(json.dumps(values) if name.endswith("json") else yaml.safe_dump(values), encoding="utf-8")
+        else:
+            what, data = broken(text.encode(), draw)
+            file.write_bytes(data)
+        tally.call(f"{name}: {what}", lambda path=path: look(path))  # type: ignore[misc]
+        shutil.rmtree(path)
+    return tally
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.slow)])
+def test_damaged_files_are_read_or_refused(tmp_path: Path, count: int) -> None:
+    tally = campaign(tmp_path, count)
+    print(tally.report)
+    assert not any(tally.fates[fate] for fate in BAD), tally.report
+    assert tally.fates["refused"] > count // 5
