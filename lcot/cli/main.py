@@ -84,6 +84,7 @@ def main(args: Sequence[str] | None = None) -> None:
             from lcot.cli.show import run_show
 
             run_show(words[1:])
+            sys.stdout.flush()
             return
         if words[:1] == ["analyze"]:
             from lcot.cli.analyze import run_analyze
@@ -94,6 +95,7 @@ def main(args: Sequence[str] | None = None) -> None:
             from lcot.cli.configs import run_configs
 
             run_configs(words[1:])
+            sys.stdout.flush()
             return
         if not words or words[0] not in COMMANDS:
             raise _no_command(words[0] if words else None)
@@ -112,6 +114,12 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
     except UserError as err:
         refuse(err, settings)
+    except BrokenPipeError:
+        if words[:1] == ["fit"] and "--print_config" not in words:
+            raise
+        # Whoever reads what is printed, such as head, has had enough; what is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as err:
         refused = outside_error(err, words[0] if words else None)
         if refused is None:

@@ -363,3 +363,12 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest
     # A killed run is in nobody's way.
     assert lcot(*FIT).code == 0
     assert not Path("runs/tiny/.lock").exists()
+
+
+@pytest.mark.parametrize("words", [["configs"], ["show", "-c", "prosqa"]])
+def test_a_reader_that_has_had_enough_is_no_fault(words: list[str]) -> None:
+    child = subprocess.Popen([sys.executable, "-m", "lcot", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None and child.stderr is not None
+    child.stdout.close()
+    said = child.stderr.read().decode()
+    assert child.wait() == 128 + signal.SIGPIPE and "Traceback" not in said and "BrokenPipe" not in said
