@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lcot.datamodules.base import ReasoningDataModule
 from lcot.errors import DataError
+from lcot.modules.own import code_of
 from lcot.reasoning.curriculum import StageClock, find_clock
 from lcot.runs.endings import whole_epochs
 from lcot.runs.files import read_json
@@ -91,7 +92,7 @@ class RunSummary(Callback):
         if trainer.is_global_zero:
             rows |= {
                 "checkpoint": _checkpoint(self.folder),
-                "next": f"lcot test -c {shlex.quote(str(self.folder.config))}",
+                "next": shlex.join(["lcot", "test", "-c", str(self.folder.config), *_code(trainer, pl_module)]),
             }
             if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
                 rows["curves"] = f"tensorboard --logdir {shlex.quote(str(self.folder.path.parent))}"
@@ -133,6 +134,14 @@ def span(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _code(trainer: L.Trainer, pl_module: L.LightningModule) -> list[str]:
+    """How a command names the files of classes of one's own: a run's config alone has none imported."""
+    clock = find_clock(getattr(trainer, "callbacks", []))
+    made = [pl_module, trainer.datamodule, clock and clock.schedule, *trainer.optimizers]  # type: ignore[attr-defined]
+    others = [*getattr(trainer, "callbacks", []), *trainer.loggers]
+    return [f"--code={file}" for file in code_of(one for one in (*made, *others) if one is not None)]
 
 
 def _say(head: str, rows: Mapping[str, str]) -> None:

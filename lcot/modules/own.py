@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
@@ -115,6 +116,18 @@ def load_code(file: str | Path, wanted: Iterable[str] = ()) -> str:
             fix="rename the file and the class's place in the run's config, or start Python anew",
         )
     return name
+
+
+def code_of(made: Iterable[object]) -> list[str]:
+    """The files that a command has to name so that some objects can be made again, relative to the current folder.
+
+    Args:
+        made: Objects; those of installed packages need nothing.
+    """
+    kinds = {type(one) for one in made}
+    own = [kind for kind in kinds if not installed({kind.__module__.partition(".")[0]})]
+    files = {str(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") for kind in own}
+    return sorted(os.path.relpath(file) for file in files if file)
 
 
 def installed(packages: Collection[str]) -> set[str]:

@@ -62,6 +62,7 @@ def run(place: Path) -> Path:
     """A finished run of ``voices.Loud``."""
     outcome = lcot("fit", "-c", write_config(place, LOUD))
     assert outcome.code == 0, outcome.err
+    assert "lcot test -c runs/tiny/config.yaml --code=voices.py" in outcome.err, "what to do next"
     return place / "runs" / "tiny"
 
 

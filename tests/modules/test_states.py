@@ -180,6 +180,21 @@ class TestAssistant:
             later = assistant(tmp_path)
             assert torch.equal(later.states(collate(rows(10)[3:7], SPECIAL.pad)), before) and later.passes == 0
 
+    def test_a_damaged_row_is_found_before_training_and_computed_again(self, tmp_path: Path) -> None:
+        made = assistant(tmp_path)
+        made.prepare(rows(10), 4, CPU)
+        kept = made.states(collate(rows(10), SPECIAL.pad))
+        (file,) = tmp_path.glob("*.safetensors")
+        whole = bytearray(file.read_bytes())
+        whole[-3] ^= 64
+        file.write_bytes(whole)
+        with pytest.raises(UserError, match="is damaged"):
+            assistant(tmp_path).prepare(rows(10), 4, CPU)
+        file.unlink()  # as the block says
+        again = assistant(tmp_path)
+        assert again.prepare(rows(10), 4, CPU) == 10
+        assert torch.equal(again.states(collate(rows(10), SPECIAL.pad)), kept)
+
     def test_a_batch_may_hold_known_and_unknown_rows(self) -> None:
         made = assistant()
         made.prepare(rows(3), 8, CPU)
