@@ -21,6 +21,7 @@ from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.recompute import recomputable_layers
 from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think, think_until
 
 
@@ -114,9 +115,12 @@ class Coconut(ReasoningModule):
         """Make the decoder and, if asked for, the classifier.
 
         Raises:
-            UserError: If decoding is to be compiled, and this decoder's cannot be.
+            UserError: If decoding is to be compiled, or layers are to be computed again, and this decoder's cannot be.
         """
         super().configure_model()
+        assert self.model is not None
+        if self.activation_checkpointing:
+            recomputable_layers(self.model)
         if self.compiled_decoding and is_sharded(self._trainer):
             raise UserError(
                 "compiled_decoding is true, and the model is shared out among processes",
@@ -126,7 +130,6 @@ class Coconut(ReasoningModule):
             )
         self._compiled_passes()
         if self.halting is not None and self.halt is None:
-            assert self.model is not None
             self.halt = nn.Linear(self.model.config.hidden_size, 1)
             nn.init.zeros_(self.halt.weight)
             nn.init.zeros_(self.halt.bias)

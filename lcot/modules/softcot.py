@@ -41,6 +41,7 @@ from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.recompute import recomputable_layers
 from lcot.reasoning.soft import contrast, repeat_rows, states_at_slots, think_given
 from lcot.reasoning.think import Thinking, supervised_loss
 from lcot.reasoning.tokens import SpecialTokens
@@ -126,6 +127,9 @@ class SoftCoT(ReasoningModule):
         if data is not None:
             check_run(self.trainer.precision, self.asked is not None, data.dialogue)
         super().configure_model()
+        assert self.model is not None
+        if self.activation_checkpointing:
+            recomputable_layers(self.model)
         if self.asked is None or self.assistant_model is not None:
             return
         tokenizer, special = data.assistant_tokenizer, data.assistant_special

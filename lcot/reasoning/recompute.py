@@ -36,6 +36,22 @@ def recomputed(model: PreTrainedModel, cache: Cache | None) -> Iterator[None]:
         UserError: If the model is not made of layers that can be computed by themselves.
     """
     assert cache is None or isinstance(cache, GrowingCache), "only this cache knows what a layer has seen"
+    layers = recomputable_layers(model)
+    for layer in layers:
+        layer.forward = partial(_checkpointed, layer.forward, cache)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # what the class has is seen again
+
+
+def recomputable_layers(model: PreTrainedModel) -> list[GradientCheckpointingLayer]:
+    """The layers that can be computed by themselves.
+
+    Raises:
+        UserError: If there is none.
+    """
     layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
     if not layers:
         raise UserError(
@@ -44,13 +60,7 @@ def recomputed(model: PreTrainedModel, cache: Cache | None) -> Iterator[None]:
             why="transformers does not say which of its layers can be computed by themselves",
             fix="set it to false",
         )
-    for layer in layers:
-        layer.forward = partial(_checkpointed, layer.forward, cache)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward  # what the class has is seen again
+    return layers
 
 
 def _checkpointed(forward: Callable[..., Any], cache: GrowingCache | None, *args: Any, **kwargs: Any) -> Any:

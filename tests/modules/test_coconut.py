@@ -211,3 +211,13 @@ def test_checkpointed_training_ends_in_the_same_weights(
         ended.append(module.state_dict())
         assert bool(calls) == checkpointing and all(calls)  # validation has nothing to compute again
     assert all((ended[1][name] - own).norm() <= 1e-5 * own.norm() for name, own in ended[0].items())
+
+
+def test_layers_that_cannot_be_computed_again_are_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Coconut, "loss", None)
+    japanese = {"model_type": "gpt_neox_japanese", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    module = tiny_module(backbone=Backbone(config=japanese, attention="eager"), activation_checkpointing=True)
+    with pytest.raises(UserError, match=r"activation checkpointing of a gpt_neox_japanese model"):
+        tiny_trainer(tmp_path, stages(), max_epochs=3).fit(module, datamodule=tiny_data())
