@@ -12,6 +12,7 @@ Letters in shapes: B rows, n thoughts, D hidden width, V vocabulary.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class Feed(nn.Module, ABC):
         Args:
             model: The language model that thinks. It is not kept: it is given to :meth:`forward` as well.
         """
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, as plain values: a checkpoint notes it, so that the feed can be made again."""
+        return {}
 
     @abstractmethod
     def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
@@ -77,6 +82,10 @@ class Projection(Feed):
             raise UserError(f"dropout is {dropout}", where="model.feed.dropout", fix="use at least 0 and less than 1")
         self.width, self.norm, self.dropout = width, norm, dropout
         self.layers: nn.Sequential | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Width, norm and dropout."""
+        return {"width": self.width, "norm": self.norm, "dropout": self.dropout}
 
     def build(self, model: PreTrainedModel) -> None:
         """Make the layers."""
@@ -134,6 +143,10 @@ class Expectation(Feed):
             raise UserError(f"temperature is {temperature}", where="model.feed.temperature", fix="use more than 0")
         self.temperature = temperature
 
+    def settings(self) -> dict[str, Any]:
+        """The temperature."""
+        return {"temperature": self.temperature}
+
     def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
         """The expected embeddings."""
         head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -157,3 +170,7 @@ def embedding_scale(model: PreTrainedModel) -> Tensor:
     """What the model multiplies its stored input embeddings by, within the layer that looks them up: 1 for most."""
     scale = getattr(model.get_input_embeddings(), "embed_scale", 1.0)
     return torch.as_tensor(scale, device=embedding_table(model).device)
+
+
+FEEDS: dict[str, type[Feed]] = {feed.__name__: feed for feed in (Identity, Add, Projection, Rescale, Expectation)}
+"""Those of this package, by name."""

@@ -18,7 +18,8 @@ Letters in shapes: B rows, L columns, D hidden width, N thoughts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,8 +79,16 @@ class Parallel(ABC):
         """The states ``(B, N, D)`` that thoughts are made of, among those ``(B, N + 1, D)`` of the round before."""
 
     def enough(self, thoughts: int) -> int:
-        """Rounds behind which nothing changes any more."""
+        """Rounds behind which nothing changes any more, for rows with up to so many thoughts."""
         return self.rounds
+
+    def turns(self, batch: ThoughtBatch) -> Tensor | None:
+        """``(B,)`` rounds of each row; ``None`` if all have as many."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, as plain values."""
+        return asdict(self)
 
     def __call__(
         self,
@@ -90,7 +99,6 @@ class Parallel(ABC):
         keep_cache: bool = False,
         checkpointing: bool = False,
         rounds: Rounds | None = None,
-        per_row: Tensor | None = None,
         layers_at: Tensor | None = None,
     ) -> Thinking:
         """Run all passes over a batch.
@@ -102,7 +110,6 @@ class Parallel(ABC):
             keep_cache: Keep keys and values, to decode from them.
             checkpointing: As in :func:`~lcot.reasoning.think.think`.
             rounds: Filled with what is read and computed in each round, where an objective or an analysis asks for it.
-            per_row: ``(B,)`` rounds of each row, at most T; a row that is through keeps its thoughts in later rounds.
             layers_at: ``(B,)`` columns of the batch at which the states of all layers are kept in the last pass.
 
         Returns:
@@ -135,12 +142,12 @@ class Parallel(ABC):
         states = forward(torch.cat([prompt, places], dim=1), 0, head + most)[:, head - 1 :]
         bot = states[:, :1]  # nothing that it reads ever changes
         is_thought = (torch.arange(most, device=states.device) < batch.thoughts[:, None])[..., None]
-        inputs, start = places, head
+        inputs, start, turns = places, head, self.turns(batch)
         for number in range(1, last + 1):
             if rounds is not None:
                 rounds.states.append(states)
             fed = self.renewed(feed, states, places, model, inputs).to(places.dtype)
-            going = is_thought if per_row is None else is_thought & (number <= per_row[:, None, None])
+            going = is_thought if turns is None else is_thought & (number <= turns[:, None, None])
             inputs = torch.where(going, fed, inputs)
             if recorded:
                 mask = mask.clone()  # the one before may be kept for the backward pass
@@ -215,10 +222,32 @@ class Looped(Parallel):
     """Each thought is made of the state at its own place (LOTUS, arXiv 2606.31779).
 
     Args:
-        rounds: R; in the published runs as many as steps are hidden, up to 6.
+        rounds: R, or the largest number of rounds where ``per_step`` is given.
+        per_step: Thoughts a round, if rows have as many rounds as this goes into their thoughts: one for each hidden
+            step, as in all published runs. A row that is through keeps its thoughts in later rounds. ``None`` for R
+            rounds whatever the thoughts.
+
+    Raises:
+        UserError: If a number is out of range.
     """
 
     rounds: int = 6
+    per_step: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.per_step is not None and self.per_step < 1:
+            raise UserError(f"per_step is {self.per_step}", where="model.thinker.per_step", fix="use 1 or more")
+
+    def enough(self, thoughts: int) -> int:
+        """One for each step that so many thoughts stand for."""
+        return self.rounds if self.per_step is None else -(-thoughts // self.per_step)
+
+    def turns(self, batch: ThoughtBatch) -> Tensor | None:
+        """As many as steps stand behind a row's thoughts."""
+        if self.per_step is None:
+            return None
+        return (batch.thoughts + self.per_step - 1).div(self.per_step, rounding_mode="floor")
 
     def renewed(self, feed: Feed, states: Tensor, places: Tensor, model: PreTrainedModel, former: Tensor) -> Tensor:
         """What the feed makes of the states at the thoughts."""
@@ -234,3 +263,7 @@ def _repeated(columns: Tensor, head: int, most: int, times: int) -> Tensor:
     """Per-column values ``(B, L)``, with those of the thoughts as many times more."""
     thoughts, text = columns[:, head : head + most], columns[:, head + most :]
     return torch.cat([columns[:, :head], *[thoughts] * (1 + times), text], dim=1)
+
+
+THINKERS: dict[str, type[Parallel]] = {thinker.__name__: thinker for thinker in (Jacobi, Looped)}
+"""Those of this package, by name."""

@@ -181,17 +181,17 @@ class TestNoRounds:
 class TestRows:
     """A row's result is its own."""
 
-    @pytest.mark.parametrize("kind", ["jacobi", "looped"])
-    def test_rounds_of_its_own(self, kind: str) -> None:
-        model, rows = tiny_model(), layouts()
+    @pytest.mark.parametrize(("most", "per_step"), [(6, 1), (3, 2), (2, 2)])
+    def test_rounds_of_its_own(self, most: int, per_step: int) -> None:
+        """One a hidden step: rows of all stages share a batch."""
+        model, rows, feed = tiny_model(), layouts(), Add()
         batch = collate(rows, SPECIAL.pad)
-        turns = torch.tensor([number % 4 for number in range(len(rows))])
-        summed, count = supervised_loss(model, batch, THINKERS[kind](3)(model, batch, Identity(), per_row=turns))
+        summed, count = supervised_loss(model, batch, Looped(most, per_step)(model, batch, feed))
         value, found = loss_and_gradients(model, summed / count)
         slow = torch.zeros(())
-        for row, turn in zip(rows, turns.tolist(), strict=True):
-            inputs = made(model, row, Identity(), THINKERS[kind](turn))[-1]
-            slow = slow + text_loss(model, inputs, cut(row))
+        for row in rows:
+            own = min(most, -(-row.thoughts // per_step))
+            slow = slow + text_loss(model, made(model, row, feed, Looped(own))[-1], cut(row))
         expected, gradients = loss_and_gradients(model, slow / count)
         assert value == pytest.approx(expected, abs=1e-5)
         assert_same_gradients(found, gradients)
@@ -219,6 +219,8 @@ class TestRows:
 def test_what_cannot_be() -> None:
     with pytest.raises(UserError, match="rounds is -1"):
         Jacobi(-1)
+    with pytest.raises(UserError, match="per_step is 0"):
+        Looped(2, per_step=0)
     windows: dict[str, Any] = {"sliding_window": 4, "use_sliding_window": True, "max_window_layers": 0}
     model = tiny_model("qwen2", layer_types=["sliding_attention"] * 2, **windows)
     batch = collate(layouts(MIXED), SPECIAL.pad)
