@@ -249,16 +249,19 @@ class ReasoningDataModule(L.LightningDataModule):
             counts = numbers_of_thoughts(schedule, split)
             builder: LayoutBuilder = self._asking.builder(tokenizer, self.special, schedule, counts, self.max_length)
             builder.max_assistant_length = self.max_length
-            return builder
-        return LayoutBuilder(
-            tokenizer,
-            self.special,
-            schedule.kind,
-            self.text,
-            self.max_length,
-            markers=schedule.markers,
-            stepwise_passes=schedule.stepwise_passes,
-        )
+        else:
+            builder = LayoutBuilder(
+                tokenizer,
+                self.special,
+                schedule.kind,
+                self.text,
+                self.max_length,
+                markers=schedule.markers,
+                stepwise_passes=schedule.stepwise_passes,
+            )
+        if split in (None, "train"):
+            builder.further = tuple(getattr(getattr(self.trainer, "lightning_module", None), "views", ()))
+        return builder
 
     def assistant_rows(self, split: Split) -> Iterator[Layout]:
         """All that the assistant will read for a split that was set up, so that its states can be had up front.
@@ -358,8 +361,7 @@ class ReasoningDataModule(L.LightningDataModule):
             group=50 if self.group_by_length else 1,
         )
         say_cut(split, len(source), batch_size * share.world, len(sampler), self.trainer)
-        loader = ResumableLoader if training else DataLoader
-        return loader(
+        loader = (ResumableLoader if training else DataLoader)(
             StageDataset(source, builder, clock.schedule, seed, form, self.shuffled_thoughts),
             batch_sampler=sampler,
             collate_fn=Collator(builder.special.pad, not training, builder.assistant_pad),
@@ -367,3 +369,10 @@ class ReasoningDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
+        if isinstance(loader, ResumableLoader):
+            loader.steps = self._steps
+        return loader
+
+    def _steps(self) -> tuple[int, float]:
+        assert self.trainer is not None
+        return self.trainer.accumulate_grad_batches, self.trainer.num_training_batches

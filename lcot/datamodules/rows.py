@@ -126,7 +126,8 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         if stage.only_next and stage.hidden < len(example.alternatives):
             step = self.builder.encode_step(draw.choice(example.alternatives[stage.hidden]), stage.hidden)
             pieces = replace(pieces, steps=[*pieces.steps[: stage.hidden], step])
-        return self.builder.lesson(pieces, stage)
+        row = self.builder.lesson(pieces, stage)
+        return row.with_views(self.builder.views(pieces, stage, self.builder.further)) if self.builder.further else row
 
     def _with_other_thoughts(self, keys: Sequence[RowKey], rows: Sequence[Layout]) -> list[Layout]:
         others = [key._replace(row=self._partner(key)) for key in keys]

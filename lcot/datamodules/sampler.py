@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Sampler
 
+from lcot.reasoning.batch import ThoughtBatch, Window
 from lcot.reasoning.keyed import keyed_random
 
 
@@ -139,10 +141,25 @@ class ResumableLoader(DataLoader[Any]):
 
     Lightning makes iterators early: for the length of a learning-rate schedule even before a checkpoint is restored. A
     plain loader with workers would then begin to prefetch from the wrong epoch and batch.
+
+    Attributes:
+        steps: Says how many batches an optimizer step takes, and how many batches an epoch has: those of a step know
+            one another (``ThoughtBatch.window``).
     """
 
+    steps: Callable[[], tuple[int, float]] = staticmethod(lambda: (1, float("inf")))
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base class promises its private iterator class
-        yield from super().__iter__()
+        assert isinstance(self.batch_sampler, StageBatchSampler)
+        number, batches = self.batch_sampler.position().batches, super().__iter__()
+        size, last = self.steps()
+        while together := list(islice(batches, int(min(size - number % size, max(1, last - number))))):
+            window = Window(tuple(together))
+            for batch in together:
+                if isinstance(batch, ThoughtBatch):
+                    batch.window = window
+                yield batch
+            number += len(together)
 
     def state_dict(self) -> dict[str, int]:
         """Nothing: the sampler reads its position from the trainer. By this method Lightning knows that we resume."""

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, get_args
 
@@ -27,11 +27,13 @@ from lcot.modules.optimizers import ParameterGroup, make_optimizer
 from lcot.modules.own import method_class, own_class
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.sharding import check_sharding
+from lcot.modules.terms import TEXT, Term, divided, mean_of, numbers_of, taken_apart
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.keyed import keyed_seed, run_seed
+from lcot.reasoning.layout import IGNORE
 
 _log = logging.getLogger("lcot")
 
@@ -86,7 +88,6 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         self.watch: Callable[[Tensor, Tensor], None] | None = None
         """Looks on while a training loss is computed: gets a batch's thoughts ``(B, N, D)``, without a graph, and which
         of these places hold one, ``(B, N)`` bool. Nobody if not set."""
-        self._first_tokens = self._tokens = 0.0
         self._told = False
 
     @property
@@ -99,6 +100,23 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
     @abstractmethod
     def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
         """Loss summed over supervised tokens, their number, and scalars worth logging."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Rows of an example that training reads beside the main one (:class:`~lcot.reasoning.layout.Layout`)."""
+        return ()
+
+    def terms(self, batch: ThoughtBatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """The terms of the training loss by name, and scalars worth logging; :meth:`loss` alone, if not overridden."""
+        summed, tokens, extras = self.loss(batch)
+        return {TEXT: Term(summed[None], torch.tensor([tokens]))}, extras
+
+    def counts(self, batch: ThoughtBatch) -> dict[str, Tensor]:
+        """The counts of :meth:`terms`, read off a batch before anything is computed.
+
+        An optimizer step that takes several batches divides each term by the counts of all of them.
+        """
+        return {TEXT: (batch.labels != IGNORE).sum()[None]}
 
     # -- set-up -----------------------------------------------------------------------------------------------------
 
@@ -189,44 +207,51 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         torch.manual_seed(keyed_seed("step", run_seed(), self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ThoughtBatch, batch_idx: int) -> Tensor:
-        """One loss: the mean over the supervised tokens of all ranks' rows, or each rank's own (``loss_average``).
+        """One loss: each term's mean over what it counts in all ranks' rows, or each rank's own (``loss_average``).
 
-        Over tokens, with ``trainer.accumulate_grad_batches`` the gradient is that of the mean over all tokens of the
-        accumulated batches, whatever their sizes; what is logged is each batch's own mean.
+        Over all ranks, with ``trainer.accumulate_grad_batches`` the gradient is that of the means over all accumulated
+        batches, whatever their sizes; what is logged is each batch's own mean.
 
         Raises:
             UserError: If the loss is not finite; no step is taken.
         """
-        summed, tokens, extras = self.loss(batch)
-        # DDP averages gradients over ranks; scaling by world / all tokens turns that into one token mean.
-        total, count = summed.item(), float(tokens)
+        terms, extras = self.terms(batch)
+        window = self._window(batch, terms)
+        numbers = numbers_of(terms, window)
         if self.trainer.world_size > 1:
-            mine = torch.tensor([total, count], dtype=torch.float64, device=self.device)
-            total, count = torch.as_tensor(self.trainer.strategy.reduce(mine, reduce_op="sum")).tolist()
-        mean = total / count
-        if not math.isfinite(total):
+            mine = numbers.to(self.device)
+            numbers = torch.as_tensor(self.trainer.strategy.reduce(mine, reduce_op="sum")).cpu()
+        found = taken_apart(terms, numbers)
+        means = {name: mean_of(sums, counts).item() for name, (sums, counts, _) in found.items()}
+        mean = sum(term.weight * means[name] for name, term in terms.items())
+        if not math.isfinite(mean):
             self._stop_on_bad_loss(mean, batch_idx)
         self.log("train/loss", mean, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch))
-        for name, value in extras.items():
+        for name, value in (*extras.items(), *(means.items() if len(means) > 1 else ())):
             self.log(f"train/{name}", value, on_step=True, on_epoch=True, batch_size=len(batch))
-        if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self._first_tokens, self._tokens = count, 0.0
-        self._tokens += count
         if self.loss_average == "batches":
-            return summed / tokens
-        return summed * (self.trainer.world_size / self._first_tokens)
+            return divided(terms, {name: term.counts for name, term in terms.items()}, 1.0)
+        # DDP averages gradients over ranks, and Lightning over the batches of an optimizer step.
+        factor = float(self.trainer.world_size * self.trainer.accumulate_grad_batches)
+        return divided(terms, {name: counts for name, (_, _, counts) in found.items()}, factor)
+
+    def _window(self, batch: ThoughtBatch, terms: Mapping[str, Term]) -> dict[str, Tensor]:
+        """This rank's counts of all batches of the optimizer step that a batch belongs to."""
+        mates = batch.window.batches if batch.window is not None else (batch,)
+        if self.trainer.accumulate_grad_batches > 1 and batch.window is None and self.loss_average == "tokens":
+            raise UserError(
+                "batches are accumulated, and a batch does not say which ones it shares its optimizer step with",
+                where="trainer.accumulate_grad_batches",
+                why="each term of the loss is divided by what all of them count",
+                fix="load the data with lcot's data modules, or set model.loss_average to 'batches'",
+            )
+        if len(mates) == 1:
+            return {name: term.counts for name, term in terms.items()}
+        counted = [self.counts(mate) for mate in mates]
+        return {name: torch.stack([counts[name].cpu() for counts in counted]).sum(dim=0) for name in terms}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make accumulated gradients exact; log the learning rate, and the global gradient norm before clipping.
-
-        Logging happens in the steps that reach the logger.
-        """
-        # Lightning has divided by the number of batches, and training_step by the first one's tokens.
-        factor = self.trainer.accumulate_grad_batches * self._first_tokens / self._tokens
-        if factor != 1.0 and self.loss_average == "tokens":
-            for parameter in self.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(factor)
+        """Log the learning rate, and the global gradient norm before clipping, in the steps that reach the logger."""
         every = max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
         if (self.trainer.global_step + 1) % every == 0:
             for number, group in enumerate(optimizer.param_groups):

@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
+from lcot.modules.halting import Halting, halting_loss
+from lcot.modules.objectives.base import Objective
+from lcot.modules.objectives.learning import Objectives
 from lcot.modules.optimizers import ParameterGroup
+from lcot.modules.parts import described_part
 from lcot.modules.sharding import is_sharded
+from lcot.modules.terms import TEXT, Term
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
+from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Sampling
-from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.feeds import Feed, Identity
+from lcot.reasoning.keyed import keyed_seed, run_seed
+from lcot.reasoning.parallel import Parallel, Rounds
 from lcot.reasoning.recompute import recomputable_layers
 from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think, think_until
-
-
-@dataclass(frozen=True)
-class Halting:
-    """A binary classifier on the latest state decides when to leave latent mode (the paper's second option).
-
-    Attributes:
-        weight: Weight of the classifier's loss beside the language-model loss.
-        threshold: Probability of stopping above which a row stops.
-        max_thoughts: Upper bound at inference.
-    """
-
-    weight: float = 1.0
-    threshold: float = 0.5
-    max_thoughts: int = 16
-
-    def __post_init__(self) -> None:
-        if self.weight <= 0 or not 0 < self.threshold < 1 or self.max_thoughts < 0:
-            raise UserError(
-                f"weight {self.weight}, threshold {self.threshold}, max_thoughts {self.max_thoughts}",
-                where="model.halting",
-                fix="weight is above 0, threshold between 0 and 1, max_thoughts 0 or more",
-            )
 
 
 class Coconut(ReasoningModule):
@@ -75,6 +59,12 @@ class Coconut(ReasoningModule):
             compute the rest once more: less memory, more time, the same gradients.
         parameter_groups: Parameters with rates, weight decay or an optimizer of their own; all are trained alike if not
             given.
+        thinker: How thoughts come about: in rounds over all of them at once (``Jacobi``, ``Looped``); one after
+            another if not given.
+        feed: What a state becomes before it is read as a thought (``Projection``, ``Add``, ``Rescale``,
+            ``Expectation``, or a class of one's own); itself if not given.
+        objectives: What is learnt beside the text, by names under which the means are logged; ``text`` itself may be
+            given a weight.
     """
 
     def __init__(
@@ -91,6 +81,9 @@ class Coconut(ReasoningModule):
         voting: Voting | None = None,
         activation_checkpointing: bool = False,
         parameter_groups: list[ParameterGroup] | None = None,
+        thinker: Parallel | None = None,
+        feed: Feed | None = None,
+        objectives: dict[str, Objective] | None = None,
     ) -> None:
         super().__init__(
             backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting, parameter_groups
@@ -110,12 +103,23 @@ class Coconut(ReasoningModule):
         self._one_column: OneColumn | None = None
         self.halting = halting
         self.halt: nn.Linear | None = None
+        self.thinker = thinker
+        self.feed = feed
+        self.objectives = Objectives(objectives or {})
+        self._built = False
+        self._refuse_together()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Those that the objectives read."""
+        return self.objectives.views
 
     def configure_model(self) -> None:
-        """Make the decoder and, if asked for, the classifier.
+        """Make the decoder and, if asked for, the classifier, the feed, and what objectives train.
 
         Raises:
-            UserError: If decoding is to be compiled, or layers are to be computed again, and this decoder's cannot be.
+            UserError: If decoding is to be compiled, or layers are to be computed again, and this decoder's cannot be;
+                or if there is nothing to a thinker, a feed or an objective, since there are no continuous thoughts.
         """
         super().configure_model()
         assert self.model is not None
@@ -128,6 +132,24 @@ class Coconut(ReasoningModule):
                 why="a compiled pass reads weights that stay where they are",
                 fix="set compiled_decoding to false",
             )
+        parts = {"thinker": self.thinker, "feed": self.feed, "objectives": self.objectives.wanted or None}
+        given = [f"model.{name}" for name, part in parts.items() if part is not None]
+        if given and is_sharded(self._trainer):
+            raise UserError(
+                f"{' and '.join(name.partition('.')[2] for name in given)} given, and the model is shared out among"
+                " processes",
+                where=f"{', '.join(given)}, trainer.strategy",
+                why="processes agree on sequential passes only",
+                fix="use --trainer.strategy=ddp",
+            )
+        if not self._built:
+            assert self.special is not None
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(keyed_seed("feed", run_seed()))
+                if self.feed is not None:
+                    self.feed.build(self.model)
+            self.objectives.build(self.model, self.special, run_seed())
+            self._built = True
         self._compiled_passes()
         if self.halting is not None and self.halt is None:
             self.halt = nn.Linear(self.model.config.hidden_size, 1)
@@ -146,19 +168,78 @@ class Coconut(ReasoningModule):
             The sum, the number of supervised tokens, and ``thought_norm`` (mean L2 norm of the thoughts' states, behind
             the final norm) where the batch has thoughts.
         """
+        return self._text_loss(batch, self.think(batch))
+
+    def terms(self, batch: ThoughtBatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """The text's loss and the objectives', out of one thinking."""
+        if not self.objectives.wanted:
+            terms, extras = super().terms(batch)
+            return {TEXT: replace(terms[TEXT], weight=self.objectives.text_weight)}, extras
         assert self.model is not None
-        thinking = think(self.model, batch, recycle=self.recycle, checkpointing=self.activation_checkpointing)
+        scene = self.objectives.look(self.model, batch, self.think, self.activation_checkpointing)
+        scene.feed = self.feed
+        summed, tokens, extras = self._text_loss(batch, scene.thinking)
+        text = Term(summed[None], torch.tensor([tokens]), self.objectives.text_weight)
+        return {TEXT: text, **self.objectives.terms(scene)}, extras
+
+    def counts(self, batch: ThoughtBatch) -> dict[str, Tensor]:
+        """Supervised tokens, and what the objectives count."""
+        return {**super().counts(batch), **self.objectives.counts(batch)}
+
+    def think(
+        self,
+        batch: ThoughtBatch,
+        *,
+        keep_cache: bool = False,
+        rounds: Rounds | None = None,
+        layers_at: Tensor | None = None,
+    ) -> Thinking:
+        """Run all passes over a batch: in training, for answers, and for whoever measures thoughts.
+
+        Args:
+            batch: B rows.
+            keep_cache: Keep keys and values, to decode from them.
+            rounds: Filled with what happens in each round, where thoughts come in rounds.
+            layers_at: ``(B,)`` columns at which the states of all layers are kept; -1 for none.
+        """
+        assert self.model is not None
+        checkpointing = self.activation_checkpointing
+        if self.thinker is not None:
+            return self.thinker(
+                self.model,
+                batch,
+                self.feed or Identity(),
+                keep_cache=keep_cache,
+                checkpointing=checkpointing,
+                rounds=rounds,
+                layers_at=layers_at,
+            )
+        return think(
+            self.model,
+            batch,
+            keep_cache=keep_cache,
+            compiled=self._compiled_passes() if keep_cache else None,
+            recycle=self.recycle,
+            checkpointing=checkpointing,
+            feed=self.feed,
+            layers_at=layers_at,
+        )
+
+    def _text_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:
+        assert self.model is not None
         summed, tokens = supervised_loss(self.model, batch, thinking)
         extras: dict[str, Tensor] = {}
         slots = torch.arange(batch.max_thoughts, device=self.device) < batch.thoughts[:, None]
         if batch.max_thoughts:  # continuous ones
-            # Each thought is the state before it; in a single pass all of them are the one at bot.
-            fed = thinking.states[:, : batch.max_thoughts if batch.stepped else 1]
-            norms = fed.detach().float().norm(dim=-1).expand(-1, batch.max_thoughts)
-            extras["thought_norm"] = (norms * slots).sum() / slots.sum()
-            self._show_thoughts(fed.expand(-1, batch.max_thoughts, -1), slots)
+            assert thinking.fed is not None
+            fed = thinking.fed[:, : batch.max_thoughts]
+            extras["thought_norm"] = (fed.detach().float().norm(dim=-1) * slots).sum() / slots.sum()
+            self._show_thoughts(fed, slots)
+        elif self.feed is not None:
+            # Every trainable parameter must take part in every loss, or DDP waits for it at the next step.
+            summed = summed + sum(parameter.sum() * 0.0 for parameter in self.feed.parameters())
         if self.halt is not None:
-            halting, right = self._halting_loss(batch, thinking)
+            halting, right = halting_loss(self.halt, batch, thinking)
             extras["halt_accuracy"] = right
             summed = summed + self.halting_weight * halting
         return summed, tokens, extras
@@ -167,14 +248,19 @@ class Coconut(ReasoningModule):
         """Think the fixed number of thoughts, or as many as the classifier says; there is one path."""
         assert self.model is not None
         if self.halt is None or not batch.marked:
-            yield think(self.model, batch, keep_cache=True, compiled=self._compiled_passes(), recycle=self.recycle)
+            yield self.think(batch, keep_cache=True)
         else:
             yield self._think_freely(batch)
 
     def describe(self) -> dict[str, Any]:
-        """As every module does, the classifier's settings, and which state is fed back."""
-        halting = asdict(self.halting) if self.halting is not None else None
-        return {**super().describe(), "halting": halting, "recycle": self.recycle}
+        """As every module does, the classifier's settings, which state is fed back and how, and the thinker."""
+        return {
+            **super().describe(),
+            "halting": asdict(self.halting) if self.halting is not None else None,
+            "recycle": self.recycle,
+            "thinker": described_part(self.thinker),
+            "feed": described_part(self.feed),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check also that both or neither have a classifier.
@@ -190,6 +276,15 @@ class Coconut(ReasoningModule):
                 where="model.recycle",
                 fix="use the config.yaml of the checkpoint's run",
             )
+        for part, own in (("thinker", self.thinker), ("feed", self.feed)):
+            then, now = checkpoint["lcot"].get(part), described_part(own)
+            if then != now:
+                raise CheckpointError(
+                    f"the checkpoint's {part} is {_words(then)}, and the config's is {_words(now)}",
+                    where=f"model.{part}",
+                    why="the model would think in a way that it never learned",
+                    fix="use the config.yaml of the checkpoint's run",
+                )
         theirs, mine = ("halt.weight" in checkpoint["state_dict"], self.halting is not None)
         if theirs != mine:
             words = {True: "a classifier that ends the thoughts", False: "no classifier"}
@@ -204,33 +299,69 @@ class Coconut(ReasoningModule):
         """Weight of the classifier's loss; 0 without one."""
         return self.halting.weight if self.halting is not None else 0.0
 
-    def _halting_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, Tensor]:
-        """Binary cross-entropy at bot and at each thought: stop at the last one, go on before.
+    def _check_kind(self, kind: ThoughtKind) -> None:
+        super()._check_kind(kind)
+        parts = {"thinker": self.thinker, "feed": self.feed}
+        idle = [f"model.{name}" for name, part in parts.items() if part is not None]
+        idle += [f"model.objectives.{name}" for name, one in self.objectives.wanted.items() if one.of_thoughts]
+        if idle and kind != "continuous":
+            raise UserError(
+                f"the kind of thought is {kind!r}, and there are settings for continuous thoughts",
+                where=f"curriculum.schedule.kind and {', '.join(idle)}",
+                why="they would have no effect",
+                fix="set kind to 'continuous', or these to null (objectives to weight 0)",
+            )
 
-        Returns:
-            Each row's mean over its states, times its supervised tokens, summed: the caller divides by all tokens, and
-            a row so counts the same whatever rows it shares a batch or a rank with. And the share of right decisions.
+    def _refuse_together(self) -> None:
+        """Refuse settings that do not go with a thinker, a feed or objectives.
+
+        Raises:
+            UserError: If there are any.
         """
-        assert self.halt is not None
-        if not batch.marked:
-            # Every trainable parameter must take part in every loss, or DDP waits for it at the next step.
-            idle = sum(parameter.sum() for parameter in self.halt.parameters()) * 0.0
-            return torch.as_tensor(idle), torch.ones((), device=self.device)
-        if batch.max_thoughts:
-            number = torch.arange(batch.max_thoughts + 1, device=self.device)
-            states = thinking.states[:, : batch.max_thoughts + 1]
-            asked = number <= batch.thoughts[:, None]
-            target = (number == batch.thoughts[:, None]).float()
-        else:  # heads are not in line, and eot follows bot
-            states = thinking.state_at(batch.prompt_ends - 2)[:, None]
-            target = torch.ones_like(states[..., 0], dtype=torch.float32)
-            asked = target.bool()
-        logits = self.halt(states.to(self.halt.weight.dtype))[..., 0].float()
-        losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * asked
-        tokens = (batch.labels != IGNORE).sum(dim=1)
-        loss = (losses.sum(dim=1) / asked.sum(dim=1) * tokens).sum()
-        right = ((logits > 0) == target.bool())[asked].float().mean()
-        return loss, right
+        rounds, fed = self.thinker is not None, self.feed is not None
+        for there, setting, value, why in (
+            (
+                rounds and self.halting is not None,
+                "thinker, model.halting",
+                "a classifier",
+                "it ends single thoughts",
+            ),
+            (
+                rounds and self.recycle == "pre_norm",
+                "thinker, model.recycle",
+                "pre_norm",
+                "rounds read later states",
+            ),
+            (rounds and self.compiled_decoding, "thinker, model.compiled_decoding", "true", "rounds have many columns"),
+            (
+                fed and self.halting is not None,
+                "feed, model.halting",
+                "a classifier",
+                "it feeds states as they are",
+            ),
+            (fed and self.compiled_decoding, "feed, model.compiled_decoding", "true", "compiled passes know no feed"),
+        ):
+            if there:
+                raise UserError(
+                    f"{setting.rpartition('.')[2]} is {value}, and there is a {setting.partition(',')[0]}",
+                    where=f"model.{setting}",
+                    why=why,
+                    fix="leave one of them out",
+                )
+        every = [name for name, one in self.objectives.wanted.items() if one.every_round]
+        if every and not rounds:
+            raise UserError(
+                f"the objective {every[0]!r} looks at each round, and thoughts come one after another",
+                where=f"model.objectives.{every[0]}, model.thinker",
+                fix="give a thinker such as Looped, or let the objective look at the last states",
+            )
+        if self.objectives.wanted and type(self).loss is not Coconut.loss:
+            raise UserError(
+                f"{type(self).__name__} has a loss() of its own, and there are objectives",
+                where="model.objectives",
+                why="the objectives would not be learnt",
+                fix="write what it adds as an objective, or leave model.objectives out",
+            )
 
     def _think_freely(self, batch: ThoughtBatch) -> Thinking:
         assert self.model is not None and self.special is not None and self.halting is not None
@@ -252,3 +383,9 @@ class Coconut(ReasoningModule):
         if self._one_column is None or self._one_column.model is not self.model:
             self._one_column = OneColumn(self.model, room=self.max_new_tokens)
         return self._one_column
+
+
+def _words(part: Mapping[str, Any] | None) -> str:
+    if part is None:
+        return "none"
+    return f"{part['class']}({', '.join(f'{name}={value}' for name, value in part['settings'].items())})"

@@ -36,7 +36,7 @@ CHECKPOINT = (
 )
 """What every checkpoint has."""
 
-COCONUT = ("recycle",)
+COCONUT = ("recycle", "thinker", "feed")
 """What one of Coconut has besides, and a folder that was exported of it."""
 
 SOFTCOT = (
@@ -67,6 +67,8 @@ _FIELDS: dict[str, Any] = {
     "max_new_tokens": int,
     "sampling": Sampling,
     "recycle": str,
+    "thinker": dict | None,
+    "feed": dict | None,
     "halting": dict | None,
     "lora": LoRA | None,
     "frozen": dict,

@@ -52,6 +52,7 @@ class ThoughtBatch:
         views: Other rows of the same examples by name, each a batch of B rows. A row that has not a view that others
             have holds a lone padding token there. ``assistant`` ends with the slots of the soft thoughts, which begin
             in its column ``first``.
+        window: The batches of the optimizer step that this one is trained in; ``None`` where nobody said.
     """
 
     input_ids: Tensor
@@ -70,6 +71,7 @@ class ThoughtBatch:
     tasks: Tensor | None = None
     places: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, ThoughtBatch] = field(default_factory=dict)
+    window: Window | None = field(default=None, repr=False)
 
     @property
     def assistant(self) -> ThoughtBatch | None:
@@ -104,6 +106,19 @@ class ThoughtBatch:
         places = {name: change(columns) for name, columns in self.places.items()}
         views = {name: view._map(change) for name, view in self.views.items()}
         return replace(self, **moved, places=places, views=views)
+
+
+class Window:
+    """The batches of one optimizer step, as the loader gave them; opaque to whoever maps over a batch.
+
+    Attributes:
+        batches: All of them, in their order.
+    """
+
+    __slots__ = ("batches",)
+
+    def __init__(self, batches: tuple[ThoughtBatch, ...]) -> None:
+        self.batches = batches
 
 
 def collate(

@@ -151,6 +151,8 @@ class LayoutBuilder:
         self._shared: dict[int, int] = {}
         self._around_texts: dict[tuple[str, bool], list[int]] = {}
         self.stepwise_passes = kind == "continuous" if stepwise_passes is None else stepwise_passes
+        self.further: tuple[str, ...] = ()
+        """Views that training rows have (:meth:`views`)."""
 
     @property
     def assistant_pad(self) -> int | None:
@@ -266,6 +268,9 @@ class LayoutBuilder:
             if stage.only_next:
                 text = len(encoded.steps[hidden] if hidden < len(encoded.steps) else encoded.answer)
             sizes.append((prompt + len(encoded.opening) + text, prompt))
+        if "teacher" in self.further:
+            asked = len(encoded.question)
+            sizes.append((asked + len(encoded.opening) + chains[0] + len(encoded.answer), asked))
         rows, prompts = zip(*sizes, strict=True)
         return max(rows), max(prompts)
 
@@ -281,6 +286,8 @@ class LayoutBuilder:
             DataError: As :meth:`check_length` does.
         """
         self.check_length(len(row.ids), example)
+        if "teacher" in row.views:
+            self.check_length(len(row.views["teacher"].ids), example)
         if row.assistant is not None:
             self.check_length(len(row.assistant.ids), example, assistant=True)
 

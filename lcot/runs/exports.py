@@ -4,6 +4,7 @@ A model whose weights are its own becomes a Hugging Face folder. Of SoftCoT the 
 its folder holds what was trained beside them, and all that is needed to ask both models in the same way:
 
     lcot.json                     what the run's checkpoint says about itself, its paths relative to the folder; hashes
+    feed.safetensors              what a feed trained, such as CODI's projection
     softcot.safetensors           projection, placeholders, and rows of tokens, by their names in the module
     llm_adapter/                  LoRA of the language model, as peft writes and reads it
     assistant_adapter/            LoRA of the assistant
@@ -36,12 +37,14 @@ from lcot.modules.description import COCONUT, FORMAT, INFERENCE, check_described
 from lcot.modules.frozen import FrozenWeights
 from lcot.modules.intact import DESCRIPTION, HASHES, check_exported, file_hashes, flaw, readable_as, save_weights
 from lcot.modules.lora import ADAPTER, merged
+from lcot.modules.parts import described_part
 from lcot.modules.softcot import SoftCoT
 from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.prompts import Prompt, as_file
 
 TRAINED = "softcot.safetensors"
+FEED = "feed.safetensors"
 _ADAPTERS = {"model": "llm_adapter", "assistant_model": "assistant_adapter"}
 # What peft calls the models that its adapters belong to, and how they end in their files.
 _PEFT, _WEIGHTS = "base_model.model.", "adapter_model.safetensors"
@@ -71,10 +74,14 @@ def write_coconut(module: Coconut, builder: LayoutBuilder, shape: Mapping[str, A
         module.model.save_pretrained(folder)
     readable_as(folder / "config.json", folder.glob("*.safetensors"))
     module.tokenizer.save_pretrained(folder)
+    if module.feed is not None and module.feed.state_dict():
+        save_weights({name: value.detach().cpu() for name, value in module.feed.state_dict().items()}, folder / FEED)
     described = {
         "format": FORMAT,
         **shape,
         "recycle": module.recycle,
+        "thinker": described_part(module.thinker),
+        "feed": described_part(module.feed),
         "text": asdict(module.text),
         "extractors": list(module.extractors),
         "max_new_tokens": module.max_new_tokens,
@@ -141,10 +148,10 @@ def read_softcot(folder: Path, described: dict[str, Any]) -> dict[str, Any]:
         CheckpointError: If a file is missing, damaged, or another one than was written.
     """
     check_exported(folder)
-    state = _load(folder / TRAINED)
+    state = load_tensors(folder / TRAINED)
     for part, tuned in (("model", described["lora"]), ("assistant_model", (described["assistant"] or {}).get("lora"))):
         if tuned is not None:
-            adapter = _load(folder / _ADAPTERS[part] / _WEIGHTS)
+            adapter = load_tensors(folder / _ADAPTERS[part] / _WEIGHTS)
             state |= {_own_name(name, part): weight for name, weight in adapter.items()}
     return {"lcot": described, "state_dict": state}
 
@@ -188,7 +195,12 @@ def _own_name(name: str, part: str) -> str:
     return f"{part}.{layer}.{ADAPTER}.{weight}"
 
 
-def _load(file: Path) -> dict[str, Tensor]:
+def load_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a file.
+
+    Raises:
+        CheckpointError: If it is damaged, or not there.
+    """
     found = flaw(file)
     if found is not None:
         raise CheckpointError(f"{str(file)!r} cannot be read", why=found[0], fix="copy or export the model again")

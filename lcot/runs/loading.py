@@ -12,15 +12,18 @@ from lcot.datamodules.dialogues import Asking
 from lcot.errors import CheckpointError
 from lcot.modules.assistant import assistants_settings
 from lcot.modules.backbone import Backbone, described_backbone, rebuild
-from lcot.modules.coconut import Coconut, Halting
+from lcot.modules.coconut import Coconut
 from lcot.modules.description import CHECKPOINT, COCONUT, SOFTCOT, check_described
+from lcot.modules.halting import Halting
 from lcot.modules.own import Made, import_own, make_own
+from lcot.modules.parts import made_part
 from lcot.modules.softcot import Paths, SoftCoT
 from lcot.reasoning.curriculum import Fixed, Passes
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
+from lcot.runs.exports import FEED, load_tensors
 
 
 def method_of(entry: Mapping[str, Any], where: str) -> type[Coconut | SoftCoT]:
@@ -75,6 +78,8 @@ def load_coconut(
         "sampling": Sampling(**entry["sampling"]),
         "halting": _halting(entry["halting"]) if entry.get("halting") else None,
         "recycle": entry["recycle"],
+        "thinker": made_part(entry["thinker"], import_own),
+        "feed": made_part(entry["feed"], import_own),
     }
     module = _made(kind, Coconut, options, config)
     text, extractors = TextFormat(**entry["text"]), entry["extractors"]
@@ -85,7 +90,9 @@ def load_coconut(
         module.model = rebuild(entry["backbone"], entry["dtype"], entry["attention"], saved["state_dict"])
     module.configure_model()
     module.on_load_checkpoint(saved)
-    module.load_state_dict(saved["state_dict"])
+    # What objectives trained beside the model is of no use to answers.
+    answers = {name: value for name, value in saved["state_dict"].items() if not name.startswith("objectives.")}
+    module.load_state_dict(answers)
     return module
 
 
@@ -105,10 +112,15 @@ def load_exported(folder: Path, described: Mapping[str, Any], tokenizer: PreTrai
         max_new_tokens=described["max_new_tokens"],
         sampling=Sampling(**described["sampling"]),
         recycle=described["recycle"],
+        thinker=made_part(described["thinker"], import_own),
+        feed=made_part(described["feed"], import_own),
     )
     text, extractors = TextFormat(**described["text"]), described["extractors"]
     module.attach(tokenizer, _special(tokenizer, _asking(described)), text, extractors)
     module.build_model(seed=0)
+    module.configure_model()
+    if module.feed is not None and module.feed.state_dict():
+        module.feed.load_state_dict(load_tensors(folder / FEED))
     return module
 
 

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from torch.utils.data import Dataset
@@ -16,9 +16,9 @@ from lcot.datamodules.graphs.prosqa import ProsQA
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.sampler import Position, ResumableLoader, RowKey, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
-from lcot.reasoning.batch import collate
+from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.layout import Layout, LayoutBuilder
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokens import add_thought_tokens
 from tests.places import SHARED
@@ -179,6 +179,35 @@ def test_loader_asks_for_its_position_when_the_first_batch_is_wanted(workers: in
     assert {(key.epoch, key.stage) for batch in batches for key in batch} == {(2, 1)}
     position = Position(3, 1)
     assert {key.epoch for batch in loader for key in batch} == {3}
+
+
+def lone(keys: list[RowKey]) -> ThoughtBatch:
+    """A batch whose ``index`` are the rows."""
+    return collate([Layout([1], [1], head=1, thoughts=0, prompt=1)] * len(keys), 0, [key.row for key in keys])
+
+
+@pytest.mark.parametrize(
+    ("over", "size", "last", "windows"),
+    [
+        (0, 1, float("inf"), [1, 1, 1, 1, 1, 1, 1]),
+        (0, 3, float("inf"), [3, 3, 1]),
+        (4, 3, float("inf"), [2, 1]),  # a run that continues in the middle of an optimizer step's batches
+        (0, 3, 5, [3, 2]),  # an epoch that is cut short
+    ],
+)
+def test_batches_of_an_optimizer_step_know_one_another(over: int, size: int, last: float, windows: list[int]) -> None:
+    sampler = StageBatchSampler([5] * 14, 2, lambda: Position(0, 0, over))
+    loader = ResumableLoader(Echo(), batch_sampler=sampler, collate_fn=lone)
+    loader.steps = lambda: (size, last)
+    batches = list(islice(loader, sum(windows)))
+    at = 0
+    for width in windows:
+        together = batches[at : at + width]
+        for batch in together:
+            assert batch.window is not None and list(batch.window.batches) == together
+            moved = batch.to("cpu")
+            assert moved is not batch and moved.window is batch.window
+        at += width
 
 
 # -- padding --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lcot.errors import UserError
 from lcot.modules import Backbone, Coconut, Halting
 from lcot.modules.backbone import rebuild
 from lcot.modules.base import LossAverage
-from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.batch import ThoughtBatch, Window, collate
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.layout import IGNORE, Layout
 from tests.tiny import write_records
@@ -110,8 +111,26 @@ def gradients_of(
     again.model.load_state_dict(module.model.state_dict())
     recorder = Recorder()
     trainer = tiny_trainer(folder, no_thoughts(), recorder, max_epochs=1, accumulate_grad_batches=accumulate)
+    for start in range(0, len(batches), accumulate):  # as the data modules' own loader does
+        window = Window(tuple(batches[start : start + accumulate]))
+        for batch in window.batches:
+            batch.window = window
     trainer.fit(again, train_dataloaders=DataLoader(_Listed(batches), batch_size=None))
     return recorder.gradients
+
+
+def test_accumulation_needs_to_know_what_is_accumulated(
+    tmp_path: Path, rows: tuple[Coconut, list[ThoughtBatch]]
+) -> None:
+    module, (batch, *_) = rows
+    again = tiny_module()
+    assert module.tokenizer is not None and module.special is not None
+    again.attach(module.tokenizer, module.special, module.text)
+    again.model = module.model
+    trainer = tiny_trainer(tmp_path, no_thoughts(), max_epochs=1, accumulate_grad_batches=2)
+    stranger = replace(batch, window=None)
+    with pytest.raises(UserError, match="does not say which ones it shares its optimizer step with"):
+        trainer.fit(again, train_dataloaders=DataLoader(_Listed([stranger, stranger]), batch_size=None))
 
 
 def test_accumulated_batches_give_the_gradient_of_one_batch(

@@ -170,7 +170,7 @@ def test_thoughts_are_shown_while_there_is_training(stepped: bool) -> None:
     assert thoughts.shape == (2, 2, TINY["hidden_size"]) and not thoughts.requires_grad
     assert there.tolist() == [[True, True], [True, False]]
     assert thoughts.norm(dim=-1)[there].mean() == pytest.approx(float(extras["thought_norm"]))
-    assert torch.equal(thoughts[:, 0], thoughts[:, 1]) != stepped
+    assert torch.equal(thoughts[0, 0], thoughts[0, 1]) != stepped
     module.eval().loss(batch)
     module.train().loss(rows(builder, (0, 0)))
     assert len(seen) == 1, "neither in validation nor without thoughts"

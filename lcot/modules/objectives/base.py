@@ -72,6 +72,7 @@ class Objective(nn.Module, ABC):
         views: Rows of an example that it reads beside the main one (:class:`~lcot.reasoning.layout.Layout`).
         layers: Whether it needs the states of all layers before the answer.
         every_round: Whether it needs what happened in each round.
+        of_thoughts: Whether there is nothing to it without thoughts.
 
     Raises:
         UserError: If the weight is negative.
@@ -80,6 +81,7 @@ class Objective(nn.Module, ABC):
     views: ClassVar[tuple[str, ...]] = ()
     layers: ClassVar[bool] = False
     every_round: ClassVar[bool] = False
+    of_thoughts: ClassVar[bool] = False
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

@@ -31,6 +31,10 @@ PerStep = Literal["tokens", "rows", "groups"]
 release over Coconut); or ``groups``, the k-th steps of all rows, each group a mean over its tokens (that over CODI)."""
 
 
+GROUPS = 64
+"""Most thoughts' groups of a row, where each has a mean of its own: a number that all ranks and batches share."""
+
+
 class PlaceText(Objective):
     """The output head reads each hidden step off the places of its thoughts, all at once (LOTUS, equation 4).
 
@@ -52,6 +56,7 @@ class PlaceText(Objective):
     """
 
     views: ClassVar[tuple[str, ...]] = ("steps",)
+    of_thoughts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -146,6 +151,7 @@ class StepDecoder(Objective):
     """
 
     views: ClassVar[tuple[str, ...]] = ("steps",)
+    of_thoughts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -201,7 +207,7 @@ class StepDecoder(Objective):
         if self.mean == "rows":
             return torch.tensor([len(rows)], device=mask.device)
         written = mask.sum(dim=1)
-        return self._summed(written, group, batch) if self.mean == "groups" else written.sum()[None]
+        return self._summed(written, group) if self.mean == "groups" else written.sum()[None]
 
     def forward(self, scene: Scene) -> Tensor:
         """The summed cross-entropy in nats of the steps, and of the end of text behind each."""
@@ -209,7 +215,7 @@ class StepDecoder(Objective):
         rows, group, ids, mask = self._texts(scene.batch)
         if not len(rows):
             idle = torch.stack([parameter.sum() for parameter in self.decoder.parameters()]).sum() * 0.0
-            return idle.expand(self._groups(scene.batch))  # every trained parameter takes part in every loss
+            return idle.expand(self._groups())  # every trained parameter takes part in every loss
         thoughts = self._thoughts(scene)
         places = group[:, None] * self.per_step + torch.arange(self.per_step, device=group.device)
         read = thoughts[rows[:, None], places]
@@ -222,7 +228,7 @@ class StepDecoder(Objective):
         at, columns = mask.nonzero(as_tuple=True)
         logits = output_head(self.decoder)(states[at, columns + self.per_step - 1]).float()
         losses = F.cross_entropy(logits, ids[at, columns], reduction="none")
-        return self._summed(losses, group[at], scene.batch) if self.mean == "groups" else losses.sum()[None]
+        return self._summed(losses, group[at]) if self.mean == "groups" else losses.sum()[None]
 
     def _thoughts(self, scene: Scene) -> Tensor:
         """``(B, N, D)`` the thoughts; with ``beyond`` one more behind each row's last."""
@@ -238,14 +244,14 @@ class StepDecoder(Objective):
         at_last = torch.arange(room.shape[1], device=fed.device) == last[:, None]
         return torch.where(at_last[..., None], following.to(fed.dtype), room)
 
-    def _groups(self, batch: ThoughtBatch) -> int:
-        return max(1, self._most(batch)) if self.mean == "groups" else 1
+    def _groups(self) -> int:
+        return GROUPS if self.mean == "groups" else 1
 
     def _most(self, batch: ThoughtBatch) -> int:
         return batch.max_thoughts // self.per_step + (self.beyond and batch.max_thoughts > 0)
 
-    def _summed(self, values: Tensor, group: Tensor, batch: ThoughtBatch) -> Tensor:
-        return values.new_zeros(self._groups(batch)).index_add(0, group, values)
+    def _summed(self, values: Tensor, group: Tensor) -> Tensor:
+        return values.new_zeros(self._groups()).index_add(0, group, values)
 
     def _texts(self, batch: ThoughtBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is to be said: row and group of each text, both ``(R,)``, its ids ``(R, S)`` with an end, its mask."""

@@ -1,0 +1,110 @@
+"""All objectives of a module together: what they need of a batch, and the terms that they make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lcot.errors import UserError
+from lcot.modules.objectives.base import Objective, Scene, TeacherText, Text
+from lcot.modules.objectives.distillation import before_answer
+from lcot.modules.terms import TEXT, Term
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.parallel import Rounds
+from lcot.reasoning.think import Thinking, think
+from lcot.reasoning.tokens import SpecialTokens
+
+
+class Thinks(Protocol):
+    """How a module thinks while it is trained."""
+
+    def __call__(
+        self, batch: ThoughtBatch, *, rounds: Rounds | None = None, layers_at: Tensor | None = None
+    ) -> Thinking:
+        """Run all passes over a batch."""
+        ...
+
+
+class Objectives(nn.ModuleDict):
+    """What is learnt beside the text.
+
+    Args:
+        given: By name; ``text`` may be a :class:`Text`, for its weight.
+
+    Raises:
+        UserError: If ``text`` is something else, or something else a :class:`Text`.
+    """
+
+    def __init__(self, given: Mapping[str, Objective]) -> None:
+        for name, objective in given.items():
+            if isinstance(objective, Text) != (name == TEXT):
+                raise UserError(
+                    f"the objective {name!r} is a {type(objective).__name__}",
+                    where=f"model.objectives.{name}",
+                    why=f"the text's loss is called {TEXT!r}, and nothing else is",
+                    fix="give it another name" if name == TEXT else f"call it {TEXT!r}",
+                )
+        super().__init__({name: objective for name, objective in given.items() if name != TEXT and objective.weight})
+        self.text_weight = given[TEXT].weight if TEXT in given else 1.0
+
+    @property
+    def wanted(self) -> dict[str, Objective]:
+        """Those that are learnt, by name."""
+        return {name: objective for name, objective in self.items() if isinstance(objective, Objective)}
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that they read."""
+        return tuple(sorted({view for objective in self.wanted.values() for view in objective.views}))
+
+    def build(self, model: PreTrainedModel, special: SpecialTokens, seed: int) -> None:
+        """Make what depends on the model.
+
+        Args:
+            model: The language model.
+            special: Its marking ids.
+            seed: Keys the weights that are drawn.
+        """
+        for name, objective in self.wanted.items():
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(keyed_seed("objective", seed, name))
+                objective.build(model, special)
+
+    def look(self, model: PreTrainedModel, batch: ThoughtBatch, thinks: Thinks, checkpointing: bool) -> Scene:
+        """Think about a batch, and have the teacher read its rows, with all that the objectives need.
+
+        Args:
+            model: The language model, which is its own teacher.
+            batch: With the views that they read.
+            thinks: How thoughts come about.
+            checkpointing: As in :func:`~lcot.reasoning.think.think`, for the teacher.
+        """
+        wanted = self.wanted.values()
+        layers = any(objective.layers for objective in wanted)
+        rounds = Rounds() if any(objective.every_round for objective in wanted) else None
+        thinking = thinks(batch, rounds=rounds, layers_at=before_answer(batch) if layers else None)
+        scene = Scene(model, batch, thinking, rounds)
+        if "teacher" in self.views:
+            view = batch.views["teacher"]
+            # Distillation alone asks for no gradient of the teacher.
+            with nullcontext() if any(isinstance(one, TeacherText) for one in wanted) else torch.no_grad():
+                at = before_answer(view) if layers else None
+                scene.teacher = think(model, view, layers_at=at, checkpointing=checkpointing)
+        return scene
+
+    def terms(self, scene: Scene) -> dict[str, Term]:
+        """Their terms."""
+        return {
+            name: Term(objective(scene), objective.count(scene.batch), objective.weight)
+            for name, objective in self.wanted.items()
+        }
+
+    def counts(self, batch: ThoughtBatch) -> dict[str, Tensor]:
+        """The counts of :meth:`terms`."""
+        return {name: objective.count(batch) for name, objective in self.wanted.items()}
