@@ -5,8 +5,26 @@ from lcot.modules.backbone import Backbone
 from lcot.modules.coconut import Coconut
 from lcot.modules.halting import Halting
 from lcot.modules.lora import LoRA
+from lcot.modules.objectives.base import Objective, TeacherText, Text
+from lcot.modules.objectives.distillation import Distillation
+from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.softcot import Paths, SoftCoT
 from lcot.modules.voting import Voting
 
-__all__ = ["Backbone", "Coconut", "Halting", "LoRA", "Paths", "SoftCoT", "Voting", "WarmupStableDecay"]
+__all__ = [
+    "Backbone",
+    "Coconut",
+    "Distillation",
+    "Halting",
+    "LoRA",
+    "Objective",
+    "Paths",
+    "PlaceText",
+    "SoftCoT",
+    "StepDecoder",
+    "TeacherText",
+    "Text",
+    "Voting",
+    "WarmupStableDecay",
+]

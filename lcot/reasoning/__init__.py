@@ -5,18 +5,29 @@ from lcot.reasoning.curriculum import Curriculum, Fixed, Stage, StageClock
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.feeds import Add, Expectation, Feed, Identity, Projection, Rescale
 from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.parallel import Jacobi, Looped, Parallel
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.think import Thinking, supervised_loss, think_until
 from lcot.reasoning.tokenwise import Tokenwise
 
 __all__ = [
+    "Add",
     "Curriculum",
     "Dialogue",
     "DialogueBuilder",
+    "Expectation",
+    "Feed",
     "Fixed",
+    "Identity",
+    "Jacobi",
     "LayoutBuilder",
+    "Looped",
+    "Parallel",
+    "Projection",
     "ReasoningExample",
+    "Rescale",
     "Sampling",
     "Stage",
     "StageClock",
