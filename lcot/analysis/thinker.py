@@ -5,11 +5,11 @@ Letters in shapes: B rows, k thoughts, P the column of the first thoughts, D hid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,10 +21,17 @@ from lcot.modules.softcot import SoftCoT
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder
-from lcot.reasoning.soft import think_given
-from lcot.reasoning.think import Recycle, Thinking, think, without_final_norm
+from lcot.reasoning.think import Thinking, think
 
 T = TypeVar("T")
+
+
+class Thinks(Protocol):
+    """How a module thinks (:meth:`lcot.modules.base.ReasoningModule.think`)."""
+
+    def __call__(self, batch: ThoughtBatch, *, keep_cache: bool = False) -> Thinking:
+        """Run all passes over a batch."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,7 @@ class Thinker:
     Attributes:
         model: The language model. It is measured in evaluation mode, whatever mode it is in.
         builder: Lays questions out; says what the thoughts are and where the markers stand.
-        recycle: Which state is fed back as a continuous thought.
-        soft: Makes the soft thoughts ``(B, k, D)`` of a batch; needed where the builder's kind is ``soft``.
+        thinks: Runs all passes over a batch, as the module does that answers; sequential Coconut if not given.
         max_rows: Largest number of rows that the model reads at once; memory grows with it, and results do not change.
 
     Raises:
@@ -66,8 +72,7 @@ class Thinker:
 
     model: PreTrainedModel
     builder: LayoutBuilder
-    recycle: Recycle = "post_norm"
-    soft: Callable[[ThoughtBatch], Tensor] | None = None
+    thinks: Thinks | None = None
     max_rows: int = 64
 
     def __post_init__(self) -> None:
@@ -85,21 +90,27 @@ class Thinker:
         Raises:
             UserError: If the model reads words in the place of thoughts, which are written anew for each question.
         """
-        module = solver.module
-        assert module.model is not None
-        if not isinstance(module, SoftCoT):
-            return cls(module.model, solver.builder, recycle=module.recycle, max_rows=max_rows)
-        if module.thoughts == "words":
+        return cls.by(solver.module, solver.builder, max_rows)
+
+    @classmethod
+    def by(cls, module: Any, builder: LayoutBuilder, max_rows: int = 64) -> Self:
+        """The thinker of a module: it thinks as the module does when it answers, whatever class that is of.
+
+        Args:
+            module: With its language model.
+            builder: Lays questions out.
+            max_rows: As in the class.
+
+        Raises:
+            UserError: If the model reads words in the place of thoughts, which are written anew for each question.
+        """
+        if isinstance(module, SoftCoT) and module.thoughts == "words":
             raise UserError(
                 "this run's assistant writes words, and no thoughts",
                 why="what the language model reads is then text like any other, and nothing here measures it",
                 fix="use a run with continuous or soft thoughts, pauses, or none",
             )
-
-        def soft(batch: ThoughtBatch) -> Tensor:
-            return module.soft_thoughts(batch, 1)
-
-        return cls(module.model, solver.builder, soft=soft, max_rows=max_rows)
+        return cls(module.model, builder, module.think, max_rows)
 
     @property
     def device(self) -> torch.device:
@@ -141,36 +152,25 @@ class Thinker:
         """Run the passes over rows with the same number of thoughts; call it within :func:`measuring`."""
         batch = collate(rows, self.builder.special.pad, align=True, assistant_pad=self.builder.assistant_pad)
         batch = batch.to(self.device)
-        if self.builder.kind == "soft":
-            return self._think_soft(batch, keep_cache)
         k = max(batch.max_thoughts, int(batch.pauses.max()))
-        if self.builder.kind == "continuous" and self.recycle == "pre_norm" and k:
-            with without_final_norm(self.model) as norm:
-                raw = think(self.model, batch, keep_cache=keep_cache)
-            thinking = replace(raw, states=norm(raw.states))
+        if self.thinks is not None:
+            thinking = self.thinks(batch, keep_cache=keep_cache)
+        elif self.builder.kind != "soft":
+            thinking = think(self.model, batch, keep_cache=keep_cache)
         else:
-            thinking = raw = think(self.model, batch, keep_cache=keep_cache)
-        if self.builder.kind == "continuous":
-            # In a single pass all thoughts read the one state before them.
-            places = torch.arange(k, device=self.device) * int(batch.stepped > 0)
-            inputs, states = raw.states[:, places], thinking.states[:, places]
-            return Thoughts(batch, thinking, inputs, states, inputs)
-        states = thinking.states[:, 1 : 1 + k]
-        inputs = self.model.get_input_embeddings()(batch.input_ids[:, batch.first : batch.first + k])
-        return Thoughts(batch, thinking, inputs, states, states)
-
-    def _think_soft(self, batch: ThoughtBatch, keep_cache: bool) -> Thoughts:
-        if self.soft is None:
             raise UserError(
                 "the thoughts are soft, and nothing makes them",
-                where="Thinker.soft",
-                fix="give the function of the module that does, such as SoftCoT.soft_thoughts",
+                where="Thinker.thinks",
+                fix="give the method of the module that does, such as SoftCoT.think",
             )
-        given = self.soft(batch)
-        assert len(given) == len(batch), "one path a question"
-        thinking = think_given(self.model, batch, given, keep_cache=keep_cache)
-        given = given[:, : batch.max_thoughts]
-        return Thoughts(batch, thinking, given, thinking.states[:, 1 : 1 + batch.max_thoughts], given)
+        states = thinking.states[:, 1 : 1 + k]
+        if self.builder.kind == "pause" or not k or thinking.fed is None:
+            inputs = self.model.get_input_embeddings()(batch.input_ids[:, batch.first : batch.first + k])
+            return Thoughts(batch, thinking, inputs, states, states)
+        inputs = thinking.fed[:, :k]
+        if thinking.sources is not None:  # a thought says what the state says that it was made of
+            states = thinking.sources[:, :k]
+        return Thoughts(batch, thinking, inputs, states, inputs)
 
 
 def check_thoughts(builder: LayoutBuilder, k: int) -> None:

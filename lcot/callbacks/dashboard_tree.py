@@ -70,7 +70,7 @@ class TreeView:
         Returns:
             ``None`` if the question cannot be read out; one line says why.
         """
-        thinker = Thinker(module.model, data.builder("val"), recycle=getattr(module, "recycle", "post_norm"))
+        thinker = Thinker.by(module, data.builder("val"))
         try:
             if thinker.builder.encode([self.example])[0].opening:
                 raise UserError("the text begins with words of the prompt file, and no concept follows the thoughts")

@@ -29,7 +29,7 @@ from lcot.reasoning.tokens import SpecialTokens
 class AnsweringModule(L.LightningModule, ABC):
     """A language model that answers the questions of :class:`~lcot.reasoning.batch.ThoughtBatch`.
 
-    A method says how it thinks (:meth:`thinkings`); writing, voting and counting are the same for all of them.
+    A method says how it thinks (:meth:`think`); writing, voting and counting are the same for all of them.
 
     Args:
         max_new_tokens: Longest text that is generated for an answer.
@@ -61,6 +61,14 @@ class AnsweringModule(L.LightningModule, ABC):
     # -- what a method defines ------------------------------------------------------------------------------------
 
     @abstractmethod
+    def think(self, batch: ThoughtBatch, *, keep_cache: bool = False) -> Thinking:
+        """Think about every row of a batch: the one way to a method's states, for whoever measures thoughts as well.
+
+        Args:
+            batch: B rows.
+            keep_cache: Keep keys and values, to decode from them.
+        """
+
     def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
         """Think about every row of a batch, so that text can be written.
 
@@ -72,6 +80,7 @@ class AnsweringModule(L.LightningModule, ABC):
             Thinkings with their caches, which add up to all paths. One of B · k rows holds k paths of each row, one
             behind another. Each is decoded before the next is asked for.
         """
+        yield self.think(batch, keep_cache=True)
 
     @property
     def thought_paths(self) -> int:

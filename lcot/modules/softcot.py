@@ -323,10 +323,20 @@ class SoftCoT(ReasoningModule):
 
     def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
         """Read the prompts with their thoughts, each prompt once for all its paths."""
+        yield self.think(batch, keep_cache=True, paths=paths)
+
+    def think(self, batch: ThoughtBatch, *, keep_cache: bool = False, paths: int = 1) -> Thinking:
+        """Read prompts with the thoughts that the assistant makes of them.
+
+        Args:
+            batch: B rows.
+            keep_cache: Keep keys and values, to decode from them.
+            paths: How many of the paths, which stand one behind another for each row.
+        """
         assert self.model is not None
         if self.thoughts == "words":
             batch = self._with_words(batch)
-        yield think_given(self.model, batch, self.soft_thoughts(batch, paths), keep_cache=True)
+        return think_given(self.model, batch, self.soft_thoughts(batch, paths), keep_cache=keep_cache)
 
     def _idle(self) -> Tensor:
         """Zero, made of all that makes thoughts: several processes would wait for what takes no part in a loss."""

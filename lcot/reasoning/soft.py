@@ -68,7 +68,7 @@ def think_given(
     if not frozen and not keep_cache:
         whole = torch.cat([prompt.repeat_interleave(paths, dim=0), rest], dim=1)
         states = Passes(model, wide.attention_mask, wide.position_ids, None, checkpointing)(whole, 0, length)
-        return Thinking.of(wide, states[:, head - 1 :], None)
+        return Thinking.of(wide, states[:, head - 1 :], None, fed=inputs)
     cache = growing_cache(model.config, length)
     with torch.no_grad() if frozen else nullcontext():
         last = Passes(model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, head)[:, -1:]
@@ -76,7 +76,7 @@ def think_given(
         cache.batch_repeat_interleave(paths)
         last = last.repeat_interleave(paths, dim=0)
     states = Passes(model, wide.attention_mask, wide.position_ids, cache, checkpointing)(rest, head, length)
-    return Thinking.of(wide, torch.cat([last, states], dim=1), cache if keep_cache else None)
+    return Thinking.of(wide, torch.cat([last, states], dim=1), cache if keep_cache else None, fed=inputs)
 
 
 def states_at_slots(

@@ -27,8 +27,11 @@ from lcot.analysis.outcomes import outcomes
 from lcot.analysis.parallelism import parallelism
 from lcot.datamodules.rows import ListSource
 from lcot.errors import UserError
+from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.soft import think_given
+from lcot.reasoning.think import Thinking
 from lcot.runs.record import data_hash
 from tests.analysis.machine import OX, builder_of, machine, tokenizer_of, worked_tokenizer
 from tests.analysis.support import counted_rows, problems, random_setting
@@ -153,7 +156,12 @@ class TestWhatDoesNotApply:
     def test_soft_thoughts_come_to_no_node(self, tmp_path: Path) -> None:
         plain = random_thinker("soft")
         width = plain.model.config.hidden_size
-        soft = replace(plain, soft=lambda batch: torch.ones(len(batch), batch.max_thoughts, width))
+
+        def given(batch: ThoughtBatch, *, keep_cache: bool = False) -> Thinking:
+            ones = torch.ones(len(batch), batch.max_thoughts, width)
+            return think_given(plain.model, batch, ones, keep_cache=keep_cache)
+
+        soft = replace(plain, thinks=given)
         measured = measure(subject(soft, problems("compact", 2), 2, thoughts_per_step=3, hidden=lambda k: 0), tmp_path)
         assert "stand for no steps" in measured.missing["nodes"]
         assert {"heights", "collapse", "attention"} <= measured.summary.keys()

@@ -86,7 +86,7 @@ def test_the_answers_are_those_of_a_loaded_run(trained: Path) -> None:
     examples = [data.make_source("test").example(number, 0) for number in range(5)]
     expected = solver.solve([example.question for example in examples])
     thinker = Thinker.of(solver, max_rows=2)
-    assert (thinker.recycle, thinker.max_rows, thinker.model) == ("post_norm", 2, solver.module.model)
+    assert (thinker.thinks, thinker.max_rows, thinker.model) == (solver.module.think, 2, solver.module.model)
     found = list(outcomes(thinker, examples, solver.thoughts, max_new_tokens=solver.module.max_new_tokens))
     assert [one.text for one in found] == [one.text for one in expected]
     assert [one.answer for one in found] == [one.answer for one in expected]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,8 @@ from lcot.modules import Backbone, SoftCoT
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.layout import LayoutBuilder
-from lcot.reasoning.think import think
+from lcot.reasoning.soft import think_given
+from lcot.reasoning.think import Thinking, think
 from tests.analysis.machine import S0, S1, S2, S4, builder_of, machine, worked_tokenizer
 from tests.analysis.support import problems, random_setting
 from tests.oracle import cut, naive_thoughts
@@ -36,7 +38,13 @@ def named(vector: Tensor) -> str:
 
 
 def think_once(builder: LayoutBuilder, k: int, soft: Callable[[ThoughtBatch], Tensor] | None = None) -> Thoughts:
-    thinker = Thinker(machine(TOKENIZER), builder, soft=soft)
+    model = machine(TOKENIZER)
+
+    def given(batch: ThoughtBatch, *, keep_cache: bool = False) -> Thinking:
+        assert soft is not None
+        return think_given(model, batch, soft(batch), keep_cache=keep_cache)
+
+    thinker = Thinker(model, builder, given if soft is not None else None)
     rows = thinker.rows(builder.encode([worked("compact")]), k)
     with measuring(thinker.model):
         return thinker.think(rows)
@@ -101,7 +109,7 @@ def test_states_before_the_final_norm() -> None:
     builder = builder_of(tokenizer, markers="always")
     rows = Thinker(model, builder).rows(builder.encode(problems("compact", 3)), 3)
     with measuring(model):
-        thoughts = Thinker(model, builder, recycle="pre_norm").think(rows)
+        thoughts = Thinker(model, builder, partial(think, model, recycle="pre_norm")).think(rows)
         expected = think(model, collate(rows, builder.special.pad), recycle="pre_norm")
         assert torch.allclose(thoughts.thinking.states, expected.states, atol=1e-5)
         assert torch.allclose(thoughts.states, expected.states[:, :3], atol=1e-5)

@@ -95,7 +95,7 @@ def test_values_are_those_of_the_model(tmp_path: Path, kind: Any, recycle: Any) 
     module.train()
     view = find_view(data.source("val"), schedule, None)
     assert view is not None and module.model is not None
-    thinker = Thinker(module.model, data.builder("val"), recycle=recycle)
+    thinker = Thinker.by(module, data.builder("val"))
     tree = view.tree(thinker, 2)
     assert tree.thoughts == tuple(view.numbers(2)) and len(tree.thoughts) > 1
     for place, k in enumerate(tree.thoughts):
