@@ -64,7 +64,7 @@ def run_show(words: Sequence[str]) -> None:
 
             def _run_subcommand(self, subcommand: str) -> None:
                 curriculum = self.config_init[subcommand].curriculum
-                self.datamodule.trainer = SimpleNamespace(callbacks=[curriculum])
+                self.datamodule.trainer = SimpleNamespace(callbacks=[curriculum], lightning_module=self.model)
                 print("\n".join(described(self.datamodule, split, index)))
 
         run(line, settings, Show)
@@ -97,7 +97,9 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
     # Stages before the first one are trained only where stages are mixed.
     first = 0 if any(getattr(schedule, "mix_probability", ())) else schedule.stage_at(0)
     for stage in range(first, schedule.last_stage + 1):
-        row = builder.lesson(pieces, schedule.resolve(stage, len(example.steps)))
+        asked_for = schedule.resolve(stage, len(example.steps))
+        row = builder.lesson(pieces, asked_for)
+        row = row.with_views(builder.views(pieces, asked_for, builder.further))
         if row in stages.values():
             continue
         stages[stage] = row
@@ -105,6 +107,9 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
         counted = f"{slots} thought{'s' * (slots != 1)}, {len(row.ids)} tokens, {row.prompt} of them its prompt"
         yield f"\n── training, stage {stage}: {counted}\n{rendered(builder.tokenizer, row)}"
         yield from _assistant(data, row)
+        for name in builder.further:
+            view = row.views[name]
+            yield f"\n── its view {name!r}: {len(view.ids)} tokens\n{rendered(builder.tokenizer, view)}"
     asked = builder.prompt(pieces, schedule.thoughts_at_inference(schedule.last_stage))
     if all(row.ids[: row.prompt] != asked.ids or row.assistant != asked.assistant for row in stages.values()):
         yield f"\n── inference: {len(asked.ids)} tokens\n{rendered(builder.tokenizer, asked)}"

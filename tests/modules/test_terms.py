@@ -1,0 +1,108 @@
+"""Sums with their own counts: divided by what all ranks and all batches of an optimizer step count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lcot.modules.coconut import Coconut
+from lcot.modules.objectives.base import Objective, TeacherText, Text
+from lcot.modules.objectives.distillation import Distillation
+from lcot.modules.objectives.steps import PlaceText, StepDecoder
+from lcot.modules.terms import Term, divided, mean_of, numbers_of, taken_apart
+from lcot.reasoning.batch import ThoughtBatch, Window, collate
+from lcot.reasoning.curriculum import Stage
+from lcot.reasoning.feeds import Projection
+from lcot.reasoning.layout import TextFormat
+from tests.models import SPECIAL, random_examples, tiny_model, word_tokenizer
+from tests.reasoning.support import builder
+from tests.training import tiny_module
+
+PLAN = [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3), (0, 0), (4, 2)]
+
+
+def test_a_mean_of_groups_leaves_out_those_without_a_count() -> None:
+    assert mean_of(torch.tensor([6.0, 0.0, 8.0]), torch.tensor([2, 0, 4])).item() == 2.5
+    assert mean_of(torch.tensor([0.0]), torch.tensor([0])).item() == 0.0
+
+
+def test_worked_example() -> None:
+    """Two terms: 6 over 2 with weight 1, and two groups of which the window counts 4 and 0, with weight 0.5."""
+    terms = {
+        "text": Term(torch.tensor([6.0]), torch.tensor([2])),
+        "steps": Term(torch.tensor([8.0, 3.0]), torch.tensor([2, 0]), weight=0.5),
+    }
+    window = {"text": torch.tensor([2]), "steps": torch.tensor([4, 0])}
+    assert divided(terms, window, factor=1.0).item() == 6 / 2 + 0.5 * 8 / 4
+    numbers = numbers_of(terms, window)
+    assert numbers.tolist() == [6.0, 2.0, 2.0, 8.0, 3.0, 2.0, 0.0, 4.0, 0.0]
+    found = taken_apart(terms, 2 * numbers)  # of two ranks alike
+    assert [part.tolist() for part in found["steps"]] == [[16.0, 6.0], [4.0, 0.0], [8.0, 0.0]]
+
+
+def rows(build: Any, plan: list[tuple[int, int]], seed: int) -> list[Any]:
+    examples = random_examples(len(plan), seed, steps=[4])
+    for example in examples:
+        object.__setattr__(example, "mark", 1)
+    stages = [Stage(hidden, thoughts) for hidden, thoughts in plan]
+    return [
+        build.train(one, stage).with_views(build.views(one, stage, ("teacher", "steps")))
+        for one, stage in zip(examples, stages, strict=True)
+    ]
+
+
+def module_of(objectives: dict[str, Objective]) -> Coconut:
+    made = tiny_module(objectives=objectives, feed=Projection())
+    made.attach(word_tokenizer(["<unk>", "<s>", "</s>", "<pad>"]), SPECIAL, TextFormat())
+    made.model = tiny_model("gpt2")
+    made.configure_model()
+    return made
+
+
+def gradients(module: Coconut, loss: Tensor) -> dict[str, Tensor]:
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"teacher": TeacherText(0.5), "distillation": Distillation(2.0)},
+        {"steps": StepDecoder(mean="tokens"), "places": PlaceText(0.3)},
+        {"steps": StepDecoder(mean="rows", missing="answer"), "text": Text(0.7)},
+        {"steps": StepDecoder(mean="groups", beyond=True), "places": PlaceText(long_steps="spill", flat=True)},
+    ],
+    ids=["distilled", "tokens", "rows", "groups"],
+)
+def test_accumulated_batches_are_one_batch(objectives: dict[str, Objective]) -> None:
+    """Whatever their sizes, and whatever each term counts; the order and the padding of rows do not matter either."""
+    module, build = module_of(objectives), builder()
+    made = rows(build, PLAN, seed=5)
+    whole = collate(made, SPECIAL.pad)
+    parts = [collate(made[at], SPECIAL.pad) for at in (slice(0, 1), slice(1, 5), slice(5, 7))]
+    window = Window(tuple(parts))
+
+    def loss_of(batch: ThoughtBatch, window: Window | None) -> tuple[Tensor, dict[str, float]]:
+        terms, _ = module.terms(batch)
+        mates = window.batches if window is not None else (batch,)
+        counts = {name: torch.stack([module.counts(one)[name] for one in mates]).sum(dim=0) for name in terms}
+        for name, term in terms.items():
+            assert torch.equal(term.counts, module.counts(batch)[name]), name
+        return divided(terms, counts, 1.0), {name: float(count.sum()) for name, count in counts.items()}
+
+    value, counted = loss_of(whole, None)
+    expected = gradients(module, value)
+    module.zero_grad()
+    total = torch.zeros(())
+    for part in parts:
+        loss, again = loss_of(part, window)
+        assert again == counted
+        total = total + loss
+    found = gradients(module, total)
+    assert total.item() == pytest.approx(value.item(), rel=1e-5)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
