@@ -161,13 +161,14 @@ class StateStore:
         """Say whose folder it is, unless somebody has."""
         if not file.is_file():
             partial = file.with_suffix(f".{os.getpid()}.partial")
-            partial.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
             try:
-                os.link(partial, file)  # of two processes that come at once, one makes it
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without links
-                partial.replace(file)
+                partial.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
+                try:
+                    os.link(partial, file)  # of two processes that come at once, one makes it
+                except FileExistsError:
+                    pass
+                except OSError:  # a file system without links
+                    partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
         self._check(file.parent)

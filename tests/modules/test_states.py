@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 from pathlib import Path
@@ -276,3 +277,20 @@ class TestAssistant:
         for row in rows(10):
             key = row_key(row.ids)
             assert torch.equal(later.store.get(key), whole.store.get(key))
+
+
+@pytest.mark.parametrize("room", [0, 40])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    store, write = StateStore(tmp_path / "states", {"assistant": "abc"}), Path.write_text
+
+    def fail(self: Path, text: str, **options: str) -> int:
+        write(self, text[:room])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "write_text", fail)
+        with pytest.raises(OSError, match="No space"):
+            store.add({"a": torch.zeros(2, 3)})
+    assert not list((tmp_path / "states").iterdir())
+    store.add({"a": torch.zeros(2, 3)})
+    assert torch.equal(StateStore(tmp_path / "states", {"assistant": "abc"}).get("a"), torch.zeros(2, 3))
