@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import random
+import re
 import signal
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lcot.analysis import folder as analysis_folder
 from lcot.analysis import write as analysis_write
 from lcot.callbacks import BestCheckpoint, LastCheckpoint, PredictionWriter
 from lcot.callbacks import predictions as predictions_module
+from lcot.cli import compare as compare_cli
+from lcot.compare.launch import Launcher
 from lcot.runs import record, writer
 from lcot.runs.folder import RunFolder
 from lcot.runs.writer import RunFiles
 from tests.reports import reports
-from tests.whole_runs import Sabotage, call, die, last, replace, same_state, settings, write_config
+from tests.whole_runs import Sabotage, call, die, differences, last, replace, same_state, settings, write_config
 
 pytestmark = pytest.mark.slow
+
+_TIMES = re.compile("seconds|memory|wall|cpu|hours|minutes|runs|command|starts")
 
 KILLS: list[str] = []
 """Of this session, for the figure."""
@@ -186,9 +194,38 @@ def test_readers_killed(tmp_path: Path, undisturbed: Path, command: str) -> None
     check_whole(config, undisturbed)
 
 
+COMPARED: list[Moment] = [
+    ("before anything is started", before(Launcher, "_child")),
+    ("as soon as it trains", behind(subprocess, "Popen")),  # which goes on, and is waited for
+    ("behind the training", before(Launcher, "_check")),
+    ("as soon as it tests", behind(subprocess, "Popen", 2)),  # the first one prints the settings
+    ("before the table", before(compare_cli, "write_whole")),
+]
+
+
+def test_a_comparison_killed(tmp_path: Path) -> None:
+    rows = []
+    for name, moments in (("undisturbed", []), ("killed", COMPARED)):
+        place = tmp_path / name
+        place.mkdir()
+        config, method, table = write_config(place, settings(**SMALL)), place / "short.yaml", place / "table.csv"
+        method.write_text("model:\n  init_args:\n    max_new_tokens: 2\n", encoding="utf-8")
+        words = ["compare", "-c", str(config), "--methods", str(method), "--runs_dir", str(place / "runs")]
+        words += ["--csv", str(table), "--seeds", "3"]
+        for moment, sabotage in moments:
+            assert kill(words, moment, sabotage), moment
+        assert call(words) == 0
+        with table.open(encoding="utf-8") as file:
+            rows.append([{key: row[key] for key in row if not _TIMES.search(key)} for row in csv.DictReader(file)])
+        weights = torch.load(place / "runs" / "short-3" / "checkpoints" / "last.ckpt", weights_only=True)
+        rows[-1].append({"weights": weights["state_dict"]})
+    assert len(rows[0]) == 2 and rows[0][0]["accuracy_mean"]
+    assert differences(rows[0], rows[1]) == []
+
+
 def test_it_was_as_many_as_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Stands behind the others: the figure of them all."""
     with capsys.disabled():
         print(f"\n{len(KILLS)} kills: " + ", ".join(f"{name} {sum(k.startswith(name) for k in KILLS)}" for name in
-              ("fit", "test", "predict", "analyze")))  # fmt: skip
+              ("fit", "test", "predict", "analyze", "compare")))  # fmt: skip
     assert len(KILLS) >= 55 or os.environ.get("PYTEST_XDIST_WORKER") or len(KILLS) == 0

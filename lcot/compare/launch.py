@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shlex
 import subprocess
@@ -11,7 +13,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -22,7 +24,7 @@ from lcot.runs.run import Run, read_run
 from lcot.signals import leaving_when_told
 
 _PATIENCE = 1.0
-"""Seconds between two looks at a run that another process trains."""
+"""Seconds between two looks at a run that another process makes."""
 
 PROGRAM = (sys.executable, "-m", "lcot")
 """What stands before the words of a command."""
@@ -135,64 +137,62 @@ class Launcher:
     def _make(self, todo: Todo) -> Failure | None:
         task, began = todo.task, time.monotonic()
         task.log.parent.mkdir(parents=True, exist_ok=True)
-        for command in todo.commands:
-            self._wait(task)
-            _say(f"{task.name}: {command} … (log: {task.log})")
-            start = task.log.stat().st_size if task.log.exists() else 0
-            code = self._child(task, command)
-            if self._stopping:
-                return None
-            failure: Failure | None
-            if code:
-                said = task.log.read_bytes()[start:].decode(errors="replace")
-                failure = Failure(
-                    (task.name,), f"{command} ended with exit code {code}; its log is {task.log}", _end(said)
-                )
-            else:
-                failure = self._check(task) if command == "fit" else None
-            if failure is not None:
-                _say(f"{task.name}: {failure.what}")
-                return failure
+        with task.log.open("ab") as log:
+            self._wait(task, log)
+            for command in todo.commands:
+                _say(f"{task.name}: {command} … (log: {task.log})")
+                start = task.log.stat().st_size
+                code = self._child(task, command, log)
+                if self._stopping:
+                    return None
+                failure: Failure | None
+                if code:
+                    said = task.log.read_bytes()[start:].decode(errors="replace")
+                    failure = Failure(
+                        (task.name,), f"{command} ended with exit code {code}; its log is {task.log}", _end(said)
+                    )
+                else:
+                    failure = self._check(task) if command == "fit" else None
+                if failure is not None:
+                    _say(f"{task.name}: {failure.what}")
+                    return failure
         _say(f"{task.name}: done after {(time.monotonic() - began) / 60:.1f} min")
         return None
 
-    def _wait(self, task: Task) -> None:
-        """Wait for another process that trains this run: what it makes is what is wanted.
+    def _wait(self, task: Task, log: BinaryIO) -> None:
+        """Wait for another process that makes this run: what it makes is what is wanted.
 
-        It may be of another comparison, or of one that was killed, whose commands go on.
+        It may be a training that somebody started, another comparison, or a command of one that was killed: commands
+        inherit the hold on their log, from their first moment to their last.
         """
-        lock, told = task.folder / LOCK, False
-        while not self._stopping and lock.exists():
-            with locked(lock) as nobody:
-                if nobody:
-                    return
+        told = False
+        while not self._stopping and not (_hold(log) and _nobody_trains(task)):
             if not told:
-                _say(f"{task.name}: another process trains it; waiting for that")
+                _say(f"{task.name}: another process makes it; waiting for that")
                 told = True
             time.sleep(_PATIENCE)
 
-    def _child(self, task: Task, command: str) -> int:
+    def _child(self, task: Task, command: str, log: BinaryIO) -> int:
         words = task.words(command)
-        with task.log.open("ab") as log:
-            log.write(f"$ {shlex.join(['lcot', *words])}\n".encode())
-            log.flush()
+        log.write(f"$ {shlex.join(['lcot', *words])}\n".encode())
+        log.flush()
+        with self._lock:
+            if self._stopping:
+                return 0
+            child = subprocess.Popen(
+                [*PROGRAM, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # a log is read while it grows
+            )
+            self._running.add(child)
+        try:
+            return child.wait()
+        finally:
             with self._lock:
-                if self._stopping:
-                    return 0
-                child = subprocess.Popen(
-                    [*PROGRAM, *words],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},  # a log is read while it grows
-                )
-                self._running.add(child)
-            try:
-                return child.wait()
-            finally:
-                with self._lock:
-                    self._running.discard(child)
+                self._running.discard(child)
 
     def _check(self, task: Task) -> Failure | None:
         """A finished run that has other settings, of a kind that ``fit`` does not mind, is not what was asked for."""
@@ -208,6 +208,23 @@ class Launcher:
             for child in self._running:
                 child.terminate()
         _say("stopping: runs save their state; the same command continues them")
+
+
+def _hold(log: BinaryIO) -> bool:
+    """Hold a log, with all processes that write to it; where the file system has no locks, everybody does."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        return err.errno != errno.EWOULDBLOCK
+    return True
+
+
+def _nobody_trains(task: Task) -> bool:
+    lock = task.folder / LOCK
+    if not lock.exists():
+        return True
+    with locked(lock) as nobody:
+        return nobody
 
 
 def _say(line: str) -> None:

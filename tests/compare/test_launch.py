@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import yaml
@@ -180,11 +181,11 @@ def within(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Commands run in this process, which spares their imports; those that did."""
     done: list[str] = []
 
-    def child(self: Launcher, task: Task, command: str) -> int:
+    def child(self: Launcher, task: Task, command: str, log: BinaryIO) -> int:
         done.append(f"{command} {task.name}")
         outcome = lcot(*task.words(command))
-        with task.log.open("a") as log:
-            log.write(outcome.out + outcome.err)
+        log.write((outcome.out + outcome.err).encode())
+        log.flush()
         return outcome.code
 
     def print_config(self: Launcher, task: Task) -> tuple[str | None, str]:
@@ -284,29 +285,45 @@ def test_real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "Loaded model weights" in Path("runs/cot-1.log").read_text()
 
 
-def test_a_run_that_another_process_trains_is_waited_for(
-    program: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+_TRAINS = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from lcot.runs.files import LOCK, locked
+with locked(pathlib.Path("runs/cot-0") / LOCK):
+    print("holds", flush=True)
+    input()
+    open("notes", "a").write("the other one ends\\n")
+"""
+_COMPARES = """
+import fcntl, subprocess, sys
+with open("runs/cot-0.log", "ab") as log:
+    fcntl.flock(log, fcntl.LOCK_EX)
+    # Killed itself, it leaves a command behind that has the log.
+    does = "input(); open('notes', 'a').write('the other one ends\\\\n')"
+    subprocess.Popen([sys.executable, "-c", does], stdout=log)
+print("holds", flush=True)
+"""
+
+
+@pytest.mark.parametrize("other", [_TRAINS, _COMPARES])
+def test_a_run_that_another_process_makes_is_waited_for(
+    program: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], other: str
 ) -> None:
     monkeypatch.setattr(launch, "_PATIENCE", 0.05)
-    folder = program / "runs" / "cot-0"
-    folder.mkdir(parents=True)
-    holds = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
-    holds += "from lcot.runs.files import LOCK, locked\n"
-    holds += f"with locked(Path({str(folder)!r}) / LOCK): print(1, flush=True); input()\n"
-    holds += f"open({str(program / 'notes')!r}, 'a').write('the other one ends\\n')"
-    with subprocess.Popen([sys.executable, "-c", holds], stdin=-1, stdout=-1) as other:
-        assert other.stdout is not None and other.stdin is not None
-        other.stdout.readline()
+    (program / "runs" / "cot-0").mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", other, str(ROOT)], stdin=-1, stdout=-1) as process:
+        assert process.stdout is not None and process.stdin is not None
+        process.stdout.readline()
         launcher = Launcher()
         todos, _ = launcher.plan(tasks("cot-0"), "test")
         thread = threading.Thread(target=launcher.make, args=(todos,))
         thread.start()
         said = ""
-        while "another process trains it" not in said and thread.is_alive():
+        while "another process makes it" not in said and thread.is_alive():
             said += capfd.readouterr().err
         assert not (program / "notes").exists()
-        other.stdin.write(b"\n")
-        other.stdin.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
         thread.join(60)
     assert notes(program) == [
         "the other one ends",
