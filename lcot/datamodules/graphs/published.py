@@ -24,7 +24,7 @@ def read_problems(path: str | Path, *, rewritten: bool) -> Iterator[ReasoningExa
 
     Args:
         path: The file.
-        rewritten: Whether problems are written anew from their graphs, so that their own wording does not matter.
+        rewritten: Whether problems are written anew from their graphs, so that each needs one.
 
     Returns:
         The examples in the file's order. The path is checked at once, the records when they are reached.
@@ -80,7 +80,7 @@ def _all_checked(examples: Iterator[ReasoningExample], file: str, rewritten: boo
             )
         if rewritten or known == set(FIELDS):
             graph_of(example, where)
-            fault = _contradiction(example, problem_graph(example), rewritten)
+            fault = _contradiction(example, problem_graph(example))
             if fault is not None:
                 raise DataError(
                     f"example {shown(example.id)} contradicts its graph: {fault}",
@@ -91,7 +91,7 @@ def _all_checked(examples: Iterator[ReasoningExample], file: str, rewritten: boo
         yield example
 
 
-def _contradiction(example: ReasoningExample, graph: ProblemGraph, rewritten: bool) -> str | None:
+def _contradiction(example: ReasoningExample, graph: ProblemGraph) -> str | None:
     """What of a record's text is not as its graph says; ``None`` if all is."""
     target = graph.names[graph.target]
     if graph.neg_target is not None and graph.depths[graph.neg_target] >= 0:
@@ -99,7 +99,7 @@ def _contradiction(example: ReasoningExample, graph: ProblemGraph, rewritten: bo
     try:
         surface = surface_of(example, graph)
     except UserError:
-        return None if rewritten else f"the question ends in {shown(example.question[-60:])}, and not in its options"
+        return f"the question ends in {shown(example.question[-60:])}, and not in its options"
     stated = [edge for edge, _, _ in facts_of(example.question, graph, surface)]
     if set(stated) != graph.links:
         return f"the question states {len(set(stated) & graph.links)} of {len(graph.links)} edges" + (

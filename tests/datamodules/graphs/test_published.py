@@ -41,22 +41,21 @@ def test_a_record_that_agrees_with_its_graph(tmp_path: Path, rewritten: bool) ->
         ({"target": 1}, "the question ends in"),
         ({"root": 1}, "the question ends in"),
         ({"question": "Tom is a cat. Every cat is a pet. Is Tom a pet or"}, "the question ends in"),
+        ({"question": "What is Tom, a pet or a dog?"}, "the question ends in"),
+        ({"idx_to_symbol": ["Tim", "cat", "pet", "dog"]}, "the question ends in"),
+        ({"idx_to_symbol": ["Tom", "cow", "pet", "dog"]}, "the question states 0 of 2 edges, and 2 others"),
         ({"question": "Tom is a cat. Is Tom a pet or dog?"}, "the question states 1 of 2 edges"),
     ],
 )
-def test_a_contradiction_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_a_contradiction_is_named(tmp_path: Path, change: dict[str, Any], words: str, rewritten: bool) -> None:
     path = write_records(tmp_path / "a.json", GRAPH, {**GRAPH, **change})
-    read = read_problems(path, rewritten=False)
+    read = read_problems(path, rewritten=rewritten)
     assert next(read).id == "0"
     with pytest.raises(DataError) as caught:
         next(read)
     assert caught.value.what.startswith(f"example '1' contradicts its graph: {words}")
     assert caught.value.where == f"{path}, record 2"
-
-
-def test_words_of_ones_own_may_be_rewritten(tmp_path: Path) -> None:
-    path = write_records(tmp_path / "a.json", {**GRAPH, "question": "What is Tom, a pet or a dog?"})
-    assert len(list(read_problems(path, rewritten=True))) == 1
 
 
 @pytest.mark.parametrize("field", FIELDS)
