@@ -86,7 +86,7 @@ def say_shared(
         train, own = written("train"), written(split)
         if train is not None and own is not None:
             _say_trained(train, split, own)
-    except UserError:
+    except (UserError, OSError, RuntimeError):
         return  # the file of another command, and for that one to refuse
     if paths.get("train") is None:
         return

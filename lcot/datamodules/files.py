@@ -41,9 +41,9 @@ class FileReasoning(ReasoningDataModule):
 
     def __init__(
         self,
-        train_path: str | None,
-        val_path: str | None,
-        test_path: str | None,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -101,9 +101,7 @@ class FileReasoning(ReasoningDataModule):
         """The words of the training data."""
         yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
         for example in self._examples("train"):
-            yield example.question + self.text.after_question
-            yield from (step + self.text.after_step for step in example.steps)
-            yield self.text.before_answer + example.answer
+            yield from self.text.pieces(example)
 
     def _examples(self, split: str) -> list[ReasoningExample]:
         path = self._path(split)

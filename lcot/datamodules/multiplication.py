@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.doubts import say_repeated
+from lcot.datamodules.options import check_choice, split_sizes
 from lcot.datamodules.rows import ListSource, Source
 from lcot.datamodules.word_problems.text_records import read_arithmetic_lines
 from lcot.errors import DataError, UserError, shown
@@ -262,12 +263,8 @@ class Multiplication(ReasoningDataModule):
                 fix=f"give two whole numbers from 1 to {MOST_DIGITS}, one for each factor, such as [4, 4]",
             )
         self.digits = (digits[0], digits[1])
-        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
-        for name, size in self.sizes.items():
-            if size < 1:
-                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
-        if redraw not in ("none", "all"):
-            raise UserError.unknown("redraw", str(redraw), ["none", "all"], where="data.redraw")
+        self.sizes = split_sizes(train_size, val_size, test_size)
+        check_choice("redraw", redraw, ["none", "all"])
         self.redraw: Redraw = redraw
         self.paths = {
             "train": train_path,
@@ -300,12 +297,7 @@ class Multiplication(ReasoningDataModule):
 
     def vocabulary(self) -> Iterable[str]:
         """One product with every digit and every mark."""
-        example = render(9876543210, 111, (10, 3), example_id="words")
-        return [
-            example.question + self.text.after_question,
-            *(step + self.text.after_step for step in example.steps),
-            self.text.before_answer + example.answer,
-        ]
+        return self.text.pieces(render(9876543210, 111, (10, 3), example_id="words"))
 
     def _pairs(self, split: Split) -> set[tuple[int, int]]:
         """The factors, the smaller one first, of a split's file, if it has one."""

@@ -197,15 +197,29 @@ def _proof_moves(text: str, graph: ProblemGraph) -> list[Move] | None:
     return moves
 
 
-def _statement(sentence: str) -> tuple[str, str, bool] | None:
-    """Subject, what is said of it, and whether it is a rule; ``None`` if a sentence is of another form."""
+def read_sentence(sentence: str) -> tuple[bool, str, str, str, bool] | None:
+    """What a sentence of ProntoQA's fictional ontologies says; ``None`` if it is none.
+
+    Returns:
+        Whether it is a rule, its subject, the parent that is stated (or nothing), the adjective (or nothing), and
+        whether that holds.
+    """
     for form in (*RULES, ON_ENTITY):
         found = form.fullmatch(sentence)
         if found is not None:
             subject, parent, negation, adjective = found.groups()
-            said = parent or quality(adjective, not negation)
-            return (subject, said, False) if form is ON_ENTITY else (subject.lower(), said, True)
+            rule = form is not ON_ENTITY
+            return rule, subject.lower() if rule else subject, parent or "", adjective or "", not negation
     return None
+
+
+def _statement(sentence: str) -> tuple[str, str, bool] | None:
+    """Subject, what is said of it, and whether it is a rule; ``None`` if a sentence is of another form."""
+    found = read_sentence(sentence)
+    if found is None:
+        return None
+    rule, subject, parent, adjective, holds = found
+    return subject, parent or quality(adjective, holds), rule
 
 
 def _name(graph: ProblemGraph) -> str:

@@ -96,11 +96,12 @@ def parse_example(record: object, *, where: str, default_id: str, need_steps: bo
                 where=where,
                 fix="every step is a string with some text",
             )
+    for text in (question, answer, *steps):
+        if "\x00" in text:
+            raise DataError(f"a NUL character stands in {shown(text)}", where=where, fix="take it out")
     name = record.get("id", default_id)
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise DataError(f'field "id" is {_kind(name)}', where=where, fix="use a string or a whole number")
-    if isinstance(name, str) and not name.strip():
-        raise DataError('field "id" is blank', where=where, fix="give it some text, or leave it out in all records")
     facts = {key: value for key, value in record.items() if key not in ("question", "steps", "answer", "id")}
     return ReasoningExample(question, tuple(steps), answer, str(name), facts)
 

@@ -8,7 +8,7 @@ Only the remaining steps, the answer and the eos after it are supervised (arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -48,6 +48,12 @@ class TextFormat:
                 why="no answer could be told from the text before it",
                 fix="use a mark that stands nowhere else, such as '### '",
             )
+
+    def pieces(self, example: ReasoningExample) -> Iterator[str]:
+        """The texts that an example's row is made of, in their order."""
+        yield example.question + self.after_question
+        yield from (step + self.after_step for step in example.steps)
+        yield self.before_answer + example.answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ def test_the_same_file_to_test_on_is_said(tmp_path: Path, caplog: pytest.LogCapt
 
 def test_a_test_does_without_the_training_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     test = problems(tmp_path, "test.jsonl", 1)
-    for train in (str(tmp_path / "gone.jsonl"), write(tmp_path, "broken.jsonl", "{")):
+    for train in (str(tmp_path / "gone.jsonl"), "x" * 5000, write(tmp_path, "broken.jsonl", "{")):
         data = JSONReasoning(train_path=train, test_path=test)
         say_shared(data.written, data.paths, "test")
     assert said(caplog) == []

@@ -90,3 +90,17 @@ def test_says_what_to_do() -> None:
     assert "a curriculum hides written steps" in str(caught.value) and "remove the record" in str(caught.value)
     with pytest.raises(DataError, match="the record has 'Question', 'steps'") as caught:
         parse({"Question": "q", "steps": ["a"]})
+
+
+@pytest.mark.parametrize("field", ["question", "steps", "answer"])
+def test_nul_is_no_text_wherever_a_record_comes_from(field: str) -> None:
+    value = ["a", "b\x00c"] if field == "steps" else "b\x00c"
+    with pytest.raises(DataError, match="a NUL character stands in") as caught:
+        parse({**GOOD, field: value})
+    assert caught.value.where == "train.json, record 3"
+
+
+def test_a_missing_chain_is_told_with_the_fields_that_are_there() -> None:
+    with pytest.raises(DataError, match='field "steps" is missing') as caught:
+        parse({"question": "1 + 2?", "cot": "1 + 2 = 3", "answer": "3"})
+    assert caught.value.why == "the record has 'question', 'cot', 'answer'"

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.graphs.generator import GraphSpec, Problem, children_of
-from lcot.datamodules.graphs.text import surface_texts
+from lcot.datamodules.graphs.text import graph_facts, surface_texts
+from lcot.datamodules.options import check_choice, split_sizes
 from lcot.datamodules.rows import Source
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
@@ -123,14 +124,7 @@ class ClosedSource:
             options.reverse()
         chain = [names[node] for node in problem.shortest_path()[1:]]
         person, answer = names[problem.root], names[problem.target]
-        known = {
-            "idx_to_symbol": list(names),
-            "edges": [list(edge) for edge in problem.edges],
-            "root": problem.root,
-            "target": problem.target,
-            "neg_target": problem.neg_target,
-            **({"pad_steps": self.pad_steps} if self.pad_steps else {}),
-        }
+        known = graph_facts(problem, names) | ({"pad_steps": self.pad_steps} if self.pad_steps else {})
         return ReasoningExample(
             f"{person} {chain[0]}. {options[0]} or {options[1]}? {person}",
             (*chain, *[answer] * (self.pad_steps - len(chain))),
@@ -175,18 +169,14 @@ class ClosedProsQA(ReasoningDataModule):
     ) -> None:
         super().__init__(**options)
         self.spec = GraphSpec(nodes=(8, 8), hops=hops, symbols=symbols)
-        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
-        for name, size in self.sizes.items():
-            if size < 1:
-                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
+        self.sizes = split_sizes(train_size, val_size, test_size)
         if not 1 <= parents <= 2 or pad_steps < 0:
             raise UserError(
                 f"parents is {parents}, pad_steps is {pad_steps}",
                 where="data.parents, data.pad_steps",
                 fix="parents is between 1 and 2, pad_steps 0 or more",
             )
-        if redraw not in ("none", "all"):
-            raise UserError.unknown("redraw", str(redraw), ["none", "all"], where="data.redraw")
+        check_choice("redraw", redraw, ["none", "all"])
         self.pad_steps = pad_steps
         self.redraw = redraw
         self.number = ontology

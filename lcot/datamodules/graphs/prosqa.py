@@ -12,12 +12,12 @@ from lcot.datamodules.graphs.hints import Hints
 from lcot.datamodules.graphs.published import graph_of, read_problems
 from lcot.datamodules.graphs.splits import generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
+from lcot.datamodules.options import check_choice, split_sizes
 from lcot.datamodules.records import read_examples
 from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
-from lcot.reasoning.layout import TextFormat
 
 Redraw = Literal["none", "order", "all"]
 StageTarget = Literal["chain", "frontier"]
@@ -148,17 +148,13 @@ class ProsQA(ReasoningDataModule):
     ) -> None:
         super().__init__(**options)
         self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents, root=root)
-        self.sizes = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
-        for name, size in self.sizes.items():
-            if size < 1:
-                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
+        self.sizes = split_sizes(train_size, val_size, test_size)
         for name, value, known in (
             ("style", style, get_args(Style)),
             ("stage_target", stage_target, get_args(StageTarget)),
             ("redraw", redraw, get_args(Redraw)),
         ):
-            if value not in known:
-                raise UserError.unknown(name, str(value), known, where=f"data.{name}")
+            check_choice(name, value, known)
         self.style: Style = style
         self.stage_target: StageTarget = stage_target
         self.redraw: Redraw = redraw
@@ -242,10 +238,4 @@ class ProsQA(ReasoningDataModule):
         yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
         if self.paths["train"] is not None:
             for example in read_examples(self.paths["train"]):
-                yield from _pieces(example, self.text)
-
-
-def _pieces(example: ReasoningExample, text: TextFormat) -> Iterable[str]:
-    yield example.question + text.after_question
-    yield from (step + text.after_step for step in example.steps)
-    yield text.before_answer + example.answer
+                yield from self.text.pieces(example)

@@ -90,13 +90,7 @@ def render(
         question = f"Is {root} a {options[0]} or {options[1]}?"
         steps = [f"{subjects[parent]} is a {names[child]}." for parent, child in hops]
         answer = f"{root} is a {target}."
-    known = {
-        "idx_to_symbol": list(names),
-        "edges": [list(edge) for edge in problem.edges],
-        "root": problem.root,
-        "target": problem.target,
-        "neg_target": problem.neg_target,
-    }
+    known = graph_facts(problem, names)
     text = " ".join([*facts, question])
     if not frontier:
         return ReasoningExample(text, tuple(steps), answer, example_id, known)
@@ -112,6 +106,17 @@ def render(
     levels = [[node for node, far in enumerate(distances) if far == hop] for hop in range(1, len(path))]
     alternatives = tuple(tuple(map(step_to, level)) for level in levels)
     return ReasoningExample(text, tuple(steps), answer, example_id, known, alternatives)
+
+
+def graph_facts(problem: Problem, names: Sequence[str]) -> dict[str, object]:
+    """A graph as the published files hold it."""
+    return {
+        "idx_to_symbol": list(names),
+        "edges": [list(edge) for edge in problem.edges],
+        "root": problem.root,
+        "target": problem.target,
+        "neg_target": problem.neg_target,
+    }
 
 
 def surface_texts(spec: GraphSpec, style: Style) -> list[str]:

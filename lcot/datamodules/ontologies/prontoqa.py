@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.doubts import say
 from lcot.datamodules.ontologies.generator import Ontology, OntologySpec, generate, renamed
 from lcot.datamodules.ontologies.records import read_problems
 from lcot.datamodules.ontologies.text import draw_wording, render, reordered, surface_texts
+from lcot.datamodules.options import check_choice, check_one_path, split_sizes
 from lcot.datamodules.rows import ListSource, Source
-from lcot.errors import DataError, UserError, shown
+from lcot.errors import DataError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 
@@ -135,23 +136,12 @@ class ProntoQA(ReasoningDataModule):
     ) -> None:
         super().__init__(**options)
         self.spec = OntologySpec(hops=hops, concepts=concepts, families=families)
-        self.sizes = dict(zip(_SPLITS, (train_size, val_size, test_size), strict=True))
-        for name, size in self.sizes.items():
-            if size < 1:
-                raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
-        if redraw not in ("none", "order", "all"):
-            raise UserError.unknown("redraw", str(redraw), ["none", "order", "all"], where="data.redraw")
+        self.sizes = split_sizes(train_size, val_size, test_size)
+        check_choice("redraw", redraw, get_args(Redraw))
         self.redraw: Redraw = redraw
         self.path = path
         self.paths = dict(zip(_SPLITS, (train_path, val_path, test_path), strict=True))
-        given = [f"data.{name}_path" for name, own in self.paths.items() if own is not None]
-        if path is not None and given:
-            raise UserError(
-                f"path and {given[0].removeprefix('data.')} are both given",
-                where=", ".join(["data.path", *given]),
-                why="path is cut into all three splits",
-                fix="use path alone, or one path for each split that is not generated",
-            )
+        check_one_path(path, self.paths, "use path alone, or one path for each split that is not generated")
 
     def make_source(self, split: Split) -> Source:
         """Read the split's file or its part of one, or generate its problems.
@@ -193,9 +183,7 @@ class ProntoQA(ReasoningDataModule):
         yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
         if self.path is not None or self.paths["train"] is not None:
             for example in self._read("train"):
-                yield example.question + self.text.after_question
-                yield from (step + self.text.after_step for step in example.steps)
-                yield self.text.before_answer + example.answer
+                yield from self.text.pieces(example)
 
     def _read(self, split: Literal["train", "val", "test"]) -> list[ReasoningExample]:
         """The records of a split that is not generated."""

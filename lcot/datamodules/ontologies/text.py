@@ -19,7 +19,7 @@ from lcot.datamodules.ontologies.generator import (
     Property,
 )
 from lcot.errors import shown
-from lcot.metrics.surfaces import ON_ENTITY, RULES
+from lcot.metrics.surfaces import read_sentence
 from lcot.reasoning.example import ReasoningExample
 
 Wording = Literal["each", "every", "plural"]
@@ -107,14 +107,11 @@ def sentences(text: str) -> list[str]:
 @lru_cache(maxsize=1 << 14)  # a file says the same things again and again
 def read_statement(sentence: str) -> Statement | None:
     """What a sentence says; ``None`` if it is none of the forms that :func:`render` writes."""
-    for form in (*RULES, ON_ENTITY):
-        found = form.fullmatch(sentence)
-        if found is not None:
-            subject, parent, negation, adjective = found.groups()
-            rule = form is not ON_ENTITY
-            said = None if parent else Property(adjective, not negation)
-            return Statement(subject.lower() if rule else subject, rule, parent or "", said)
-    return None
+    found = read_sentence(sentence)
+    if found is None:
+        return None
+    rule, subject, parent, adjective, holds = found
+    return Statement(subject, rule, parent, None if parent else Property(adjective, holds))
 
 
 def read_facts(question: str, steps: Iterable[str]) -> dict[str, object] | None:

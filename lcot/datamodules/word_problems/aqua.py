@@ -64,15 +64,6 @@ class AQuA(FileReasoning):
     default_extractors: ClassVar[tuple[str, ...]] = ("choice",)
     softcot_official: ClassVar[str | None] = "softcot_official_choice"
 
-    def __init__(
-        self,
-        train_path: str | None = None,
-        val_path: str | None = None,
-        test_path: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(train_path, val_path, test_path, **options)
-
     def read(self, path: str, split: str) -> Iterator[ReasoningExample]:
         """The problems of a path, none left out.
 

@@ -9,6 +9,7 @@ from typing import Any
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.files import FileReasoning
 from lcot.datamodules.hub import PREFIX
+from lcot.datamodules.options import check_one_path
 from lcot.errors import DataError, UserError
 from lcot.reasoning.example import ReasoningExample
 
@@ -32,14 +33,7 @@ class CutReasoning(FileReasoning):
     ) -> None:
         super().__init__(train_path, val_path, test_path, **options)
         self.path = path
-        given = [f"data.{split}_path" for split, own in self.paths.items() if own is not None]
-        if path is not None and given:
-            raise UserError(
-                f"path and {given[0].removeprefix('data.')} are both given",
-                where=", ".join(["data.path", *given]),
-                why="path is cut into all three splits",
-                fix="use path alone, or one path for each split",
-            )
+        check_one_path(path, self.paths, "use path alone, or one path for each split")
 
     @abstractmethod
     def cut(self, examples: list[ReasoningExample]) -> Mapping[str, list[ReasoningExample]]:

@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Callable
 from fractions import Fraction
 
+PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+"""A number without a sign."""
+
 # 60 (min/hour), 32 (cents): behind a number or a bracket, words alone. Variables stand with operators: (x+y).
 _UNIT = re.compile(r"(?<=[\d)])\s*\(\s*[A-Za-z][A-Za-z ./]*\)")
 _COMPARES = re.compile(r"[<>]|\bequals\b")
@@ -99,7 +102,7 @@ class Expression:
             self._collect(node.left)
             self._collect(node.right)
         elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", self.text[node.col_offset : node.end_col_offset]):
+            if not PLAIN.fullmatch(self.text[node.col_offset : node.end_col_offset]):
                 raise ValueError(f"no plain number in {self.text[:60]!r}")
             self.numbers.append(node)
         else:

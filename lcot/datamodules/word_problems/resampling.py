@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
 
-from lcot.datamodules.word_problems.formulas import Expression, as_step, parts_of, without_units
+from lcot.datamodules.word_problems.formulas import PLAIN, Expression, as_step, parts_of, without_units
 from lcot.reasoning.example import ReasoningExample
 
 _ONES = (
@@ -50,8 +50,7 @@ _MEANT = {
         "2000": "tons?",
     }.items()
 }
-_EQUATION = re.compile(r"([^=]+)=([0-9]+(?:\.[0-9]+)?)[A-Za-z ]*")
-_RESULT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_EQUATION = re.compile(rf"([^=]+)=({PLAIN.pattern})[A-Za-z ]*")
 # Draws for one copy: exact divisions of large numbers are rare.
 _DRAWS = 500
 
@@ -136,7 +135,7 @@ class Resampler:
                 raise ValueError(f"{part!r} is not equal")
             results.append(values[-1])
             self._equations.append((expression, values, sources))
-        if not _RESULT.fullmatch(example.answer) or not results or results[-1] != Fraction(example.answer):
+        if not PLAIN.fullmatch(example.answer) or not results or results[-1] != Fraction(example.answer):
             raise ValueError("the formula does not come to the answer")
         if not variables:
             raise ValueError("no number of the formula is in the question")

@@ -1,0 +1,51 @@
+"""Checks of options that several data sets have: sizes, choices, paths."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from lcot.errors import UserError
+
+
+def split_sizes(train: int, val: int, test: int) -> dict[str, int]:
+    """The sizes of generated splits, that of ``predict`` among them.
+
+    Raises:
+        UserError: If one is below 1.
+    """
+    sizes = {"train": train, "val": val, "test": test, "predict": test}
+    for name, size in sizes.items():
+        if size < 1:
+            raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
+    return sizes
+
+
+def check_choice(name: str, value: object, known: Collection[str]) -> None:
+    """Refuse a value that is none of those known.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if value not in known:
+        raise UserError.unknown(name, str(value), known, where=f"data.{name}")
+
+
+def check_one_path(path: str | None, paths: Mapping[str, str | None], fix: str) -> None:
+    """Refuse one file for all splits together with a file for one of them.
+
+    Args:
+        path: The one for all.
+        paths: Those of the splits.
+        fix: What to do.
+
+    Raises:
+        UserError: If both are given.
+    """
+    given = [f"data.{split}_path" for split, own in paths.items() if own is not None]
+    if path is not None and given:
+        raise UserError(
+            f"path and {given[0].removeprefix('data.')} are both given",
+            where=", ".join(["data.path", *given]),
+            why="path is cut into all three splits",
+            fix=fix,
+        )
