@@ -102,7 +102,7 @@ def test_a_factor_with_too_many_digits(first: int, second: int) -> None:
 
 
 def test_the_pieces_on_paper() -> None:
-    assert builder("continuous").encode([paper()]) == [EncodedExample(QUESTION, STEPS, ANSWER)]
+    assert builder("continuous").encode([paper()]) == [EncodedExample(QUESTION, STEPS, ANSWER, mark=1)]
 
 
 @pytest.mark.parametrize(

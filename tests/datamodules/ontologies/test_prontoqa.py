@@ -155,7 +155,7 @@ def test_one_file_is_cut_in_three(tmp_path: Path) -> None:
         ProntoQA(**{**sizes, "test_size": 4}, path=path).make_source("test")
     assert caught.value.where == path
     published = ProntoQA(path=path).sizes
-    assert published == {"train": 9000, "val": 200, "test": 800}
+    assert published == {"train": 9000, "val": 200, "test": 800, "predict": 800}
 
 
 def test_training_files_give_their_words_to_the_tokenizer(tmp_path: Path) -> None:
