@@ -11,7 +11,6 @@ import torch
 
 from lcot.metrics import accuracy_names
 from lcot.modules.judging import SHARES
-from lcot.modules.own import method_class
 from lcot.reasoning.curriculum import Curriculum
 
 Plain = str | float
@@ -54,7 +53,7 @@ def hyperparameters(trainer: Any, module: Any, data: Any, schedule: Curriculum |
     """
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
     found: dict[str, Any] = {
-        "model": method_class(module).__name__,
+        "model": type(module).__name__,
         "epochs": trainer.max_epochs,
         "precision": str(trainer.precision),
         "clip": trainer.gradient_clip_val,

@@ -24,7 +24,7 @@ from lcot.modules.evaluation import Answers, Votes
 from lcot.modules.frozen import PartlyTrained
 from lcot.modules.limits import context_length, window_length
 from lcot.modules.optimizers import ParameterGroup, make_optimizer
-from lcot.modules.own import method_class, own_class
+from lcot.modules.own import own_class
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.sharding import check_sharding
 from lcot.modules.terms import TEXT, Term, divided, mean_of, numbers_of, taken_apart
@@ -279,8 +279,8 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         assert self.model is not None and self.tokenizer is not None
         return {
             "format": FORMAT,
-            "module": method_class(self).__name__,
-            "class": own_class(method_class(self)),
+            "module": type(self).__name__,
+            "class": own_class(type(self)),
             "backbone": self.model.config.to_json_string(use_diff=False),
             "dtype": self.backbone.dtype,
             "attention": self.backbone.attention,

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from jsonargparse._common import parsing_settings
-from torch.distributed.fsdp import FSDPModule
 
 from lcot.errors import CheckpointError, UserError
 
@@ -37,11 +36,6 @@ def own_class(kind: type) -> str | None:
         kind: The module's class.
     """
     return None if kind.__module__.partition(".")[0] == "lcot" else f"{kind.__module__}:{kind.__qualname__}"
-
-
-def method_class(module: object) -> type:
-    """The class that somebody wrote: torch gives a module that is shared out among processes one of its own."""
-    return next(kind for kind in type(module).__mro__ if not issubclass(kind, FSDPModule))
 
 
 def import_own(name: str) -> type:

@@ -24,7 +24,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lcot.errors import UserError
-from lcot.modules.own import method_class
 from lcot.reasoning.batch import ThoughtBatch, in_passes
 
 T = TypeVar("T")
@@ -214,7 +213,7 @@ def check_sharding(strategy: Any, precision: Any) -> None:
     unknown = isinstance(strategy, str) and strategy not in ("auto", *StrategyRegistry)
     if not isinstance(strategy, str):
         path = strategy.get("class_path") if hasattr(strategy, "get") else None
-        strategy = str(path).rpartition(".")[2] if path else method_class(strategy).__name__
+        strategy = str(path).rpartition(".")[2] if path else type(strategy).__name__
     fix = "use --trainer.strategy=fsdp2: weights, gradients and optimizer states are shared out (docs/sharding.md)"
     why = None
     if strategy in ("fsdp2", "FSDP2"):
@@ -242,12 +241,15 @@ def shard(module: L.LightningModule, mesh: Any) -> None:
     """Share out the weights of a module: each decoder layer by itself, and all else together.
 
     Args:
-        module: Changed in place; its class becomes one of torch's that extends its own.
+        module: Changed in place; its class becomes one of torch's that extends its own, of the same name.
         mesh: Over which devices.
     """
+    own = type(module)
     for layer in [layer for layer in module.modules() if isinstance(layer, GradientCheckpointingLayer)]:
         fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
+    for name in ("__name__", "__qualname__", "__module__"):
+        setattr(type(module), name, getattr(own, name))  # what checkpoints and words for people call it
 
 
 @contextmanager

@@ -12,11 +12,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from lcot.cli.main import STOPPED
+from lcot.modules import Backbone, Coconut
 from lcot.modules.base import ReasoningModule
+from lcot.modules.own import own_class
+from lcot.modules.sharding import shard
 from tests import whole_runs
+from tests.models import tiny_model
 from tests.softcot import make_pair
 from tests.stand_ins import pretrained
 from tests.test_distributed import EPOCHS, TESTED, VALIDATED, config_of, every_third_right, only_on, results
@@ -286,3 +293,33 @@ def test_compiled_decoding(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert run(config, "--model.compiled_decoding=true") == 2
     assert "compiled_decoding is true, and the model is shared out" in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+# -- modules of one's own ---------------------------------------------------------------------------------------------
+
+
+class Scaled(Coconut):
+    """A method with a weight of its own."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.scale = torch.nn.Parameter(torch.ones(3))
+
+
+def test_a_class_of_ones_own_is_shared_out_under_its_name() -> None:
+    module = Scaled(Backbone(config=dict(QWEN3)))
+    module.model = tiny_model("qwen3")
+    weights = {name: parameter.shape for name, parameter in module.named_parameters()}
+    distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+    try:
+        shard(module, init_device_mesh("cpu", (2,)))
+        assert (
+            type(module) is not Scaled and isinstance(module, Scaled) and own_class(type(module)) == own_class(Scaled)
+        )
+        pieces = dict(module.named_parameters())
+        assert {name: piece.shape for name, piece in pieces.items()} == weights
+        assert all(isinstance(piece, DTensor) for piece in pieces.values())
+        own = pieces["scale"]
+        assert isinstance(own, DTensor) and own.to_local().shape == (1,)  # of three, the first process has two
+    finally:
+        distributed.destroy_process_group()
