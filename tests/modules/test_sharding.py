@@ -84,8 +84,7 @@ def weighed(file: Path) -> Sabotage:
 def check_same(one: Path, two: Path, steps: int, *, limit: float = EXACT) -> None:
     """Each step's loss and gradient norm, and the final weights."""
     for tag in ("train/loss_step", "train/grad_norm"):
-        # By step: what was killed is done again from the last checkpoint on.
-        curves = [torch.tensor([*dict(sorted(scalars(config, tag))).values()]) for config in (one, two)]
+        curves = [torch.tensor([value for _, value in scalars(config, tag)]) for config in (one, two)]
         assert len(curves[0]) == len(curves[1]) == steps
         furthest = float(((curves[0] - curves[1]) / curves[0]).abs().max())
         print(f"{tag}: largest relative difference of {steps} steps {furthest:.1e}")
@@ -107,9 +106,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run on two processes, killed and continued; their batches differ in passes, since stages are mixed."""
+    """The same run on two processes, whose batches differ in passes, since stages are mixed."""
     config = config_of(tmp_path_factory.mktemp("two"), 4)
-    assert run(config, sabotage=[only_on(1, in_training(20))]) != 0
     assert run(config, sabotage=[weighed(config.parent / "bytes")]) == 0
     return config
 
@@ -117,7 +115,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.distributed
 def test_two_processes_follow_the_curve_of_one(one: Path, two: Path) -> None:
     check_same(one, two, EPOCHS * STEPS)
-    assert {value for _, value in scalars(two, "val/examples")} == {VALIDATED}
+    assert [value for _, value in scalars(two, "val/examples")] == [VALIDATED] * EPOCHS
 
 
 @pytest.mark.distributed
@@ -157,6 +155,7 @@ def test_each_example_counts_once_on_any_number_of_processes(two: Path) -> None:
 @pytest.mark.distributed
 def test_killed_and_continued_it_ends_in_the_same_bits(tmp_path: Path, two: Path) -> None:
     config = config_of(tmp_path, 4)
+    assert run(config, sabotage=[only_on(1, in_training(20))]) != 0
     assert run(config) == 0
     assert same_state(last(config), last(two)) == []
 
