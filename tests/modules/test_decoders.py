@@ -44,10 +44,13 @@ SIZES = {
     " moe_top_k",
     1: "n_shared_experts num_shared_experts moe_num_shared_experts n_group topk_group first_k_dense_replace"
     " bos_token_id eos_token_id",
-    0: "pad_token_id attn_pdrop embd_pdrop resid_pdrop dropout attention_dropout hidden_dropout activation_dropout"
-    " resid_dropout embed_dropout residual_dropout attention_probs_dropout_prob hidden_dropout_prob embedding_dropout",
+    0: "pad_token_id",
 }
-TINY = {name: size for size, names in SIZES.items() for name in names.split()}
+DROPOUT = (
+    "attn_pdrop embd_pdrop resid_pdrop dropout attention_dropout hidden_dropout activation_dropout"
+    " resid_dropout embed_dropout residual_dropout attention_probs_dropout_prob hidden_dropout_prob embedding_dropout"
+)
+TINY = {name: size for size, names in SIZES.items() for name in names.split()} | dict.fromkeys(DROPOUT.split(), 0.0)
 ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
 OWN: dict[str, dict[str, Any]] = {
     "hunyuan_v1_dense": {"head_dim": 8, **ROPE},
@@ -68,7 +71,7 @@ def shrunk(config: PretrainedConfig) -> dict[str, Any]:
         found.pop("head_dim", None)
         found["num_key_value_heads"] = found["num_attention_heads"]
     parts = {name: part for name, part in vars(config).items() if isinstance(part, PretrainedConfig)}
-    return {**found, **{name: {**part.to_dict(), **shrunk(part)} for name, part in parts.items()}}
+    return {**found, **{name: {"model_type": part.model_type, **shrunk(part)} for name, part in parts.items()}}
 
 
 def made(kind: str) -> PreTrainedModel:
