@@ -14,7 +14,7 @@ from rich.table import Column
 from rich.text import Text
 
 _SHOWN = {"curriculum/stage": "stage", "train/loss_step": "loss", "val/accuracy": "acc"}
-_BESIDE = 70
+_BESIDE = 73
 """Columns that the line takes beside its bar, at most."""
 
 

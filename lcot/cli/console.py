@@ -31,6 +31,14 @@ def quiet_the_console() -> None:
     )
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        for handler in [one for one in logger.handlers if type(one) is logging.StreamHandler]:
+            # It keeps the stderr of the time when it was made, and would write into a bar that is being drawn.
+            ours = _Console()
+            ours.setFormatter(handler.formatter)
+            logger.removeHandler(handler)
+            logger.addHandler(ours)
     for message in (
         ".*LeafSpec.*is deprecated",
         ".*does not have many workers",

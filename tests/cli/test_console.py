@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from lcot.cli.console import quiet_the_console
 from lcot.runs.writer import readable
 from tests.tiny import lcot
 
@@ -45,3 +49,12 @@ def test_evaluations_say_where_they_wrote(
     assert "DataLoader 0" not in outcome.out and ("accuracy" in outcome.out) == (command != "predict")
     quiet = lcot("test", "-c", path / "config.yaml", "--verbose=false")
     assert quiet.code == 0 and not quiet.out
+
+
+@pytest.mark.parametrize("name", ["lcot", "lightning.pytorch.trainer", "lightning.fabric.utilities.seed"])
+def test_messages_go_to_what_stderr_is_at_that_moment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar that is being drawn stands in for stderr; what is written past it breaks the bar."""
+    quiet_the_console()
+    monkeypatch.setattr(sys, "stderr", bar := io.StringIO())
+    logging.getLogger(name).warning("a message")
+    assert bar.getvalue().count("a message") == 1
