@@ -171,7 +171,7 @@ VALUES = [
     Mistake("unknown accelerator", ("the trainer cannot be used", "--trainer.accelerator=gppu", "Available names"),
             ("--trainer.accelerator=gppu",)),
     Mistake("no devices", ("the trainer cannot be used", "--trainer.devices=0", "devices"), ("--trainer.devices=0",)),
-    Mistake("unknown strategy", ("the trainer cannot be used", "--trainer.strategy=dpp", "invalid strategy"),
+    Mistake("unknown strategy", ("unknown strategy 'dpp'", "--trainer.strategy=dpp", "did you mean 'ddp'?"),
             ("--trainer.strategy=dpp",)),
     Mistake("metric that nobody logs", ("unknown metric 'val/acuracy'", "--best_checkpoint.monitor", "'val/accuracy'"),
             ("--best_checkpoint.monitor=val/acuracy",)),
