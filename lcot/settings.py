@@ -82,6 +82,8 @@ class Settings:
     def placed(self, error: UserError) -> UserError:
         """An error that tells the place where the user set each setting, or file, that it names."""
         where, named = error.where or "", []
+        if any(setting.place in where for setting in self.found):
+            return error  # it tells already
         bare = where.split(", ") if re.fullmatch(r"[a-z_]+(?:, [a-z_]+)*", where) else []
         for name in dict.fromkeys(bare or _NAMES.findall(where or error.what)):
             places = self._places(name, error)

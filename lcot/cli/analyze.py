@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lcot.cli.options import OptionParser
 from lcot.cli.read import read_settings
 from lcot.errors import UserError, needs
-from lcot.settings import Settings, refuse
+from lcot.settings import Settings, cut, refuse
 from lcot.signals import leaving_when_told
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def run_analyze(words: Sequence[str]) -> None:
         code = [f"--code={file}" for file in chosen.code]
         line = ["test", "-c", str(chosen.run / "config.yaml"), *code, *passed]
         settings = read_settings(line)
-        from lcot.cli.commands import ReasoningCLI, run, yaml_safe
+        from lcot.cli.commands import ReasoningCLI, run
+        from lcot.cli.plain import yaml_safe
         from lcot.cli.threads import set_threads
 
         class Analyze(ReasoningCLI):
@@ -257,8 +258,8 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         if value is not None and value < least:
             raise UserError(f"{option} is {value}", where=f"--{option}", fix=f"use {least} or more")
     for word in chosen.thoughts or ():
-        if not word.isdecimal() and word != "all":
-            raise UserError(f"a number of thoughts is {word!r}", where="--thoughts", fix="use 0, 1, …, or all")
+        if word != "all" and (not word.isdecimal() or len(word) > 9):
+            raise UserError(f"a number of thoughts is {cut(word)!r}", where="--thoughts", fix="use 0, 1, …, or all")
     if chosen.thoughts and "all" in chosen.thoughts and len(chosen.thoughts) > 1:
         raise UserError("--thoughts has all beside numbers", fix="use one or the other")
     if chosen.data is not None and chosen.split is not None:

@@ -7,12 +7,14 @@ import inspect
 import os
 import re
 import typing
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lcot.callbacks.best_checkpoint import METRICS
+from lcot.cli.parts import check_whole
 from lcot.errors import UserError
 from lcot.settings import Settings, cut
 from lcot.signatures import parameters
@@ -38,11 +40,20 @@ def refuse_null(settings: Any) -> None:
         ("data", settings.data),
         ("curriculum.schedule", settings.curriculum.schedule),
     ):
+        check_whole(section, chosen.class_path)
         package, _, name = chosen.class_path.rpartition(".")
         made = getattr(importlib.import_module(package), name)
         known = parameters(made)
         for key, value in chosen.init_args.items():
             hint = known[key].annotation if key in known else Any
+            group = any(is_dataclass(each) for each in (hint, *typing.get_args(hint)))
+            if group and isinstance(value, list | int | float | str):
+                raise UserError(
+                    f"{section}.{key} is {cut(str(value))!r}",
+                    where=f"{section}.{key}",
+                    why="it is a group of settings",
+                    fix="write its settings below it, or leave it out",
+                )
             if value is None and hint is not Any and type(None) not in typing.get_args(hint):
                 kind = hint.__name__ if inspect.isclass(hint) else str(hint)
                 raise UserError(
@@ -82,12 +93,25 @@ def check_trainer(trainer: Any) -> None:
             why="curriculum and learning rate depend on where the run ends",
             fix="use 1 or more, or -1 for a run that you stop yourself",
         )
-    for name, least in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0), ("limit_train_batches", 1e-9)):
-        if trainer[name] is not None and trainer[name] < least:
-            raise UserError(f"{name} is {trainer[name]}", where=f"trainer.{name}", fix="use a larger number")
+    if trainer.min_epochs is not None and 0 <= trainer.max_epochs < trainer.min_epochs:
+        raise UserError(
+            f"min_epochs is {trainer.min_epochs}, and max_epochs {trainer.max_epochs}",
+            where="trainer.min_epochs",
+            fix="use one that is not larger",
+        )
+    if trainer.max_time in ({}, "") or trainer.val_check_interval in ({}, ""):
+        raise UserError(
+            "a time is empty", where="trainer.max_time, trainer.val_check_interval", fix="write '00:12:00:00', or null"
+        )
     for name, unset, why, fix in (
         ("default_root_dir", None, "a run has a folder of its own", "use --runs_dir and --name"),
         ("use_distributed_sampler", False, "batches are shared between the processes already", "leave it out"),
+        (
+            "reload_dataloaders_every_n_epochs",
+            0,
+            "the rows of an epoch follow from its number, and loaders stay as they are",
+            "leave it out",
+        ),
         ("overfit_batches", 0, "it would replace the batches that follow the curriculum", "train on fewer examples"),
     ):
         if trainer[name] != unset:
@@ -322,6 +346,14 @@ def trainer_error(err: Exception, settings: Settings) -> UserError:
         if key.rpartition(".")[2] in text or (setting.value and setting.value in text)
     ]
     return UserError("the trainer cannot be used as it is set", where="; ".join(named) or "trainer", why=text)
+
+
+def raised_in(package: str, err: BaseException) -> bool:
+    """Whether an exception was raised by a package's own code, and not by what it calls."""
+    frame = err.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package
 
 
 def memory_error(err: Exception, command: str | None) -> UserError | None:

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -30,6 +30,7 @@ from lcot.cli.checks import (
     check_trainer,
     ignored_settings,
     memory_error,
+    raised_in,
     refusal_in,
     refuse_null,
     trainer_error,
@@ -40,7 +41,10 @@ from lcot.cli.extras import check_extras
 from lcot.cli.loggers import chosen_loggers, made, place_loggers, tells_of_tests
 from lcot.cli.names import group_of, name_from
 from lcot.cli.nodes import check_nodes, check_strategy
+from lcot.cli.parser import ALL, HELP, Parser, described
+from lcot.cli.parts import check_parts, try_optimizer
 from lcot.cli.places import keep_logs, place_predictions
+from lcot.cli.plain import yaml_safe
 from lcot.cli.threads import keep_threads, set_threads
 from lcot.cli.trust import trusted
 from lcot.errors import IgnoredSettingWarning, UserError
@@ -51,7 +55,7 @@ from lcot.reasoning.curriculum import find_clock
 from lcot.runs.folder import RunFolder
 from lcot.runs.method import check_method
 from lcot.runs.writer import RunFiles
-from lcot.settings import COMMANDS, UNTRAINED, Settings, given_run, refuse
+from lcot.settings import UNTRAINED, Settings, given_run
 from lcot.signals import interrupted_patiently, leaving_when_told
 
 __all__ = ["Parser", "ReasoningCLI", "callbacks", "datamodules", "modules", "reasoning", "run"]
@@ -76,16 +80,17 @@ def run(args: Sequence[str], settings: Settings, cli: type[ReasoningCLI] | None 
     """
     quiet_the_console()
     Parser.settings = settings
-    described = {command: _described(command) for command in ReasoningCLI.subcommands()}
+    Parser.everything = ALL in args
+    introduced = {command: described(command) for command in ReasoningCLI.subcommands()}
     try:
-        with trusted(args, settings) as words:
+        with trusted([HELP if word == ALL else word for word in args], settings) as words:
             (cli or ReasoningCLI)(
                 ReasoningModule,
                 datamodules.ReasoningDataModule,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 parser_class=Parser,
-                parser_kwargs={"prog": "lcot", "allow_abbrev": False, **described},
+                parser_kwargs={"prog": "lcot", "allow_abbrev": False, **introduced},
                 save_config_callback=None,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
@@ -110,23 +115,14 @@ def run(args: Sequence[str], settings: Settings, cli: type[ReasoningCLI] | None 
         raise
     except MisconfigurationException as err:
         raise trainer_error(err, settings) from err
-    except RuntimeError as err:
+    except (RuntimeError, ValueError) as err:
         short = memory_error(err, settings.command)
+        if short is None and not isinstance(err, UserError) and raised_in("lightning", err):
+            short = trainer_error(err, settings)
         if short is None:
             raise
         raise short from err
     return None
-
-
-class Parser(LightningArgumentParser):
-    """Says what is wrong in one block instead of a page of usage, and suggests the nearest option."""
-
-    settings: ClassVar[Settings] = Settings()
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the block and exit with 2."""
-        # An exception would be taken for "try the next type of this union" by the parser of an outer class.
-        refuse(explain(message, self._actions, self.settings), self.settings)
 
 
 class ReasoningCLI(LightningCLI):
@@ -162,12 +158,18 @@ class ReasoningCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, without a warning for those who call this from Python."""
         command, *words = args
-        if any(word.startswith("--print_config") for word in words):
-            self.config = parser.parse_args(args)  # prints, and exits
-            return
-        # By the command's own parser: the one above it would read and check everything once more.
-        self.config = Namespace(subcommand=command)  # type: ignore[no-untyped-call]
-        self.config[command] = self._subcommand_parsers[command].parse_args(words)
+        try:
+            if any(word.startswith("--print_config") for word in words):
+                self.config = parser.parse_args(args)  # prints, and exits
+                return
+            # By the command's own parser: the one above it would read and check everything once more.
+            self.config = Namespace(subcommand=command)  # type: ignore[no-untyped-call]
+            self.config[command] = self._subcommand_parsers[command].parse_args(words)
+        except Exception as err:
+            refusal = refusal_in(err)
+            if refusal is None:
+                refusal = explain(str(err), self._subcommand_parsers[command]._actions, Parser.settings)
+            raise refusal from err
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let a checkpoint's hyperparameters override the command line; ours are checked, not merged.
@@ -189,6 +191,7 @@ class ReasoningCLI(LightningCLI):
         """
         settings = self.config[self.subcommand]
         refuse_null(settings)
+        check_parts(settings.trainer)
         check_processes(settings.trainer)
         check_strategy(settings.trainer.strategy, settings.trainer.precision)
         check_monitor(settings.best_checkpoint.monitor)
@@ -277,6 +280,12 @@ class ReasoningCLI(LightningCLI):
             clock = find_clock(getattr(self.trainer, "callbacks", []))
             assert clock is not None
             check_method(self._checkpoint, clock, self.datamodule, Path(self.settings["ckpt_path"]))
+        if subcommand == "fit":  # what needs no data is told before they are drawn
+            try_optimizer(self.model)
+            self.model.backbone.check_config()
+            clock, epochs = self.config_init[subcommand].curriculum, self.trainer.max_epochs
+            if epochs and epochs > 0 and not dry:
+                clock.schedule.check_reach(epochs)
         # A signal while data is made must not leave a folder in which nothing was trained.
         with (
             leaving_when_told(),
@@ -369,23 +378,3 @@ class ReasoningCLI(LightningCLI):
             place_predictions(settings, self.folder, self.settings)
         else:
             settings.verbose = False  # RunFiles prints the metrics, rounded
-
-
-def yaml_safe(settings: Any) -> Any:
-    """Parsed settings as plain values, as they are written to config.yaml."""
-    if hasattr(settings, "as_dict"):
-        settings = settings.as_dict()
-    if isinstance(settings, dict):
-        return {str(key): yaml_safe(value) for key, value in settings.items()}
-    if isinstance(settings, list | tuple):
-        return [yaml_safe(value) for value in settings]
-    return settings if isinstance(settings, str | int | float | bool | None) else str(settings)
-
-
-def _described(command: str) -> dict[str, Any]:
-    return {
-        "allow_abbrev": False,
-        "usage": f"lcot {command} -c CONFIG [-c OVERLAY …] [--SETTING=VALUE …]",
-        "description": f"{COMMANDS[command].capitalize()}. Settings of classes: --model.help=Coconut,"
-        " --data.help=ProsQA, --curriculum.schedule.help=Stepwise.",
-    }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lcot.cli.parts import CANNOT
 from lcot.errors import UserError
 from lcot.settings import Setting, Settings, short
 
@@ -72,6 +73,7 @@ def unknown_setting(key: str, known: Iterable[str], settings: Settings) -> UserE
     setting = settings.find(".".join(parts[: depth + 1])) or settings.find(key)
     owner = ".".join(_owner(setting, parts[: depth + 1]) or parent)
     near = difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.6)
+    near = near or [name for name in siblings if len(wrong) < 4 and name.startswith(wrong)][:1]
     suggestion = f"did you mean {near[0]!r}?" if near else None
     if not near and not owner:
         everything = {*names, *(other.key for other in settings.found if other is not setting)}
@@ -174,6 +176,30 @@ def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Setti
     return error
 
 
+def _no_class(key: str, name: str, message: str, actions: Any, settings: Settings) -> UserError | None:
+    """A name where a class is wanted, and what is wrong with it; ``None`` if no class is, or it is no name."""
+    action = next((action for action in actions if short(action.dest) == short(key)), None)
+    known = _class_names(getattr(action, "_typehint", None) or getattr(action, "type", None))
+    if known and not name:
+        return _not_a_class(re.match(r"(?P<key>.*)", key), message, actions, settings)  # type: ignore[arg-type]
+    if not known or not re.fullmatch(r"[A-Za-z_][\w.]*", name) or name in ("None", "True", "False"):
+        return None
+    setting = _set_as(settings, key, name) or settings.find(key)
+    where = setting.place if setting else None
+    listed = f"known: {', '.join(known[:16])}" + (f" and {len(known) - 16} more" if len(known) > 16 else "")
+    if "Multiple subclasses with name" in message:
+        paths = re.findall(rf"\b[\w.]+\.{re.escape(name)}\b", message)
+        return UserError(f"there are several classes {name!r}", where=where, fix=f"give one: {', '.join(paths)}")
+    base = re.search(r"does not correspond to a subclass of (\w+)", message)
+    if base is not None:
+        own = "a class of your own is named by its path, as in my_package.MyClass"
+        return UserError(f"{name} is no {base[1]}", where=where, why=listed, fix=f"use one of these; {own}")
+    if "Unable to add parameter" in message:
+        return UserError(f"{name} cannot be used here", where=where, why="it takes what no config can hold")
+    error = UserError.unknown("class", name, known, where=where)
+    return UserError(error.what, where=where, why=listed if len(known) <= 16 else error.why, fix=error.fix)
+
+
 def _help_of(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError | None:
     """Help was asked for about a class that there is not."""
     key, name = found["key"], found["name"]
@@ -189,6 +215,9 @@ def _none_of(found: re.Match[str], message: str, actions: Any, settings: Setting
     setting = set_so[-1] if set_so else settings.find(found["key"])
     if not names or setting is None:
         return None
+    unknown = _no_class(found["key"], value, message, actions, settings)
+    if unknown is not None:
+        return unknown
     words = [_WORDS.get(name, f"a {name}") for name in names]
     return UserError(
         f"{setting.key}: {setting.value!r} is not {' or '.join(dict.fromkeys(words))}", where=setting.place
@@ -240,6 +269,9 @@ def _bad_type(found: re.Match[str], message: str, actions: Any, settings: Settin
         words = [f"one of {', '.join(choices)}", *(word for word in words if word == "null")]
     if not words:
         return None
+    unknown = _no_class(key, value, message, actions, settings)
+    if unknown is not None:
+        return unknown
     setting = _set_as(settings, key, value) or settings.find(key)
     if value == "None" and setting and setting.value == "null":
         return _nested_null(setting)
@@ -256,7 +288,7 @@ def _nested_null(setting: Setting) -> UserError:
     return UserError(
         f"{setting.key} cannot be set to null in this form",
         where=setting.place,
-        fix=f"set its group, --{group}='{{{leaf}: null, …}}', or write it in a config",
+        fix=f"set its group, --{group}='{{{leaf}: null, …}}', or write it in a config" if group else "leave it out",
     )
 
 
@@ -300,7 +332,8 @@ def _below(base: type) -> Iterator[type]:
 
 # Bases, and what other settings make (curriculum.eval_thoughts).
 _BASES = {"ReasoningModule", "ReasoningDataModule", "Callback", "Optimizer", "LRScheduler", "Checkpoint", "StageClock",
-          "Forced"}  # fmt: skip
+          "Forced", "AcceleratedOptimizer", "MegatronLMOptimizerWrapper", "DummyLogger", "DummyOptim", "DummyScheduler",
+          *CANNOT}  # fmt: skip
 
 _Case = Callable[["re.Match[str]", str, Any, Settings], UserError | None]
 _CASES: list[tuple[str, _Case]] = [
@@ -316,5 +349,6 @@ _CASES: list[tuple[str, _Case]] = [
     (r'key "(?P<key>[\w.]+)".*Not a valid subclass of', _not_a_class),
     (r'key "(?P<key>[\w.]+)":? *\n?Unable to load config [\'"](?P<value>[^\n]*)[\'"]', _no_group),
     (r'key "(?P<key>[\w.]+)".*Expected a', _bad_type),
+    (r'key "(?P<key>[\w.]+)".*Expected a dot import path string:\s*$', _not_a_class),
     (r'key "(?P<key>[\w.]+)".*any of the Union subtypes\s+Subtypes: [(\[](?P<kinds>[^\n]+)', _none_of),
 ]

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from lcot import __version__
+from lcot.cli.early import check_early
 from lcot.cli.outside import outside_error
 from lcot.cli.read import read_settings
 from lcot.cli.words import arranged
@@ -104,6 +105,7 @@ def main(args: Sequence[str] | None = None) -> None:
         line = [words[0], *with_paths(arranged(words[1:]))]
         settings = read_settings(line)
         settings.words = words  # results keep the command as it was typed
+        check_early(settings)
         from lcot.cli.commands import run
 
         stopped = run(line, settings)

@@ -10,11 +10,12 @@ from itertools import groupby
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from lcot.cli.early import check_early
 from lcot.cli.read import read_settings
 from lcot.cli.words import arranged
 from lcot.errors import UserError
 from lcot.runs.configs import with_paths
-from lcot.settings import Settings, refuse
+from lcot.settings import Settings, cut, refuse
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,6 +52,7 @@ def run_show(words: Sequence[str]) -> None:
         rest, index, split = _own_options(words)
         line = ["fit", *with_paths(arranged(rest))]  # what fit would read is shown
         settings = read_settings(line)
+        check_early(settings)
         from lcot.cli.commands import ReasoningCLI, run
 
         class Show(ReasoningCLI):
@@ -106,14 +108,11 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
         slots = row.thoughts + row.pauses
         counted = f"{slots} thought{'s' * (slots != 1)}, {len(row.ids)} tokens, {row.prompt} of them its prompt"
         yield f"\n── training, stage {stage}: {counted}\n{rendered(builder.tokenizer, row)}"
-        yield from _assistant(data, row)
-        for name in builder.further:
-            view = row.views[name]
-            yield f"\n── its view {name!r}: {len(view.ids)} tokens\n{rendered(builder.tokenizer, view)}"
+        yield from _beside(data, builder.tokenizer, row)
     asked = builder.prompt(pieces, schedule.thoughts_at_inference(schedule.last_stage))
     if all(row.ids[: row.prompt] != asked.ids or row.assistant != asked.assistant for row in stages.values()):
         yield f"\n── inference: {len(asked.ids)} tokens\n{rendered(builder.tokenizer, asked)}"
-        yield from _assistant(data, asked)
+        yield from _beside(data, builder.tokenizer, asked)
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, row: Layout) -> str:
@@ -129,11 +128,12 @@ def rendered(tokenizer: PreTrainedTokenizerBase, row: Layout) -> str:
     return "".join(parts)
 
 
-def _assistant(data: ReasoningDataModule, row: Layout) -> Iterator[str]:
-    if row.assistant is not None:
-        tokenizer = data.assistant_tokenizer
-        assert tokenizer is not None
-        yield f"\n── its assistant: {len(row.assistant.ids)} tokens\n{rendered(tokenizer, row.assistant)}"
+def _beside(data: ReasoningDataModule, tokenizer: PreTrainedTokenizerBase, row: Layout) -> Iterator[str]:
+    """The rows that stand beside one; an assistant may have a tokenizer of its own."""
+    for name, view in row.views.items():
+        own = data.assistant_tokenizer if name == "assistant" else None
+        called = "its assistant" if name == "assistant" else f"its view {name!r}"
+        yield f"\n── {called}: {len(view.ids)} tokens\n{rendered(own or tokenizer, view)}"
 
 
 def _own_options(words: Sequence[str]) -> tuple[list[str], int, Split]:
@@ -148,8 +148,8 @@ def _own_options(words: Sequence[str]) -> tuple[list[str], int, Split]:
             continue
         own[name] = value if equals else next(left, "")
     index, split = own["--index"], own["--split"]
-    if not index.isdecimal():
-        raise UserError(f"--index is {index!r}", where="the command line", fix="give a whole number, 0 or more")
+    if not index.isdecimal() or len(index) > 18:
+        raise UserError(f"--index is {cut(index)!r}", where="the command line", fix="give a whole number, 0 or more")
     if split not in _SPLITS:
         raise UserError.unknown("split", split, _SPLITS, where="--split")
     return rest, int(index), split  # type: ignore[return-value]  # one of these names

@@ -42,6 +42,9 @@ _log = logging.getLogger("lcot")
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
+_UNFIT = (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, AttributeError)
+"""What transformers and torch raise where numbers of a configuration do not fit, or a name in it is unknown."""
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -160,7 +163,9 @@ class Backbone:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(keyed_seed("weights", seed))
             if self.config is not None:
-                model = from_config(self._fresh_config(tokenizer, special), self.dtype, self.attention)
+                first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else special.eos
+                config = self._fresh_config(len(tokenizer), first, special.eos, special.pad)
+                model = from_config(config, self.dtype, self.attention)
                 check_sizes(model)
             else:
                 model = self._pretrained(tokenizer, special)
@@ -191,7 +196,17 @@ class Backbone:
         revision = None if local else getattr(model.config, "_commit_hash", None) or self.revision
         return FrozenWeights(str(folder.resolve()) if local else self.path, revision, self.dtype, fingerprint(model))
 
-    def _fresh_config(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> PretrainedConfig:
+    def check_config(self) -> None:
+        """Make a model from scratch without its weights, before the data are there that say how many tokens it has.
+
+        Raises:
+            UserError: If its configuration has an unknown field, or sizes that do not fit.
+        """
+        if self.config is not None:
+            with torch.device("meta"):
+                from_config(self._fresh_config(8, 0, 0, 0), self.dtype, self.attention)
+
+    def _fresh_config(self, tokens: int, first: Any, eos: int, pad: int) -> PretrainedConfig:
         fields = dict(self.config or {})
         kind = fields.pop("model_type", None)
         if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -215,13 +230,13 @@ class Backbone:
         try:
             return AutoConfig.for_model(
                 kind,
-                vocab_size=len(tokenizer),
-                bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else special.eos,
-                eos_token_id=special.eos,
-                pad_token_id=special.pad,
+                vocab_size=tokens,
+                bos_token_id=first,
+                eos_token_id=eos,
+                pad_token_id=pad,
                 **fields,
             )
-        except (StrictDataclassError, ValueError, TypeError, ArithmeticError) as err:
+        except (StrictDataclassError, *_UNFIT) as err:
             raise UserError(
                 f"no {kind} model can be made from model.backbone.config",
                 where="model.backbone.config",
@@ -254,11 +269,11 @@ def from_config(config: PretrainedConfig, dtype: str, attention: str) -> PreTrai
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=getattr(torch, dtype), attn_implementation=attention
         )
-    except (ValueError, RuntimeError, TypeError, ImportError, ArithmeticError) as err:
+    except (ImportError, *_UNFIT) as err:
         raise UserError(
             f"no {config.model_type} model can be made from model.backbone.config",
             where="model.backbone.config",
-            why=str(err).strip().splitlines()[0],
+            why=f"there is no {err}" if isinstance(err, KeyError) else str(err).strip().splitlines()[0],
         ) from err
     return model
 

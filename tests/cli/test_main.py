@@ -41,7 +41,8 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 _AT_ONCE = """
 import sys
 from lcot.__main__ import main
-for words in (["--help"], ["-h"], ["--version"], [], ["fitt"], ["fit", "-c", "nothing.yaml"]):
+for words in (["--help"], ["-h"], ["--version"], [], ["fitt"], ["fit", "-c", "nothing.yaml"],
+              ["fit", "--trainer.max_epoch=3"], ["fit", "--modle.x=1"], ["fit", "--trainer.check_val_every_n_epoch=0"]):
     sys.argv[1:] = words
     try:
         main()
@@ -81,6 +82,10 @@ def test_the_help_of_a_command_and_of_a_class() -> None:
     shown = lcot("fit", "--help")
     assert shown.code == 0 and shown.out.startswith("usage: lcot fit -c CONFIG")
     assert "--curriculum.reset_optimizer {none,stage,epoch}" in shown.out and "Folder of all runs." in shown.out
+    assert len(shown.out.splitlines()) < 220 and "--trainer.accelerator" not in shown.out and ":class:" not in shown.out
+    assert shown.out.splitlines()[-1].endswith("lcot fit --help=all shows its settings")
+    everything = lcot("fit", "--help=all").out
+    assert everything.index("--dashboard.tree") < everything.index("--trainer.accelerator")
     shown = lcot("fit", "--model.help=Coconut")
     assert shown.code == 0 and "--model.backbone.path" in shown.out and "Longest text that is generated" in shown.out
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lcot.cli.show import rendered
-from lcot.reasoning.layout import IGNORE, Layout
+from lcot.reasoning.layout import IGNORE, Layout, LayoutBuilder
 from tests.chat import chat_tokenizer, spelled
 from tests.test_configs import CONFIGS, PROSQA
 from tests.tiny import RECORD, lcot, write_config, write_records
@@ -93,10 +95,24 @@ def test_a_chat_with_its_assistant(tmp_path: Path) -> None:
     assert heard.rstrip().endswith("task: ▢▢")
 
 
+def test_rows_that_stand_beside_one_without_an_assistant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = LayoutBuilder.lesson
+
+    def with_sides(self: LayoutBuilder, *args: Any) -> Layout:
+        row = made(self, *args)
+        return replace(row, views={"assistant": row, "own": row})
+
+    monkeypatch.setattr(LayoutBuilder, "lesson", with_sides)
+    outcome = lcot("show", "-c", write_config(tmp_path))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("── its assistant: ") == outcome.out.count("── its view 'own': ") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("--index=x",), "--index is 'x'"),
+        (("--index=" + "9" * 5000,), "--index is '999"),
         (("--index",), "--index is ''"),
         (("--index=99",), "there is no example 99"),
         (("--split=dev",), "unknown split 'dev'"),
