@@ -202,9 +202,18 @@ class Backbone:
         Raises:
             UserError: If its configuration has an unknown field, or sizes that do not fit.
         """
-        if self.config is not None:
-            with torch.device("meta"):
-                from_config(self._fresh_config(8, 0, 0, 0), self.dtype, self.attention)
+        if self.config is None:
+            return
+        config = self._fresh_config(8, 0, 0, 0)
+        layers = getattr(config, "num_hidden_layers", 1)
+        if layers < 1:
+            raise UserError(
+                f"the model has {layers} layers",
+                where="model.backbone.config",
+                fix="set num_hidden_layers to 1 or more",
+            )
+        with torch.device("meta"):
+            from_config(config, self.dtype, self.attention)
 
     def _fresh_config(self, tokens: int, first: Any, eos: int, pad: int) -> PretrainedConfig:
         fields = dict(self.config or {})
