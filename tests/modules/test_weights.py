@@ -213,4 +213,4 @@ def test_a_file_is_no_folder(pair: Pair) -> None:
 
 def test_masked_models_are_no_decoders_from_scratch_either() -> None:
     with pytest.raises(UserError, match="no decoder that writes from left to right"):
-        Backbone(config={"model_type": "bert"})._fresh_config(None, None)  # type: ignore[arg-type]
+        Backbone(config={"model_type": "bert"}).check_config()
