@@ -5,8 +5,10 @@ runs/<name>/checkpoints/            last.ckpt, and the best of each stage
 runs/<name>/tokenizer/              the tokenizer with the thought tokens
 runs/<name>/events.out.tfevents.*   TensorBoard
 runs/<name>/predictions.jsonl       answers, from predict
-runs/<name>/validate.json, test.json; test-eval_thoughts-2.json … for other protocols than the run's own
-runs/<name>/fit.json                what training cost
+runs/<name>/analysis/               what its thoughts hold, from analyze
+runs/<name>/validate.json, test.json
+runs/<name>/test-eval_thoughts-2.json, predictions-…, analysis-…    of other protocols than the run's own
+runs/<name>/fit.json                what training cost, whether it came to its end, and who ended it before
 """
 
 from __future__ import annotations
