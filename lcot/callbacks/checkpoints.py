@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -65,6 +65,7 @@ class LastCheckpoint(Checkpoint):
         self._stopping = False
         self._ends = False  # somebody has set trainer.should_stop, and its step is not over
         self._saved_cut = False
+        self._patience: dict[EarlyStopping, int] = {}
         self._requeue: Any = None
         self._common_batches = 0
 
@@ -73,12 +74,13 @@ class LastCheckpoint(Checkpoint):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeFiles()
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        self._patience = {one: one.patience for one in callbacks if isinstance(one, EarlyStopping)}
         # A new list: Lightning is walking over the old one.
         trainer.callbacks = sorted(callbacks, key=lambda callback: callback is self)  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """End at once a run that an early stopping had ended: each time that it continues it would train an epoch."""
-        if ended_before(trainer):
+        if ended_before(trainer, self._patience):
             trainer.should_stop = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

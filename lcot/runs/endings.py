@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -76,9 +76,21 @@ def ended_by(trainer: L.Trainer) -> str:
     return said
 
 
-def ended_before(trainer: L.Trainer) -> bool:
-    """Whether a training that continues had been ended by an early stopping, which would have it end now too."""
-    return any(_has_stopped(callback) for callback in getattr(trainer, "callbacks", []))
+def ended_before(trainer: L.Trainer, patience: Mapping[EarlyStopping, int]) -> bool:
+    """Whether a training that continues had been ended by an early stopping, which would have it end now too.
+
+    Args:
+        trainer: With the states of its callbacks restored; Lightning restores the patience too, over what is set.
+        patience: The one that is set, which counts.
+    """
+    ended = False
+    for callback, wanted in patience.items():
+        out_of_patience = 0 < callback.wait_count >= callback.patience
+        callback.patience = wanted
+        if out_of_patience and callback.wait_count < wanted:
+            callback.stopped_epoch = 0
+        ended = ended or _has_stopped(callback)
+    return ended
 
 
 def shortened(trainer: L.Trainer) -> Iterator[str]:

@@ -247,6 +247,17 @@ def test_an_early_stopping_is_no_end_and_stays_one(here: Path) -> None:
     assert own.outdated and own.cost.ended_by is None and own.cost.steps == 16
 
 
+def test_more_patience_counts(here: Path) -> None:
+    assert lcot(*TINY, "--trainer.max_epochs=8", *STOPPING).code == 0
+    record = here / "runs" / "tiny" / "fit.json"
+    done = json.loads(record.read_text())["epochs"]
+    more = [option.replace("patience=0", "patience=50") for option in STOPPING]
+    outcome = lcot(*TINY, "--trainer.max_epochs=8", *more, "--resume=true")
+    assert outcome.code == 0 and "nothing was trained" not in outcome.err, outcome.err
+    found = json.loads(record.read_text())
+    assert done < found["epochs"] == 8 and (found["finished"], found["ended_by"]) == (True, None)
+
+
 def test_a_test_of_a_run_that_was_begun_anew_is_outdated(here: Path) -> None:
     run = here / "runs" / "tiny"
     assert lcot(*TINY).code == 0
