@@ -184,9 +184,22 @@ def variants(folder: Path) -> dict[str, dict[str, Any]]:
     model = plain["model"]["init_args"]
     model["backbone"]["config"].update(attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0)
     model["optimizer"]["init_args"].update(lr=3e-3, eps=1e-4)
-    for name in ("untied", "cot", "pauses", "single", "pre_norm", "halting", "accumulated", "lora", "tree", "muon"):
+    for name in (
+        "untied",
+        "cot",
+        "pauses",
+        "single",
+        "pre_norm",
+        "halting",
+        "accumulated",
+        "lora",
+        "tree",
+        "muon",
+        "checkpointed",
+    ):
         made[name] = copy.deepcopy(plain)
     made["untied"]["model"]["init_args"]["backbone"] = {"config": QWEN3}
+    made["checkpointed"]["model"]["init_args"]["activation_checkpointing"] = True
     made["cot"]["curriculum"]["schedule"] = {"class_path": "Fixed", "init_args": {"hidden": "none"}}
     made["pauses"]["curriculum"]["schedule"]["init_args"]["kind"] = "pause"
     made["single"]["curriculum"]["schedule"]["init_args"]["passes"] = "single"
@@ -203,7 +216,19 @@ def variants(folder: Path) -> dict[str, dict[str, Any]]:
     return made
 
 
-NAMES = ("untied", "cot", "pauses", "single", "pre_norm", "halting", "accumulated", "lora", "tree", "muon")
+NAMES = (
+    "untied",
+    "cot",
+    "pauses",
+    "single",
+    "pre_norm",
+    "halting",
+    "accumulated",
+    "lora",
+    "tree",
+    "muon",
+    "checkpointed",
+)
 
 
 @pytest.mark.slow
