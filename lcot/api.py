@@ -25,6 +25,7 @@ from lcot.modules.coconut import Coconut
 from lcot.modules.intact import DESCRIPTION
 from lcot.modules.limits import context_length
 from lcot.modules.own import load_code, own_class
+from lcot.modules.parts import own_names
 from lcot.modules.softcot import SoftCoT
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.modules.voting import ballots
@@ -291,7 +292,7 @@ def _solver(
 ) -> Solver:
     entry: dict[str, Any] = saved["lcot"]
     if code is not None:
-        load_code(code, [entry["class"]])
+        load_code(code, own_names(entry))
     kind, config = method_of(entry, str(file)), file.parent.parent / "config.yaml"
     theirs = {weights["path"] for weights in entry["frozen"].values()} | {(entry["dialogue"] or {}).get("assistant")}
     with only_cached({name for name in theirs if name is not None} - {backbone, assistant}):
@@ -319,8 +320,8 @@ def _check_needed(
     backbone: str | None, assistant: str | None, code: str | Path | None, entry: Mapping[str, Any]
 ) -> None:
     frozen = entry.get("frozen", {})
-    if code is not None and entry.get("class") is None:
-        why = "the run's method is one of lcot's own, and the setting would be ignored"
+    if code is not None and not own_names(entry):
+        why = "the run's method, thinker and feed are lcot's own, and the setting would be ignored"
         raise UserError(f"code is {str(code)!r}", why=why, fix="leave it out")
     for name, place, part in (("backbone", backbone, "model"), ("assistant", assistant, "assistant_model")):
         if place is not None and part not in frozen:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import lcot as package
 from tests.places import ROOT
@@ -54,5 +55,7 @@ def test_the_readmes_own_data_and_method_run(tmp_path: Path, monkeypatch: pytest
         outcome = lcot(*rest)
         assert outcome.code == 0, outcome.err
     solver = package.load("runs/mine", code="my.py")
-    assert type(solver.module).__name__ == "Apart" and vars(solver.module)["weight"] == 0.2
+    assert type(solver.module.feed).__name__ == "Unit"
+    told = yaml.safe_load(Path("runs/mine/config.yaml").read_text())["model"]["init_args"]["objectives"]
+    assert told == {"apart": {"class_path": "my.Apart", "init_args": {"weight": 0.2}}}
     assert [solution.thoughts for solution in solver.solve(["1 plus 2 plus 1"])] == [2]

@@ -41,3 +41,9 @@ def made_part(described: Mapping[str, Any] | None, find: Callable[[str], type]) 
             why=str(err).splitlines()[0],
             fix="use the class that the run was trained with",
         ) from err
+
+
+def own_names(entry: Mapping[str, Any]) -> list[str]:
+    """Classes of one's own that a checkpoint names: its module's, and those of its parts."""
+    parts = [(entry.get(name) or {}).get("class") for name in ("thinker", "feed")]
+    return [name for name in (entry.get("class"), *parts) if name is not None and ":" in name]
