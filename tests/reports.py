@@ -6,7 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-_ASIDE = ("seconds", "wall_seconds", "cpu_seconds", "peak_memory_bytes", "starts", "begun", "run_begun", "commits")
+_ASIDE = (
+    "seconds",
+    "wall_seconds",
+    "cpu_seconds",
+    "peak_memory_bytes",
+    "starts",
+    "begun",
+    "run_begun",
+    "commit",
+    "commits",
+)
 
 
 def reports(config: Path) -> dict[str, list[Any]]:

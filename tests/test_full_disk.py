@@ -87,12 +87,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Disk, P
 def words_of(command: str, config: Path) -> list[str]:
     """A command about the finished run beside a config."""
     folder = config.parent / "runs" / "run"
-    return (
-        ["analyze", str(folder), "--device=cpu"] if command == "analyze" else [command, "-c", f"{folder}/config.yaml"]
-    )
+    if command == "analyze":
+        return ["analyze", str(folder), "--device=cpu"]
+    return [command, "-c", f"{folder}/config.yaml", "--data.test_size=60"]
 
 
-ROOMS = {"test": (0, 2), "predict": (0, 1, 2), "analyze": (0, 2, 8, 20, 60, 200, 400, 1000)}
+ROOMS = {"test": (0, 2), "predict": (0, 2), "analyze": (0, 8, 60, 400, 1000)}
 """In pages, at which a command meets the end of the disk."""
 
 
@@ -108,7 +108,9 @@ def test_reading_a_run_on_a_full_disk(
     try:
         code = call(words_of(command, config))
         check_told(code, capfd.readouterr().err)
-        assert contents(disk.place) == before
+        # A result that is whole may be there where the curves beside it are not.
+        now = contents(disk.place)
+        assert {name: hash_ for name, hash_ in now.items() if not name.startswith("runs/run/test")} == before
         disk.resize(ROOMY)
         assert call(words_of(command, config)) == 0 and disk.unfinished() == []
         assert call(words_of(command, whole)) == 0
@@ -116,5 +118,6 @@ def test_reading_a_run_on_a_full_disk(
     finally:
         disk.resize(ROOMY)
         for one in (config, whole):
-            for written in ("test.json", "test-test_size-60.json", "predictions.jsonl", "analysis"):
-                remove(one.parent / "runs" / "run" / written)
+            folder = one.parent / "runs" / "run"
+            for written in (*folder.glob("test*"), folder / "predictions.jsonl", folder / "analysis"):
+                remove(written)

@@ -31,6 +31,12 @@ def outside_error(err: BaseException, command: str | None) -> UserError | None:
     again = "continue with --resume=true" if command == "fit" else "give the same command again"
     if isinstance(err, OSError) and err.errno in _REFUSED:
         return _disk_error(err, again)
+    if isinstance(err, FileNotFoundError) and (gone := re.search(r"[^\s'\"]+\.ckpt", str(err))) is not None:
+        return UserError(
+            f"the checkpoint {gone[0]!r} is gone",
+            why="it was there when the command began: a training of this run has replaced it by a better one",
+            fix=again,
+        )
     for link in _links(err):
         if _FULL.search(str(link)):
             return _disk_error(link, again)

@@ -63,6 +63,20 @@ def test_the_end_of_another_process(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "err",
+    [
+        FileNotFoundError(
+            "Checkpoint file not found: runs/a/checkpoints/best-stage0-epoch000.ckpt. Aborting training."
+        ),
+        FileNotFoundError(errno.ENOENT, "No such file", "runs/a/checkpoints/best-stage0-epoch000.ckpt"),
+    ],
+)
+def test_a_checkpoint_that_a_training_replaced_meanwhile(err: Exception) -> None:
+    said = str(outside_error(err, "test"))
+    assert said.startswith("the checkpoint 'runs/a/checkpoints/best-stage0-epoch000.ckpt' is gone")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "The client socket has timed out after 4000ms while trying to connect to (127.0.0.1, 44935).",
