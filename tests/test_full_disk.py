@@ -89,10 +89,12 @@ def words_of(command: str, config: Path) -> list[str]:
     folder = config.parent / "runs" / "run"
     if command == "analyze":
         return ["analyze", str(folder), "--device=cpu"]
+    if command == "compare":
+        return ["compare", str(folder), "--csv", f"{config.parent}/table.csv"]
     return [command, "-c", f"{folder}/config.yaml", "--data.test_size=60"]
 
 
-ROOMS = {"test": (0, 2), "predict": (0, 2), "analyze": (0, 8, 60, 400, 1000)}
+ROOMS = {"test": (0, 2), "predict": (0, 2), "analyze": (0, 8, 60, 400, 1000), "compare": (0,)}
 """In pages, at which a command meets the end of the disk."""
 
 
@@ -119,5 +121,11 @@ def test_reading_a_run_on_a_full_disk(
         disk.resize(ROOMY)
         for one in (config, whole):
             folder = one.parent / "runs" / "run"
-            for written in (*folder.glob("test*"), folder / "predictions.jsonl", folder / "analysis"):
+            for written in (
+                *folder.glob("test*"),
+                folder / "predictions.jsonl",
+                folder / "analysis",
+                one.parent / "table.csv",
+                one.parent / "plot.png",
+            ):
                 remove(written)
