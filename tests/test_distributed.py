@@ -124,7 +124,8 @@ def test_each_example_is_predicted_once(one: Path, two: Path) -> None:
     for config, ranks in ((one, 1), (two, 2)):
         checkpoint = f"--ckpt_path={one.parent}/runs/run/checkpoints/last.ckpt"
         assert run(config, checkpoint, command="predict", ranks=ranks) == 0
-        lines = (config.parent / "runs" / "run" / "predictions.jsonl").read_text().splitlines()
+        (file,) = (config.parent / "runs" / "run").glob("predictions*.jsonl")  # of a checkpoint that was named
+        lines = file.read_text().splitlines()
         written.append([{**json.loads(line), "seconds": 0} for line in lines])
     assert [row["index"] for row in written[0]] == list(range(TESTED))
     assert written[0] == written[1]

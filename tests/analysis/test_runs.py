@@ -24,7 +24,7 @@ def solver(kind: Any = "continuous", thoughts: int = 3, stage: int | None = None
     """A loaded run, as far as it is asked."""
     plain = {
         "model": machine(TOKENIZER),
-        "recycle": "post_norm",
+        "think": None,
         "trained_stage": stage,
         "halt": None,
         "extractors": ("string",),

@@ -122,7 +122,7 @@ def test_what_needs_no_data_is_told_before_they_are_drawn(
     option: str, says: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lcot.datamodules.base.ReasoningDataModule.setup", lambda *_: pytest.fail("data were drawn"))
-    config = write_config(tmp_path, {"model.init_args.optimizer": {"class_path": "AdamW"}})
+    config = write_config(tmp_path, {"model.init_args.optimizer": {"class_path": "torch.optim.AdamW"}})
     outcome = lcot("fit", "-c", config, "--runs_dir", tmp_path, option)
     assert outcome.code == 2
     assert all(part in outcome.block for part in says), outcome.block

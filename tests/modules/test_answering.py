@@ -255,7 +255,7 @@ def test_a_method_has_to_say_how_it_thinks() -> None:
         raise AssertionError("never asked")
 
     mute: Any = type("Mute", (ReasoningModule,), {"loss": loss})
-    with pytest.raises(TypeError, match=r"abstract method '?thinkings"):
+    with pytest.raises(TypeError, match=r"abstract method '?think"):
         mute(Backbone(config={"model_type": "gpt2"}), None, None, 4, None)
-    spoken: Any = type("Spoken", (mute,), {"thinkings": Coconut.thinkings})
+    spoken: Any = type("Spoken", (mute,), {"think": Coconut.think})
     assert spoken(Backbone(config={"model_type": "gpt2"}), None, None, 4, None).max_new_tokens == 4

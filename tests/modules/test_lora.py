@@ -272,4 +272,4 @@ def test_without_peft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match="needs the package peft") as caught:
         add_lora(tiny_model(), settings("llama"))
-    assert "pip install 'peft" in str(caught.value)
+    assert "pip install 'lcot[lora]'" in str(caught.value)
