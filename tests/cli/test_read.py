@@ -28,7 +28,7 @@ MANY = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("model: " + "[" * 60 + "]" * 60, ("nested more than 40 deep", "line 1")),
         ("model: " + "[" * 2000 + "]" * 2000, ("nested more than 40 deep", "brackets")),
         (f"name: x\ndata: {{batch_size: {NINES}}}\n", ("a number of 5,000 digits", "line 2", "no setting takes more")),
-        ("data: !!python/object:os.system x\n", ("of the type !!python/object:os.system", "line 1")),
+        ("data: !!python/name:math.sqrt x\n", ("of the type !!python/name:math.sqrt", "line 1")),
         ("data: =\n", ("of the type !!value", "in quotes")),
         ("name: \"\\ud800\"\n", ("is no text", "line 1")),
         ("name: \"a\\0b\"\n", ("is no text", "line 1")),

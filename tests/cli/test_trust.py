@@ -152,9 +152,9 @@ def test_nowhere_in_a_config(place: Place, path: tuple[Any, ...], value: Any) ->
     place.refused(lcot("test", "-c", place.run / "config.yaml"))
 
 
-@pytest.mark.parametrize("name", ["subprocess.Popen", "os.system", "stranger.Module"])
+@pytest.mark.parametrize("name", ["math.sqrt", "pathlib.Path", "stranger.Module"])
 def test_values_of_any_kind_are_no_classes(place: Place, name: str) -> None:
-    inner = {"class_path": name, "init_args": {"args": ["touch", str(place.marker)]}}
+    inner = {"class_path": name, "init_args": {"args": [str(place.marker)]}}
     place.change("model", "init_args", "backbone", "config", "rope_parameters", value=inner)
     outcome = lcot("test", "-c", place.run / "config.yaml")
     assert outcome.code == 2 and not place.marker.exists() and "stranger" not in sys.modules
@@ -162,7 +162,7 @@ def test_values_of_any_kind_are_no_classes(place: Place, name: str) -> None:
 
 def test_yaml_makes_plain_values_only(place: Place) -> None:
     with (place.run / "config.yaml").open("a") as file:
-        file.write(f"\nextra: !!python/object/apply:os.system ['touch {place.marker}']\n")
+        file.write("\nextra: !!python/name:stranger.Module\n")
     for words in (*COMMANDS, ("compare", "runs/tiny")):
         outcome = lcot(*words)
         assert outcome.code == 2 and not place.marker.exists(), words

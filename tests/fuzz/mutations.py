@@ -27,7 +27,7 @@ VALUES: tuple[Any, ...] = (
         [[[[]]]],
         {},
         {"a": 1},
-        {"class_path": "os.system"},
+        {"class_path": "math.sqrt"},
     ),
 )
 """What may stand in the place of a value."""

@@ -22,12 +22,12 @@ DEEP = "[" * 300 + "]" * 300
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 3, 10**17, 10**30, 0.5, -0.5, 1e308, float("inf"), "", "x", " ", "null", "é", "\n",
-    "a" * 3000, "nothing/x.yaml", ".", "torch.nn.Linear", "os.system", [], [1], [[1]], ["x"], {}, {"x": 1},
-    {"class_path": "x"}, {"class_path": "os.system", "init_args": {"command": "true"}},
+    "a" * 3000, "nothing/x.yaml", ".", "torch.nn.Linear", "math.sqrt", [], [1], [[1]], ["x"], {}, {"x": 1},
+    {"class_path": "x"}, {"class_path": "math.sqrt", "init_args": {"x": 4}},
 )  # fmt: skip
 
 RAW = (
-    "&a {x: *a}", "&a [*a]", DEEP, NINES, f"[{NINES}]", "!!python/object:os.system x", "=", "{[1]: 2}", '"\\ud800"',
+    "&a {x: *a}", "&a [*a]", DEEP, NINES, f"[{NINES}]", "!!python/name:math.sqrt x", "=", "{[1]: 2}", '"\\ud800"',
     '"a\\0b"', "!!binary x", "{a: 1, a: 2}", ".nan", "2024-99-99", "1_000", "0x1f", "012", "1e3", "@x", "%x", "`x",
     "*b", "- a", "{a: ", "a: b: c", "\t", "? x", "<<: 3", "{<<: *b}", "|", "'x",
 )  # fmt: skip

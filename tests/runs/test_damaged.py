@@ -76,7 +76,7 @@ def broken(text: bytes, draw: random.Random) -> tuple[str, bytes]:
     if kind == "lost":
         return f"30 bytes lost at {place}", text[:place] + text[place + 30 :]
     what = draw.choice(
-        [b"\x00", b"\xff\xfe", b"{", b"]", b": ", b"\n\t", b"&a *a ", b"- ", b"NaN", b"!!python/object:os.x "]
+        [b"\x00", b"\xff\xfe", b"{", b"]", b": ", b"\n\t", b"&a *a ", b"- ", b"NaN", b"!!python/name:x "]
     )
     return f"{what!r} at {place}", text[:place] + what + text[place:]
 
