@@ -85,12 +85,18 @@ class CurriculumCallback(Callback, StageClock):
     def training_stages(self) -> Callable[[int], int]:
         """The schedule's stages in the epoch that is about to be read."""
         epoch, batches = self.epoch(), self._batches_of_epoch()
-        return lambda batch: self.schedule.stage_at(epoch, batch, batches)
+        return lambda batch: self._stage_at(epoch, batch, batches)
 
     def final_stage(self, epoch: int) -> int:
         """The stage that an epoch ends in."""
         batches = self._batches_of_epoch()
-        return self.schedule.stage_at(epoch, batches - 1, batches)
+        return self._stage_at(epoch, batches - 1, batches)
+
+    def _stage_at(self, epoch: int, batch: int = 0, batches: int = 1) -> int:
+        """The schedule's stage; in a trial (``trainer.fast_dev_run``) the last one, which has all that others have."""
+        if getattr(self._trainer, "fast_dev_run", False):
+            return self.schedule.last_stage
+        return self.schedule.stage_at(epoch, batch, batches)
 
     def batches(self) -> int:
         """The number of batches of this epoch that are over, asked when the first of the others is fetched."""
@@ -147,9 +153,9 @@ class CurriculumCallback(Callback, StageClock):
         would have been, in an uninterrupted one. An epoch that is resumed in its middle does not come through here.
         """
         epoch = trainer.current_epoch
-        stage = self.schedule.stage_at(epoch)
+        stage = self._stage_at(epoch)
         changed = epoch > 0 and stage != self.final_stage(epoch - 1)
-        if epoch == 0 or stage != self.schedule.stage_at(epoch - 1):
+        if epoch == 0 or stage != self._stage_at(epoch - 1):
             _log.info("epoch %d: %s", epoch, self.schedule.describe(stage))
         if epoch > 0 and (self.reset_optimizer == "epoch" or (changed and self.reset_optimizer == "stage")):
             _reset(trainer)
@@ -159,8 +165,8 @@ class CurriculumCallback(Callback, StageClock):
     ) -> None:
         """Log the stage beside the losses of its steps; reset the optimizer where it changes within an epoch."""
         epoch, batches = trainer.current_epoch, self._batches_of_epoch()
-        stage = self.schedule.stage_at(epoch, batch_idx, batches)
-        before = self.schedule.stage_at(epoch, max(0, batch_idx - 1), batches)
+        stage = self._stage_at(epoch, batch_idx, batches)
+        before = self._stage_at(epoch, max(0, batch_idx - 1), batches)
         if stage != before and self.reset_optimizer == "stage":
             _reset(trainer)
         pl_module.log("curriculum/stage", float(stage), prog_bar=True, on_step=True, on_epoch=False)

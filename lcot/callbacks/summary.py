@@ -82,7 +82,11 @@ class RunSummary(Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The block when all is written; none if there was nothing to train."""
-        if self._began is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self._began is None:
+            return
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            batches = f"{trainer.global_step} step{'s' * (trainer.global_step != 1)} of training in the last stage"
+            _log.info("the trial went well: %s, and a validation; nothing was kept", batches)
             return
         epochs = whole_epochs(trainer)
         planned = trainer.max_epochs or -1

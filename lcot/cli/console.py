@@ -28,6 +28,7 @@ def quiet_the_console() -> None:
         "`weights_only` was not set",
         "TPU available: False",
         "stopped: `max_epochs=",
+        "Running in `fast_dev_run` mode",
     )
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in dropped))

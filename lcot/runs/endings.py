@@ -95,6 +95,8 @@ def ended_before(trainer: L.Trainer, patience: Mapping[EarlyStopping, int]) -> b
 
 def shortened(trainer: L.Trainer) -> Iterator[str]:
     """What to say as training starts about settings that make it shorter than its data and its schedule are."""
+    if getattr(trainer, "fast_dev_run", False):
+        return  # it is what was asked for
     clock = find_clock(getattr(trainer, "callbacks", []))
     loader: Any = trainer.train_dataloader
     if trainer.num_training_batches < len(loader):

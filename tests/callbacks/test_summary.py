@@ -77,3 +77,14 @@ def test_a_trial_says_that_it_writes_nothing() -> None:
 
 def test_spans() -> None:
     assert [span(seconds) for seconds in (3.2, 89, 95, 600, 7500)] == ["3 s", "89 s", "2 min", "10 min", "2 h 5 min"]
+
+
+def test_a_trial_goes_through_the_last_stage_and_keeps_nothing(tmp_path: Path) -> None:
+    outcome = lcot("fit", "-c", write_config(tmp_path), "--runs_dir", tmp_path / "runs", "--trainer.fast_dev_run=2")
+    assert outcome.code == 0, outcome.err
+    assert "epoch 0: stage 1 of 1, 1 thought" in outcome.err
+    assert (
+        "the trial went well: 2 steps of training in the last stage, and a validation; nothing was kept" in outcome.err
+    )
+    assert "limit_train_batches" not in outcome.err and "max_epochs is" not in outcome.err
+    assert not (tmp_path / "runs").exists()
