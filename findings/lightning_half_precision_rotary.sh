@@ -4,7 +4,7 @@
 # transformers keeps a Llama model's `inv_freq` in float32 when it is loaded in bfloat16, since positions are multiplied by
 # it. Lightning's plug-in for bf16-true converts the module with .to(bfloat16), buffers included. Expected: the same
 # frequencies either way. Seen: after Lightning's conversion they are bfloat16, up to 0.4 % off, and at position 2,000 an
-# angle is off by more than one radian.
+# angle is off by 0.87 radians.
 # The script fails if this changes.
 set -euo pipefail
 place=$(mktemp -d)
@@ -28,6 +28,6 @@ apart = ((converted.float() - loaded.float()).abs() / loaded.float()).max().item
 angle = (2000 * (converted.float() - loaded.float())).abs().max().item()
 print(f"loaded: {loaded.dtype}; converted: {converted.dtype}, {100 * apart:.2f} % off, {angle:.2f} radians at position 2,000")
 assert loaded.dtype == torch.float32, f"it has changed: {loaded.dtype}"
-assert converted.dtype == torch.bfloat16 and apart > 1e-3 and angle > 1, "it has changed"
+assert converted.dtype == torch.bfloat16 and apart > 1e-3 and angle > 0.5, "it has changed"
 PYTHON
 echo "as described: the frequencies are rounded"
