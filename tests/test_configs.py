@@ -22,6 +22,8 @@ WHOLE = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
 FROZEN = ("lora", "coconut_lora")
 """Methods that want a pretrained model."""
+FAMILY = ("codi", "pccot", "lotus", "simcot", "simcot_codi")
+"""Methods with a thinker, a feed or objectives of their own."""
 UNTRAINED = ("zero_shot_cot", "cot_unk", "assist_cot", "softcot_zeros", "softcot_random")
 """Methods of SoftCoT's models that train nothing."""
 SOFTCOT = ("softcot", "softcot_shuffled", "softcot_pp", "softcot_lora", "softcot_coconut", *UNTRAINED)
@@ -102,6 +104,10 @@ def test_a_method_changes_the_curriculum_only(method: Path) -> None:
         published = {"rank": 16, "alpha": 32, "targets": ["q_proj", "v_proj"], "dropout": 0.1}
         assert after["model"]["init_args"]["backbone"].pop("lora") == published
         assert before["model"]["init_args"]["backbone"].pop("lora") is None
+    if method.stem in FAMILY:
+        for part in ("thinker", "feed", "objectives"):
+            assert before["model"]["init_args"].pop(part) is None
+            after["model"]["init_args"].pop(part)
     for section in before:
         if section != "curriculum":
             assert after[section] == before[section]

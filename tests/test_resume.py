@@ -244,6 +244,7 @@ def in_a_terminal(master: int, mine: int, step: int) -> Sabotage:
     """The process has a terminal of its own, which is closed while a training batch is computed."""
 
     def sabotage() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may be under nohup
         os.setsid()
         os.close(master)
         fcntl.ioctl(mine, termios.TIOCSCTTY, 0)

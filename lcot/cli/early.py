@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def _first(section: str, last: dict[str, Setting]) -> Setting:
     return next(setting for key, setting in last.items() if key.partition(".")[0] == section)
 
 
+@cache
 def trainer_settings() -> list[str]:
     """The names of the trainer's settings, out of its source: to import it would take seconds."""
     package = find_spec("lightning")
@@ -118,7 +120,7 @@ def trainer_settings() -> list[str]:
     file = Path(package.origin).parent / "pytorch" / "trainer" / "trainer.py"
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, SystemError):  # Python 3.11 may raise the last one behind a RecursionError
         return []
     made = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Trainer"]
     inits = [node for owner in made for node in owner.body if isinstance(node, ast.FunctionDef)]
