@@ -95,6 +95,8 @@ WORDS = [
     Mistake("name that cannot be printed", ("the run's name is 'a\\nb'", "cannot be printed"), ("--name=a\nb",)),
     Mistake("name too long", ("--name has 300 letters", "200 bytes"), (f"--name={'a' * 300}",)),
     Mistake("folder too long", ("--runs_dir has 5,000 letters", "shorter"), (f"--runs_dir={'a' * 5000}",)),
+    Mistake("a type that is no text", ("unknown model_type",),
+            ("--model.backbone.config.model_type={class_path: math.sqrt}",)),
     Mistake("a class of no name", ("model: '' names no class", "Coconut"), ("--model=",)),
     Mistake("no validation", ("check_val_every_n_epoch is 0", "use 1 or more"),
             ("--trainer.check_val_every_n_epoch=0",)),

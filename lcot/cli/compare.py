@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lcot.cli.options import OptionParser
+from lcot.cli.options import OptionParser, file_to_write
 from lcot.compare.launch import Launcher
 from lcot.compare.plan import Todo, make_tasks
 from lcot.compare.render import WIDTH, to_csv, to_markdown, to_terminal
@@ -49,14 +49,16 @@ def parser() -> OptionParser:
         help="whose results: of test, or of validate (default: test)",
     )
     files = made.add_argument_group("files to write")
-    files.add_argument("--markdown", type=Path, metavar="FILE", help="the tables as Markdown")
-    files.add_argument("--csv", type=Path, metavar="FILE", help="every number that is known, a line for each row")
+    files.add_argument("--markdown", type=file_to_write, metavar="FILE", help="the tables as Markdown")
     files.add_argument(
-        "--plot", type=Path, metavar="FILE", help="accuracy against tokens + thoughts, as .png, .svg or .pdf"
+        "--csv", type=file_to_write, metavar="FILE", help="every number that is known, a line for each row"
+    )
+    files.add_argument(
+        "--plot", type=file_to_write, metavar="FILE", help="accuracy against tokens + thoughts, as .png, .svg or .pdf"
     )
     files.add_argument(
         "--paths",
-        type=Path,
+        type=file_to_write,
         metavar="FILE",
         help="which ways answers took through the graphs of their problems: shares as stacked bars, as .png, .svg or"
         " .pdf",
@@ -68,7 +70,10 @@ def parser() -> OptionParser:
     launch.add_argument("--runs_dir", type=Path, metavar="DIR", help="folder of the runs METHOD-SEED (default: runs)")
     launch.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: 1; tasks with --slurm: all)")
     launch.add_argument(
-        "--slurm", type=Path, metavar="FILE", help="write a script for sbatch, one task for each run, and run nothing"
+        "--slurm",
+        type=file_to_write,
+        metavar="FILE",
+        help="write a script for sbatch, a task a run, and run nothing",
     )
     return made
 

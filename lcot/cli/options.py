@@ -5,9 +5,22 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lcot.errors import UserError
+
+
+def file_to_write(text: str) -> Path:
+    """The value of an option that names a file to be written.
+
+    Raises:
+        argparse.ArgumentTypeError: If it names a folder, or nothing.
+    """
+    path = Path(text)
+    if not path.name or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file to write{' but a folder' * path.is_dir()}")
+    return path
 
 
 class OptionParser(argparse.ArgumentParser):

@@ -218,7 +218,7 @@ class Backbone:
     def _fresh_config(self, tokens: int, first: Any, eos: int, pad: int) -> PretrainedConfig:
         fields = dict(self.config or {})
         kind = fields.pop("model_type", None)
-        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise UserError.unknown(
                 "model_type", str(kind), ["gpt2", "llama", "qwen2", "qwen3", "mistral"], where="model.backbone.config"
             )

@@ -6,6 +6,7 @@ import pytest
 
 from lcot.cli.options import OptionParser
 from lcot.errors import UserError
+from tests.tiny import lcot
 
 
 def made() -> OptionParser:
@@ -41,3 +42,10 @@ def test_what_is_passed_on_may_have_spaces() -> None:
     chosen, others = found.parse_known_args(words)
     assert (chosen.run, chosen.methods) == ("runs/a", ["lora", "cot"])
     assert others == ["--model.backbone={path: runs/b, config: null}", "runs/c"]
+
+
+@pytest.mark.parametrize("option", ["--markdown", "--csv", "--plot", "--paths", "--slurm"])
+@pytest.mark.parametrize("value", ["", ".", "..", "/"])
+def test_a_folder_is_no_file_to_write(option: str, value: str) -> None:
+    outcome = lcot("compare", "somewhere", f"{option}={value}")
+    assert outcome.code == 2 and f"argument {option}: {value!r} is no name of a file to write" in outcome.block
