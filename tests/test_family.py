@@ -230,6 +230,14 @@ def test_a_subclass_that_thinks_otherwise_is_measured_as_it_runs() -> None:
             ["--model.objectives={places: {class_path: PlaceText, init_args: {when: in_turn}}}"],
             "looks at each round, and thoughts come one after another",
         ),
+        (
+            ["--model.thinker=Looped", "--model.thinker.per_step=4"],
+            "per_step is 4, and the curriculum has 1 thought a step",
+        ),
+        (
+            ["--model.objectives={steps: {class_path: StepDecoder, init_args: {per_step: 2}}}"],
+            "per_step is 2, and the curriculum has 1 thought a step",
+        ),
         (["--model.objectives={text: {class_path: TeacherText}}"], "the objective 'text' is a TeacherText"),
         (["--model.objectives={steps: {class_path: StepDecoder, init_args: {weight: -1}}}"], "weight is -1"),
         (

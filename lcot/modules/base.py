@@ -30,7 +30,7 @@ from lcot.modules.sharding import check_sharding
 from lcot.modules.terms import TEXT, Term, divided, mean_of, numbers_of, taken_apart
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
-from lcot.reasoning.curriculum import ThoughtKind
+from lcot.reasoning.curriculum import Curriculum, ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.layout import IGNORE
@@ -136,7 +136,7 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
                     "the trainer has no data module, so the model does not know its tokenizer",
                     fix="pass trainer.fit(model, datamodule=…), or call model.attach(…) and set model.model",
                 )
-            self._check_kind(data.clock().schedule.kind)
+            self.check_schedule(data.clock().schedule)
             self.attach(data.set_up_tokenizer(), data.special, data.text, data.extractors)
             assert self.tokenizer is not None and self.special is not None
             self.backbone.check_tokenizer(data.tokenizer_name, self.tokenizer)
@@ -144,6 +144,21 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             limit = context_length(model)
             if limit is not None:
                 data.check_context(limit, self.free_thoughts + self.max_new_tokens, window_length(model))
+
+    def check_schedule(self, schedule: Curriculum) -> None:
+        """Refuse a curriculum that the method cannot follow.
+
+        Raises:
+            UserError: If its thoughts are of a kind that the method has not.
+        """
+        kind = schedule.kind
+        if kind not in self.kinds:
+            raise UserError(
+                f"the kind of thought is {kind!r}, and the model is {type(self).__name__}",
+                where="curriculum.schedule.kind and model",
+                why=f"its thoughts are of kind {' or '.join(map(repr, self.kinds))}",
+                fix="choose one of these, or another model",
+            )
 
     def build_model(self, seed: int) -> PreTrainedModel:
         """Make the language model for the tokenizer that was attached, and note where its frozen weights come from.
@@ -313,15 +328,6 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         """Show the thoughts of a batch to :attr:`watch`, while there is training."""
         if self.watch is not None and self.training:
             self.watch(thoughts.detach(), there)
-
-    def _check_kind(self, kind: ThoughtKind) -> None:
-        if kind not in self.kinds:
-            raise UserError(
-                f"the kind of thought is {kind!r}, and the model is {type(self).__name__}",
-                where="curriculum.schedule.kind and model",
-                why=f"its thoughts are of kind {' or '.join(map(repr, self.kinds))}",
-                fix="choose one of these, or another model",
-            )
 
     def _stop_on_bad_loss(self, loss: float, batch_idx: int) -> None:
         rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
+from lcot.modules.coconut_checks import check_thoughts, check_together
 from lcot.modules.halting import Halting, halting_loss
 from lcot.modules.objectives.base import Objective
 from lcot.modules.objectives.learning import Objectives
@@ -23,7 +24,7 @@ from lcot.modules.terms import TEXT, Term
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
-from lcot.reasoning.curriculum import ThoughtKind
+from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.feeds import Feed, Identity
 from lcot.reasoning.keyed import keyed_seed, run_seed
@@ -107,7 +108,14 @@ class Coconut(ReasoningModule):
         self.feed = feed
         self.objectives = Objectives(objectives or {})
         self._built = False
-        self._refuse_together()
+        check_together(self)
+        if self.objectives.wanted and type(self).loss is not Coconut.loss:
+            raise UserError(
+                f"{type(self).__name__} has a loss() of its own, and there are objectives",
+                where="model.objectives",
+                why="the objectives would not be learnt",
+                fix="write what it adds as an objective, or leave model.objectives out",
+            )
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -165,8 +173,8 @@ class Coconut(ReasoningModule):
         """Cross-entropy summed over supervised tokens; with a classifier, its weighted loss is added.
 
         Returns:
-            The sum, the number of supervised tokens, and ``thought_norm`` (mean L2 norm of the thoughts' states, behind
-            the final norm) where the batch has thoughts.
+            The sum, the number of supervised tokens, and ``thought_norm`` (mean L2 norm of what is read as
+            thoughts) where the batch has thoughts.
         """
         return self._text_loss(batch, self.think(batch))
 
@@ -235,7 +243,7 @@ class Coconut(ReasoningModule):
             fed = thinking.fed[:, : batch.max_thoughts]
             extras["thought_norm"] = (fed.detach().float().norm(dim=-1) * slots).sum() / slots.sum()
             self._show_thoughts(fed, slots)
-        elif self.feed is not None:
+        if self.feed is not None and thinking.sources is None:  # no thoughts, or no round in which they are made
             # Every trainable parameter must take part in every loss, or DDP waits for it at the next step.
             summed = summed + sum(parameter.sum() * 0.0 for parameter in self.feed.parameters())
         if self.halt is not None:
@@ -299,69 +307,14 @@ class Coconut(ReasoningModule):
         """Weight of the classifier's loss; 0 without one."""
         return self.halting.weight if self.halting is not None else 0.0
 
-    def _check_kind(self, kind: ThoughtKind) -> None:
-        super()._check_kind(kind)
-        parts = {"thinker": self.thinker, "feed": self.feed}
-        idle = [f"model.{name}" for name, part in parts.items() if part is not None]
-        idle += [f"model.objectives.{name}" for name, one in self.objectives.wanted.items() if one.of_thoughts]
-        if idle and kind != "continuous":
-            raise UserError(
-                f"the kind of thought is {kind!r}, and there are settings for continuous thoughts",
-                where=f"curriculum.schedule.kind and {', '.join(idle)}",
-                why="they would have no effect",
-                fix="set kind to 'continuous', or these to null (objectives to weight 0)",
-            )
-
-    def _refuse_together(self) -> None:
-        """Refuse settings that do not go with a thinker, a feed or objectives.
+    def check_schedule(self, schedule: Curriculum) -> None:
+        """Check also that there are continuous thoughts where there are settings for them, and as many a step.
 
         Raises:
-            UserError: If there are any.
+            UserError: If there is nothing to a thinker, a feed or an objective, or they count otherwise.
         """
-        rounds, fed = self.thinker is not None, self.feed is not None
-        for there, setting, value, why in (
-            (
-                rounds and self.halting is not None,
-                "thinker, model.halting",
-                "a classifier",
-                "it ends single thoughts",
-            ),
-            (
-                rounds and self.recycle == "pre_norm",
-                "thinker, model.recycle",
-                "pre_norm",
-                "rounds read later states",
-            ),
-            (rounds and self.compiled_decoding, "thinker, model.compiled_decoding", "true", "rounds have many columns"),
-            (
-                fed and self.halting is not None,
-                "feed, model.halting",
-                "a classifier",
-                "it feeds states as they are",
-            ),
-            (fed and self.compiled_decoding, "feed, model.compiled_decoding", "true", "compiled passes know no feed"),
-        ):
-            if there:
-                raise UserError(
-                    f"{setting.rpartition('.')[2]} is {value}, and there is a {setting.partition(',')[0]}",
-                    where=f"model.{setting}",
-                    why=why,
-                    fix="leave one of them out",
-                )
-        every = [name for name, one in self.objectives.wanted.items() if one.every_round]
-        if every and not rounds:
-            raise UserError(
-                f"the objective {every[0]!r} looks at each round, and thoughts come one after another",
-                where=f"model.objectives.{every[0]}, model.thinker",
-                fix="give a thinker such as Looped, or let the objective look at the last states",
-            )
-        if self.objectives.wanted and type(self).loss is not Coconut.loss:
-            raise UserError(
-                f"{type(self).__name__} has a loss() of its own, and there are objectives",
-                where="model.objectives",
-                why="the objectives would not be learnt",
-                fix="write what it adds as an objective, or leave model.objectives out",
-            )
+        super().check_schedule(schedule)
+        check_thoughts(schedule, self.thinker, self.feed, self.objectives.wanted)
 
     def _think_freely(self, batch: ThoughtBatch) -> Thinking:
         assert self.model is not None and self.special is not None and self.halting is not None

@@ -216,6 +216,19 @@ class TestRows:
             assert pair[0] == pytest.approx(pair[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["jacobi", "looped"])
+def test_layers_that_are_computed_again(kind: str) -> None:
+    model, feed, rows = tiny_model("gpt2", resid_pdrop=0.1), feed_of("projection", tiny_model("gpt2")), layouts()
+    batch, found = collate(rows, SPECIAL.pad), []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        thinking = THINKERS[kind](3)(model, batch, feed, checkpointing=checkpointing)
+        summed, count = supervised_loss(model, batch, thinking)
+        found.append(gradients_with(model, feed, summed / count))
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
+    assert_same_gradients(found[1][1], found[0][1])
+
+
 def test_what_cannot_be() -> None:
     with pytest.raises(UserError, match="rounds is -1"):
         Jacobi(-1)

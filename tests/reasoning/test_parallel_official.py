@@ -6,59 +6,33 @@ release attends to are left out here: what it computes then depends on the batch
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.decode import decode
 from lcot.reasoning.feeds import Add, Feed, Identity, Projection
-from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.parallel import Jacobi, Looped, Rounds
 from lcot.reasoning.think import supervised_loss
-from tests.places import SHARED
+from tests.modules.objectives.official import (
+    FAMILIES,
+    ORACLE,
+    cases,
+    content,
+    layout,
+    lotus_batch,
+    model_of,
+    needs_oracle,
+)
 
-PCCOT, LOTUS = SHARED / "oracle" / "pccot", SHARED / "oracle" / "lotus"
-FAMILIES = ("gpt2", "llama")
+PCCOT, LOTUS = ORACLE / "pccot", ORACLE / "lotus"
 
-pytestmark = pytest.mark.skipif(not PCCOT.is_dir(), reason="needs the recorded results of the official code")
-
-
-def content(name: str) -> dict[str, Any]:
-    if not PCCOT.is_dir():
-        return {}
-    found: dict[str, Any] = json.loads((SHARED / "oracle" / name / f"{name}_official.json").read_text())
-    return found
-
-
-def model_of(folder: Any, family: str, attention: str = "sdpa") -> PreTrainedModel:
-    made = AutoModelForCausalLM.from_pretrained(
-        folder / family, dtype=torch.float32, local_files_only=True, attn_implementation=attention
-    )
-    assert isinstance(made, PreTrainedModel)
-    return made
-
-
-def cases(name: str, *left_out: str) -> list[Any]:
-    """Cases that the release computes as it is described."""
-    return [
-        pytest.param(family, case, id=case["name"])
-        for family in FAMILIES
-        for case in content(name).get(family, {}).get("cases", ())
-        if not any(word in case["name"] for word in left_out)
-    ]
-
-
-def layout(before: list[int], slots: int, latent: int, after: list[int], text: list[int]) -> Layout:
-    """A row: what stands before the thoughts, the thoughts, what is given behind them, what is supervised."""
-    ids = [*before, *[latent] * slots, *after, *text]
-    labels = [IGNORE] * (len(ids) - len(text)) + text
-    return Layout(ids, labels, len(before), slots, len(ids) - len(text), marked=True)
+pytestmark = needs_oracle
 
 
 class TestPCCoT:
@@ -88,7 +62,7 @@ class TestPCCoT:
 
     @pytest.mark.parametrize(("family", "case"), cases("pccot", "padded", "flashrule"))
     def test_states_and_the_students_loss(self, family: str, case: dict[str, Any]) -> None:
-        model = model_of(PCCOT, family, case["attn"])
+        model = model_of("pccot", family, attention=case["attn"])
         batch, rounds = self.batch(family, case["rows"], case["num_latent"], 0), Rounds()
         thinker, feed = Jacobi(case["iterations"]), self.feed(case, family, model)
         thinking = thinker(model, batch, feed, rounds=rounds)
@@ -109,7 +83,7 @@ class TestPCCoT:
     def test_texts(self, family: str) -> None:
         """Any rows share a batch here; the release's own results are those of one row at a time."""
         found = content("pccot")
-        model, ids, tried = model_of(PCCOT, family), found["ids"], 0
+        model, ids, tried = model_of("pccot", family), found["ids"], 0
         entries = [e for e in found[family]["generated"] if e["how"] == "batch 1" and e["prefix_ids"] is None]
         for settings in sorted({(e["num_latent"], e["iterations"]) for e in entries}):
             chosen = [e for e in entries if (e["num_latent"], e["iterations"]) == settings]
@@ -126,20 +100,9 @@ class TestPCCoT:
 class TestLotus:
     """Looped rounds; its batches may hold rows of any length, for the release masks them."""
 
-    def batch(self, family: str, case: dict[str, Any]) -> ThoughtBatch:
-        found = content("lotus")
-        sequences = found[family]["sequences"][f"stage{case['stage']}_c{case['c']}_max{case['max_latent_stage']}"]
-        ids, made = found["ids"], []
-        for row in case["rows"]:
-            whole, labels = sequences[str(row)]["input_ids"], sequences[str(row)]["labels"]
-            head, slots = whole.index(ids["start"]) + 1, whole.count(ids["latent"])
-            first = next(place for place, label in enumerate(labels) if label != IGNORE)
-            made.append(layout(whole[:head], slots, ids["latent"], whole[head + slots : first], whole[first:]))
-        return collate(made, ids["pad"])
-
     @pytest.mark.parametrize(("family", "case"), cases("lotus", "freeze", "ia_"))
     def test_states_and_the_texts_loss(self, family: str, case: dict[str, Any]) -> None:
-        model, batch, rounds = model_of(LOTUS, family, case["attn"]), self.batch(family, case), Rounds()
+        model, batch, rounds = model_of("lotus", family, attention=case["attn"]), lotus_batch(family, case), Rounds()
         feed = Identity() if case["options"].get("latent_injection_mode") == "replace" else Add()
         thinking = Looped(case["loops"])(model, batch, feed, rounds=rounds)
         summed, count = supervised_loss(model, batch, thinking)
@@ -153,7 +116,7 @@ class TestLotus:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_texts(self, family: str) -> None:
         found = content("lotus")
-        model, ids, tried = model_of(LOTUS, family), found["ids"], 0
+        model, ids, tried = model_of("lotus", family), found["ids"], 0
         entries = found[family]["generated"]
         for settings in sorted({(e["K"], e["loops"], e["c"]) for e in entries}):
             chosen = [e for e in entries if (e["K"], e["loops"], e["c"]) == settings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.batch import collate, heads
 from lcot.reasoning.curriculum import Stage
-from lcot.reasoning.layout import EncodedExample, Layout
+from lcot.reasoning.layout import EncodedExample
 from lcot.reasoning.think import supervised_loss, think, think_until
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.reasoning.support import (
@@ -22,35 +21,7 @@ from tests.reasoning.support import (
     layouts,
     loss_and_gradients,
 )
-
-
-def mean_loss(model: PreTrainedModel, rows: Sequence[Layout]) -> Tensor:
-    """The loss of one padded batch, as training takes it."""
-    batch = collate(rows, SPECIAL.pad)
-    total, count = supervised_loss(model, batch, think(model, batch))
-    return total / count
-
-
-def calls(model: PreTrainedModel, run: Callable[[], object]) -> list[int]:
-    """Numbers of columns that the backbone was given, pass by pass."""
-    widths: list[int] = []
-
-    def note(module: object, args: object, kwargs: dict[str, Tensor]) -> None:
-        widths.append(kwargs["inputs_embeds"].shape[1])
-
-    backbone = model.base_model
-    assert isinstance(backbone, torch.nn.Module)
-    handle = backbone.register_forward_pre_hook(note, with_kwargs=True)
-    run()
-    handle.remove()
-    return widths
-
-
-def checkpoint(model: PreTrainedModel, on: bool) -> None:
-    """Switch gradient checkpointing, by the name that this release of transformers knows it under."""
-    word = "enable" if on else "disable"
-    switch = getattr(model, f"activation_checkpointing_{word}", None)
-    (switch or getattr(model, f"gradient_checkpointing_{word}"))()
+from tests.reasoning.test_think import checkpoint, mean_loss
 
 
 class TestGradient:

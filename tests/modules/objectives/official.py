@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.layout import IGNORE, Layout
 from tests.places import SHARED
 
@@ -91,3 +92,18 @@ def steps(texts: list[list[int]]) -> Layout:
     for text in texts:
         starts.append(starts[-1] + len(text))
     return Layout(ids, list(ids), head=0, thoughts=0, prompt=0, places={"steps": tuple(starts)})
+
+
+def lotus_batch(family: str, case: dict[str, Any]) -> ThoughtBatch:
+    """A case's rows of LOTUS, with the hidden steps as their view."""
+    found = content("lotus")
+    sequences = found[family]["sequences"][f"stage{case['stage']}_c{case['c']}_max{case['max_latent_stage']}"]
+    ids, made = found["ids"], []
+    for row in case["rows"]:
+        whole, labels = sequences[str(row)]["input_ids"], sequences[str(row)]["labels"]
+        head, slots = whole.index(ids["start"]) + 1, whole.count(ids["latent"])
+        first = next(place for place, label in enumerate(labels) if label != IGNORE)
+        after, text = whole[head + slots : first], whole[first:]
+        hidden = steps(sequences[str(row)]["replaced_cot_steps"])
+        made.append(layout(whole[:head], slots, ids["latent"], after, text, steps=hidden))
+    return collate(made, ids["pad"])

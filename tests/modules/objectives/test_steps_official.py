@@ -17,7 +17,17 @@ from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.parallel import Looped, Rounds
 from lcot.reasoning.think import think
 from lcot.reasoning.tokens import SpecialTokens
-from tests.modules.objectives.official import ORACLE, cases, content, defined, layout, model_of, needs_oracle, steps
+from tests.modules.objectives.official import (
+    ORACLE,
+    cases,
+    content,
+    defined,
+    layout,
+    lotus_batch,
+    model_of,
+    needs_oracle,
+    steps,
+)
 
 pytestmark = needs_oracle
 
@@ -47,22 +57,9 @@ def flowing(case: dict[str, Any]) -> dict[str, float]:
 class TestLotus:
     """Places, with and without padding: the release masks it."""
 
-    def batch(self, family: str, case: dict[str, Any]) -> ThoughtBatch:
-        found = content("lotus")
-        sequences = found[family]["sequences"][f"stage{case['stage']}_c{case['c']}_max{case['max_latent_stage']}"]
-        ids, made = found["ids"], []
-        for row in case["rows"]:
-            whole, labels = sequences[str(row)]["input_ids"], sequences[str(row)]["labels"]
-            head, slots = whole.index(ids["start"]) + 1, whole.count(ids["latent"])
-            first = next(place for place, label in enumerate(labels) if label != IGNORE)
-            hidden = steps(sequences[str(row)]["replaced_cot_steps"])
-            after, text = whole[head + slots : first], whole[first:]
-            made.append(layout(whole[:head], slots, ids["latent"], after, text, steps=hidden))
-        return collate(made, ids["pad"])
-
     @pytest.mark.parametrize(("family", "case"), cases("lotus", "freeze", "cosine", "ia_", "codi"))
     def test_losses_and_gradients(self, family: str, case: dict[str, Any]) -> None:
-        model, batch, rounds = model_of("lotus", family, attention=case["attn"]), self.batch(family, case), Rounds()
+        model, batch, rounds = model_of("lotus", family, attention=case["attn"]), lotus_batch(family, case), Rounds()
         options = case["options"]
         feed = Identity() if options.get("latent_injection_mode") == "replace" else Add()
         objective = PlaceText(

@@ -1,0 +1,94 @@
+"""Settings of Coconut that do not go together, or not with a curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lcot.errors import UserError
+from lcot.modules.objectives.base import Objective
+from lcot.reasoning.curriculum import Curriculum
+from lcot.reasoning.feeds import Feed
+from lcot.reasoning.parallel import Parallel
+
+
+def check_thoughts(
+    schedule: Curriculum, thinker: Parallel | None, feed: Feed | None, objectives: Mapping[str, Objective]
+) -> None:
+    """Refuse settings for thoughts that a curriculum has not, or counts otherwise.
+
+    Raises:
+        UserError: If there is nothing to one of them, or it counts thoughts a step otherwise.
+    """
+    kind, a_step = schedule.kind, getattr(schedule, "thoughts_per_step", None)
+    parts = {"thinker": thinker, "feed": feed}
+    idle = [f"model.{name}" for name, part in parts.items() if part is not None]
+    idle += [f"model.objectives.{name}" for name, one in objectives.items() if one.of_thoughts]
+    if idle and kind != "continuous":
+        raise UserError(
+            f"the kind of thought is {kind!r}, and there are settings for continuous thoughts",
+            where=f"curriculum.schedule.kind and {', '.join(idle)}",
+            why="they would have no effect",
+            fix="set kind to 'continuous', or these to null (objectives to weight 0)",
+        )
+    counting = {
+        "thinker": thinker,
+        **{f"objectives.{name}": one for name, one in objectives.items()},
+    }
+    for name, part in counting.items():
+        own = getattr(part, "per_step", None)
+        if own is not None and a_step is not None and own != a_step:
+            raise UserError(
+                f"per_step is {own}, and the curriculum has {a_step} thought{'s' * (a_step != 1)} a step",
+                where=f"model.{name}.per_step and curriculum.schedule.thoughts_per_step",
+                why="thoughts would be taken for those of other steps",
+                fix="set both to the same number",
+            )
+
+
+def check_together(module: Any) -> None:
+    """Refuse settings that do not go with a thinker, a feed or objectives.
+
+    Args:
+        module: A Coconut, with its settings.
+
+    Raises:
+        UserError: If there are any.
+    """
+    rounds, fed = module.thinker is not None, module.feed is not None
+    for there, setting, value, why in (
+        (
+            rounds and module.halting is not None,
+            "thinker, model.halting",
+            "a classifier",
+            "it ends single thoughts",
+        ),
+        (
+            rounds and module.recycle == "pre_norm",
+            "thinker, model.recycle",
+            "pre_norm",
+            "rounds read later states",
+        ),
+        (rounds and module.compiled_decoding, "thinker, model.compiled_decoding", "true", "rounds have many columns"),
+        (
+            fed and module.halting is not None,
+            "feed, model.halting",
+            "a classifier",
+            "it feeds states as they are",
+        ),
+        (fed and module.compiled_decoding, "feed, model.compiled_decoding", "true", "compiled passes know no feed"),
+    ):
+        if there:
+            raise UserError(
+                f"{setting.rpartition('.')[2]} is {value}, and there is a {setting.partition(',')[0]}",
+                where=f"model.{setting}",
+                why=why,
+                fix="leave one of them out",
+            )
+    every = [name for name, one in module.objectives.wanted.items() if one.every_round]
+    if every and not rounds:
+        raise UserError(
+            f"the objective {every[0]!r} looks at each round, and thoughts come one after another",
+            where=f"model.objectives.{every[0]}, model.thinker",
+            fix="give a thinker such as Looped, or let the objective look at the last states",
+        )
