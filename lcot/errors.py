@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Self
 
@@ -69,6 +69,13 @@ class UserError(ValueError):
             why=listed,
             fix=f"did you mean {shown(near[0])}?" if near else None,
         )
+
+
+def nearest(wrong: str, names: Sequence[str]) -> list[str]:
+    """The names most like a wrong one: several where they are as near, as max_epochs and min_epochs are to epochs."""
+    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
+    likeness = [difflib.SequenceMatcher(None, name, wrong).ratio() for name in near]
+    return sorted(name for name, ratio in zip(near, likeness, strict=True) if ratio == likeness[0])
 
 
 def _one_line(text: str) -> str:

@@ -66,15 +66,22 @@ class Settings:
         self.command = command
         self.words = list(words)
 
-    def find(self, name: str) -> Setting | None:
+    def find(self, name: str, groups: Iterable[str] = ()) -> Setting | None:
         """The setting of this name that counts.
 
         Args:
             name: A full key, or the end of one: the parser of a nested class knows no more than that. Failing that, the
                 first setting of a group of this name.
+            groups: Names beside it. A setting of that name that stands in one of them (`optimizer.lr`) is another.
         """
         name = short(name)
-        ends = [setting for setting in self.found if f".{setting.key}".endswith(f".{name}")]
+        inner = {f"{group}.{name}" for group in groups}
+        ends = [
+            setting
+            for setting in self.found
+            if f".{setting.key}".endswith(f".{name}")
+            and not any(f".{setting.key}".endswith(f".{other}") for other in inner)
+        ]
         if ends:
             return ends[-1]
         return next((setting for setting in self.found if f".{name}." in f".{setting.key}."), None)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from lcot.errors import UserError
+from lcot.errors import UserError, nearest
 from lcot.settings import Setting, Settings
 
 _SECTIONS = (
@@ -99,11 +99,11 @@ def _check_name(setting: Setting, last: dict[str, Setting]) -> None:
     if section == "trainer" and inner and "." not in inner and inner != "help":
         known = trainer_settings()
         if known and inner not in known:
-            near = difflib.get_close_matches(inner, known, n=1, cutoff=0.6)
+            meant = " or ".join(map(repr, nearest(inner, known)))
             raise UserError(
                 f"trainer has no setting {inner!r}",
                 where=setting.place,
-                fix=f"did you mean {near[0]!r}?" if near else "see --help=all for all of them",
+                fix=f"did you mean {meant}?" if meant else "see --help=all for all of them",
             )
 
 

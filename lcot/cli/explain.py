@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lcot.cli.parts import CANNOT
-from lcot.errors import UserError
+from lcot.errors import UserError, nearest
 from lcot.settings import Setting, Settings, short
 
 _WORDS = {
@@ -70,16 +70,17 @@ def unknown_setting(key: str, known: Iterable[str], settings: Settings) -> UserE
     wrong, parent = parts[depth], parts[:depth]
     siblings = sorted({name.split(".")[depth] for name in names if name.split(".")[:depth] == parent and
                        name.count(".") >= depth})  # fmt: skip
-    setting = settings.find(".".join(parts[: depth + 1])) or settings.find(key)
+    beside = siblings if not parent else []
+    whole = next((found for found in settings.found if found.key == key and "trainer" in siblings), None)
+    setting = whole or settings.find(".".join(parts[: depth + 1]), beside) or settings.find(key, beside)
     owner = ".".join(_owner(setting, parts[: depth + 1]) or parent)
-    near = difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.6)
-    near = near or [name for name in siblings if len(wrong) < 4 and name.startswith(wrong)][:1]
-    suggestion = f"did you mean {near[0]!r}?" if near else None
-    if not near and not owner:
-        everything = {*names, *(other.key for other in settings.found if other is not setting)}
-        elsewhere = sorted(name for name in everything if name.endswith(f".{wrong}"))
-        if elsewhere:
-            suggestion = f"did you mean --{elsewhere[0]}?"
+    inside = f"{owner}." if owner else ""
+    everything = {*names, *(other.key for other in settings.found if other is not setting)}
+    deeper = sorted(name for name in everything if name.startswith(inside) and name.endswith(f".{wrong}"))
+    begun = [name for name in siblings if len(wrong) < 4 and name.startswith(wrong)]
+    meant = [repr(name) for name in nearest(wrong, siblings)]
+    meant = meant or [f"--{name}" for name in deeper[:1]] or [repr(name) for name in begun[:1]]
+    suggestion = f"did you mean {' or '.join(meant)}?" if meant else None
     return UserError(
         f"{owner} has no setting {wrong!r}" if owner else f"there is no setting {wrong!r}",
         where=setting.place if setting else None,

@@ -117,3 +117,18 @@ def test_one_thing_set_in_two_ways(tmp_path: Path) -> None:
     assert outcome.code == 2
     assert "data.text.after_step is set to 'y' and to 'x'" in outcome.block and "give one of them" in outcome.block
     assert lcot("fit", "-c", config, words[0], "--data.text={after_step: x}", "--print_config").code == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "fix"),
+    [
+        ("--model.lr=1", "did you mean --model.optimizer.lr?"),
+        ("--lr=1", "did you mean --model.optimizer.lr?"),
+        ("--trainer.epochs=2", "did you mean 'max_epochs' or 'min_epochs'?"),
+        ("--data.batch_siz=3", "did you mean 'batch_size'?"),
+        ("--model.opt=x", "did you mean 'optimizer'?"),
+    ],
+)
+def test_names_that_are_near(word: str, fix: str, tmp_path: Path) -> None:
+    outcome = lcot("fit", "-c", write_config(tmp_path), "--model.optimizer=SGD", "--model.optimizer.lr=0.1", word)
+    assert outcome.code == 2 and fix in outcome.block
