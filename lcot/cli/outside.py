@@ -1,4 +1,4 @@
-"""What breaks a command from outside: a full disk, another process that ended, nodes that never came.
+"""What breaks a command from outside: a full disk, impossible names, a process that ended, nodes that never came.
 
 Libraries tell it in exceptions of their own, or hide it behind others. Nothing heavy is imported here.
 """
@@ -11,8 +11,10 @@ import traceback
 from collections.abc import Iterator
 
 from lcot.errors import CheckpointError, UserError
+from lcot.settings import cut
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNNAMEABLE = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = re.compile(r"(No space left on device|Disk quota exceeded)")
 _GONE = re.compile(
     r"Connection (?:closed|reset|refused)|Broken pipe|Timed out waiting|Socket Timeout|remote process exited"
@@ -31,6 +33,11 @@ def outside_error(err: BaseException, command: str | None) -> UserError | None:
     again = "continue with --resume=true" if command == "fit" else "give the same command again"
     if isinstance(err, OSError) and err.errno in _REFUSED:
         return _disk_error(err, again)
+    if isinstance(err, OSError) and err.errno in _UNNAMEABLE:
+        return UserError(
+            f"{cut(str(err.filename))!r} is no path: {err.strerror}",
+            fix="give a shorter one" if err.errno == errno.ENAMETOOLONG else "see where its links lead",
+        )
     if isinstance(err, FileNotFoundError) and (gone := re.search(r"[^\s'\"]+\.ckpt", str(err))) is not None:
         return UserError(
             f"the checkpoint {gone[0]!r} is gone",

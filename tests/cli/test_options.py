@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lcot.cli.options import OptionParser
@@ -49,3 +51,32 @@ def test_what_is_passed_on_may_have_spaces() -> None:
 def test_a_folder_is_no_file_to_write(option: str, value: str) -> None:
     outcome = lcot("compare", "somewhere", f"{option}={value}")
     assert outcome.code == 2 and f"argument {option}: {value!r} is no name of a file to write" in outcome.block
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("analyze", "LONG"),
+        ("compare", "LONG"),
+        *(
+            ("compare", "somewhere", f"{option}=LONG")
+            for option in ("--markdown", "--csv", "--plot", "--paths", "--slurm")
+        ),
+        ("compare", "-c", "prosqa", "--methods", "cot", "--runs_dir", "LONG"),
+        ("configs", "LONG"),
+        ("configs", "prosqa", "--copy", "LONG"),
+        ("show", "-c", "LONG"),
+        ("fit", "-c", "LONG"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have(words: tuple[str, ...]) -> None:
+    outcome = lcot(*(word.replace("LONG", "9" * 5000) for word in words))
+    assert outcome.code == 2 and "999" in outcome.block and len(outcome.block) < 1000
+
+
+def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for words in (("compare", tmp_path / "a" / "x"), ("analyze", tmp_path / "a" / "x"), ("show", "-c", tmp_path / "a")):
+        assert lcot(*words).code == 2
