@@ -35,8 +35,8 @@ from lcot.callbacks import CurriculumCallback, Dashboard
 from lcot.cli.console import quiet_the_console
 from lcot.datamodules import ProsQA
 from lcot.modules import Backbone, Coconut
-from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.stepwise import Stepwise
+from lcot.reasoning.text import TextFormat
 
 HOOKS = (
     "setup",

@@ -19,7 +19,7 @@ from lcot.errors import CheckpointError, UserError
 from lcot.modules import Backbone, Coconut
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import add_thought_tokens
 from tests.models import ARCHITECTURES
 from tests.places import ROOT

@@ -109,7 +109,7 @@ def readout_ids(builder: LayoutBuilder, readouts: Sequence[Readout]) -> list[Rea
 def _around_step(builder: LayoutBuilder, place: int) -> tuple[str, str]:
     """What stands before and behind the step with so many steps before it."""
     if not isinstance(builder, DialogueBuilder):
-        return "", builder.text.after_step
+        return builder.text.around_step(place, last=False)
     before, _, behind = fill(builder.model.prompt.step, i=place + 1).partition("{step}")
     return before, behind
 

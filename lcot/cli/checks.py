@@ -317,10 +317,11 @@ def _moot_data(kind: str, data: Any, command: str | None) -> list[_Moot]:
     files = {split: whole or data.get(f"{split}_path") is not None for split in ("train", "val", "test")}
     used = {"fit": ("train", "val"), "validate": ("val",)}.get(str(command), ("test",))
     read = all(files[split] for split in used)
+    around = ("after_question", "after_step", "between_steps")
     redraw = "a file names its nodes itself, so it does no more than 'order'"
     return [
         (data.get("max_length") is None, "data", ("too_long",), "data.max_length is not set"),
-        (asked, "data.text", ("after_question", "after_step"), "a prompt file writes the rows (data.dialogue)"),
+        (asked, "data.text", around, "a prompt file writes the rows (data.dialogue)"),
         *(
             (files[split] and not whole, "data", (f"{split}_size",), f"data.{split}_path is read whole")
             for split in files

@@ -23,7 +23,8 @@ from lcot.reasoning.curriculum import StageClock, find_clock
 from lcot.reasoning.dialogue import Dialogue
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import run_seed
-from lcot.reasoning.layout import Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.layout import Layout, LayoutBuilder
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 
 Split = Literal["train", "val", "test", "predict"]

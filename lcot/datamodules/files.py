@@ -99,7 +99,7 @@ class FileReasoning(ReasoningDataModule):
 
     def vocabulary(self) -> Iterable[str]:
         """The words of the training data."""
-        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        yield from self.text.parts()
         for example in self._examples("train"):
             yield from self.text.pieces(example)
 

@@ -17,7 +17,7 @@ from lcot.datamodules.word_problems.text_records import read_arithmetic_lines
 from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 
 Redraw = Literal["none", "all"]
 

@@ -124,7 +124,8 @@ class StageDataset(Dataset[tuple[Layout, int, ReasoningExample]]):
         draw = keyed_random("stage", self.seed, key.epoch, key.row)
         stage = self.curriculum.sample(key.stage, steps, draw)
         if stage.only_next and stage.hidden < len(example.alternatives):
-            step = self.builder.encode_step(draw.choice(example.alternatives[stage.hidden]), stage.hidden)
+            drawn, last = draw.choice(example.alternatives[stage.hidden]), stage.hidden + 1 == steps
+            step = self.builder.encode_step(drawn, stage.hidden, last)
             pieces = replace(pieces, steps=[*pieces.steps[: stage.hidden], step])
         row = self.builder.lesson(pieces, stage)
         return row.with_views(self.builder.views(pieces, stage, self.builder.further)) if self.builder.further else row

@@ -20,8 +20,8 @@ from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import find_clock
 from lcot.reasoning.decode import Draws, Sampling, decode
-from lcot.reasoning.layout import TextFormat
 from lcot.reasoning.repeat import decode_copies
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.think import Thinking
 from lcot.reasoning.tokens import SpecialTokens
 

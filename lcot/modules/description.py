@@ -19,7 +19,7 @@ from lcot.modules.paths import Paths
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 
 FORMAT = 1
 """Version of the ``lcot`` entry of a checkpoint."""

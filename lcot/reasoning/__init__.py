@@ -6,9 +6,10 @@ from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.feeds import Add, Expectation, Feed, Identity, Projection, Rescale
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.parallel import Jacobi, Looped, Parallel
 from lcot.reasoning.stepwise import Stepwise
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.think import Thinking, supervised_loss, think_until
 from lcot.reasoning.tokenwise import Tokenwise
 

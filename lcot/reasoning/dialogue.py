@@ -181,7 +181,7 @@ class DialogueBuilder(LayoutBuilder):
         lessons = zip(encoded, self._training.encode(examples), strict=True)
         return [replace(own, taught=lesson) for own, lesson in lessons if isinstance(own, EncodedDialogue)]
 
-    def encode_step(self, step: str, place: int = 0) -> list[int]:
+    def encode_step(self, step: str, place: int = 0, last: bool = False) -> list[int]:
         """Token ids of one step with its number, ``place`` + 1."""
         return self._ids([self._step_text(step, place)], bos=False)[0]
 

@@ -8,7 +8,7 @@ Only the remaining steps, the answer and the eos after it are supervised (arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -17,43 +17,11 @@ from transformers import PreTrainedTokenizerBase
 from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.curriculum import Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, reserved_ids, special_text, token_ids
 
 IGNORE = -100
 """The label of positions that are not supervised, as in ``torch.nn.functional.cross_entropy``."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextFormat:
-    r"""How the pieces of an example become text; the defaults are those of the released Coconut code.
-
-    Attributes:
-        after_question: Ends the question.
-        after_step: Ends each step.
-        before_answer: Stands before the answer; answers are extracted by it.
-
-    Raises:
-        UserError: If ``before_answer`` is blank.
-    """
-
-    after_question: str = "\n"
-    after_step: str = "\n"
-    before_answer: str = "### "
-
-    def __post_init__(self) -> None:
-        if not self.before_answer.strip():
-            raise UserError(
-                f"before_answer is {self.before_answer!r}",
-                where="data.text.before_answer",
-                why="no answer could be told from the text before it",
-                fix="use a mark that stands nowhere else, such as '### '",
-            )
-
-    def pieces(self, example: ReasoningExample) -> Iterator[str]:
-        """The texts that an example's row is made of, in their order."""
-        yield example.question + self.after_question
-        yield from (step + self.after_step for step in example.steps)
-        yield self.before_answer + example.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +144,13 @@ class LayoutBuilder:
         """
         if not examples:
             return []
-        behind, step, before = self.text.after_question, self.text.after_step, self.text.before_answer
+        behind, before = self.text.after_question, self.text.before_answer
         questions = self._texts([(example, example.question + behind, behind) for example in examples], bos=True)
         pieces = [
             piece
             for example in examples
             for piece in (
-                *((example, text + step, step) for text in example.steps),
+                *((example, *step) for step in self.text.steps(example)),
                 (example, self.answer_text(example), before),
             )
         ]
@@ -369,15 +337,17 @@ class LayoutBuilder:
         """The gold answer as it stands at the end of the text, with what marks it."""
         return self.text.before_answer + example.answer
 
-    def encode_step(self, step: str, place: int = 0) -> list[int]:
-        """Token ids of one step, with what ends it.
+    def encode_step(self, step: str, place: int = 0, last: bool = False) -> list[int]:
+        """Token ids of one step, with what stands around it.
 
         Args:
             step: Its text.
             place: Number of steps before it.
+            last: Whether none follows.
         """
-        text, around = step + self.text.after_step, self.text.after_step
-        return self._plain(self._ids([text], bos=False)[0], text, around, bos=False)
+        before, behind = self.text.around_step(place, last)
+        text = before + step + behind
+        return self._plain(self._ids([text], bos=False)[0], text, before + behind, bos=False)
 
     def _ids(self, texts: list[str], bos: bool) -> list[list[int]]:
         # One int for every use of an id: lists of all examples are kept, in each worker.

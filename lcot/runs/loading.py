@@ -21,7 +21,7 @@ from lcot.modules.softcot import Paths, SoftCoT
 from lcot.reasoning.curriculum import Fixed, Passes
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 from lcot.runs.exports import FEED, load_tensors
 

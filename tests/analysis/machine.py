@@ -21,7 +21,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from lcot.datamodules.graphs.text import Style
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.reasoning.curriculum import Markers, ThoughtKind
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import PAUSE, add_thought_tokens
 from tests.problems import NAMES, worked
 

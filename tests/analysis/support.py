@@ -15,7 +15,8 @@ from lcot.datamodules.graphs.splits import generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import token_ids
 from tests.analysis.machine import tokenizer_of
 from tests.models import tiny_model

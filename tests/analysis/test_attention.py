@@ -25,7 +25,8 @@ from lcot.errors import DataError, UserError
 from lcot.metrics.problem_graph import problem_graph
 from lcot.metrics.surfaces import stated_facts
 from lcot.reasoning.curriculum import ThoughtKind
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import add_thought_tokens
 from tests.analysis.machine import OX, builder_of, machine, worked_tokenizer
 from tests.analysis.support import PROSE, Watched, counted_rows, problems, random_setting

@@ -17,7 +17,7 @@ from lcot.errors import DataError, UserError
 from lcot.reasoning.cache import growing_cache
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 from tests.analysis.machine import (
     COMPACT,
     OX,

@@ -12,8 +12,9 @@ from lcot.errors import UserError
 from lcot.metrics.problem_graph import problem_graph
 from lcot.reasoning.chat import ChatText
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.prompts import load_prompt
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 from tests.analysis.machine import OX, builder_of, worked_tokenizer
 from tests.chat import chat_tokenizer

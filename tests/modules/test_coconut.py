@@ -15,8 +15,9 @@ from lcot.modules import Backbone, Coconut, Halting
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import EncodedExample, LayoutBuilder, TextFormat
+from lcot.reasoning.layout import EncodedExample, LayoutBuilder
 from lcot.reasoning.recompute import recomputed
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import add_thought_tokens
 from tests.training import GPT2, stages, tiny_data, tiny_module, tiny_trainer
 

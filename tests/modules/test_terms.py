@@ -16,7 +16,7 @@ from lcot.modules.terms import Term, divided, mean_of, numbers_of, taken_apart
 from lcot.reasoning.batch import ThoughtBatch, Window, collate
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.feeds import Projection
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 from tests.models import SPECIAL, random_examples, tiny_model, word_tokenizer
 from tests.reasoning.support import builder
 from tests.training import tiny_module

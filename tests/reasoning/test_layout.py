@@ -21,8 +21,9 @@ from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import Fixed, Markers, Stage, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder
 from lcot.reasoning.stepwise import Stepwise
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import THOUGHT_TOKENS, add_thought_tokens
 from tests.models import random_examples, word_tokenizer
 from tests.reasoning.support import builder

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from lcot.errors import UserError
 from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import Stage
-from lcot.reasoning.layout import IGNORE, Layout, LayoutBuilder, TextFormat
+from lcot.reasoning.layout import IGNORE, Layout, LayoutBuilder
+from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import add_thought_tokens
 from tests.reasoning.test_layout import ANSWER, BOT, EOT, EXAMPLE, LATENT, QUESTION, STEPS, tom
 

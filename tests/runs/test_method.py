@@ -14,7 +14,7 @@ from lcot.callbacks import CurriculumCallback
 from lcot.errors import UserError
 from lcot.reasoning.curriculum import Fixed
 from lcot.reasoning.dialogue import Dialogue
-from lcot.reasoning.layout import TextFormat
+from lcot.reasoning.text import TextFormat
 from lcot.runs.method import check_method
 
 PATH = Path("runs/gsm8k/checkpoints/last.ckpt")

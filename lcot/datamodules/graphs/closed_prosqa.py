@@ -209,4 +209,4 @@ class ClosedProsQA(ReasoningDataModule):
     def vocabulary(self) -> Iterable[str]:
         """All 55 published names, whatever ``symbols`` is, with the marks of the compact style."""
         yield from surface_texts(GraphSpec.published(), "compact")
-        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        yield from self.text.parts()

@@ -235,7 +235,7 @@ class ProsQA(ReasoningDataModule):
         styles: set[Style] = {"prose", "compact", self.style}
         for style in sorted(styles):
             yield from surface_texts(GraphSpec.published(), style)
-        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        yield from self.text.parts()
         if self.paths["train"] is not None:
             for example in read_examples(self.paths["train"]):
                 yield from self.text.pieces(example)

@@ -180,7 +180,7 @@ class ProntoQA(ReasoningDataModule):
         A model that is trained on few names can so be validated on published files, which use all of them.
         """
         yield from surface_texts(self.spec)
-        yield from (self.text.after_question, self.text.after_step, self.text.before_answer)
+        yield from self.text.parts()
         if self.path is not None or self.paths["train"] is not None:
             for example in self._read("train"):
                 yield from self.text.pieces(example)

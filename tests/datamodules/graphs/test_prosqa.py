@@ -19,8 +19,9 @@ from lcot.datamodules.rows import StageDataset
 from lcot.datamodules.sampler import RowKey
 from lcot.errors import DataError, UserError
 from lcot.metrics import extractor
-from lcot.reasoning.layout import LayoutBuilder, TextFormat
+from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.stepwise import Stepwise
+from lcot.reasoning.text import TextFormat
 from tests.metrics.adversarial_prosqa import GOLD, OUTPUTS
 from tests.places import SHARED
 from tests.tiny import write_records
