@@ -17,6 +17,7 @@ from lcot.analysis.thinker import measuring
 from lcot.modules.coconut import Coconut
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.unmasked import Unmasked
 from tests.models import SPECIAL, tiny_model
 from tests.places import ROOT
 from tests.reasoning.support import builder, layouts
@@ -238,6 +239,11 @@ def test_a_subclass_that_thinks_otherwise_is_measured_as_it_runs() -> None:
             ["--model.objectives={steps: {class_path: StepDecoder, init_args: {per_step: 2}}}"],
             "per_step is 2, and the curriculum has 1 thought a step",
         ),
+        (["--model.unmasked={pads: zero}", "--model.backbone.attention=eager"], "attention is 'eager'"),
+        (["--model.unmasked={pads: uniform}", "--model.thinker=Looped"], "thinker is Looped, and there is no mask"),
+        (["--model.unmasked={pads: uniform}", "--model.compiled_decoding=true"], "compiled_decoding is true"),
+        (["--model.unmasked={pads: uniform}", "--curriculum.schedule.kind=pause"], "settings for continuous thoughts"),
+        (["--model.unmasked={pads: mean}"], "pads"),
         (["--model.objectives={text: {class_path: TeacherText}}"], "the objective 'text' is a TeacherText"),
         (["--model.objectives={steps: {class_path: StepDecoder, init_args: {weight: -1}}}"], "weight is -1"),
         (
@@ -257,3 +263,36 @@ def test_a_checkpoint_of_another_thinker_is_refused(trained: Callable[[str], Pat
     outcome = lcot("test", "-c", path / "config.yaml", "--model.thinker.rounds=2")
     assert outcome.code == 2
     assert "the checkpoint's thinker is Jacobi(rounds=3), and the config's is Jacobi(rounds=2)" in outcome.block
+
+
+def test_the_published_padding_is_told_and_kept_apart(trained: Callable[[str], Path]) -> None:
+    """A number that depends on batch mates says so, with the batch size, and stands in no table with others."""
+    path = trained("codi")
+    assert lcot("test", "-c", path / "config.yaml").code == 0
+    assert "padding" not in json.loads((path / "test.json").read_text())["protocol"]
+    words = ["--model.unmasked.pads=uniform", "--data.eval_batch_size=3"]
+    outcome = lcot("test", "-c", path / "config.yaml", *words)
+    assert outcome.code == 0 and outcome.err.count("thoughts look at padding (model.unmasked)") == 1, outcome.err
+    (other,) = [file for file in path.glob("test-*.json") if "pads" in file.name]
+    told = json.loads(other.read_text())["protocol"]["padding"]
+    assert told["note"].startswith("thoughts looked at padding")
+    assert {name: told[name] for name in ("seen by", "holds", "attention", "batch_size")} == {
+        "seen by": "thoughts and text",
+        "holds": "uniform",
+        "attention": "sdpa",
+        "batch_size": 3,
+    }
+    outcome = lcot("compare", path)
+    assert outcome.code == 0, outcome.err
+    assert "not comparable with table 1" in outcome.out and "padding was looked at" in outcome.out
+    other.unlink()
+
+
+def test_a_run_that_looks_at_padding_is_loaded_so(folder: Path, tmp_path: Path) -> None:
+    words = ["--model.unmasked={pads: ordinary, text: false}", "--name", "open", "--runs_dir", tmp_path]
+    outcome = lcot("fit", "-c", folder / "tiny.yaml", *words)
+    assert outcome.code == 0, outcome.err
+    solver = package.load(tmp_path / "open")
+    assert solver.module.unmasked == Unmasked("ordinary", text=False)
+    solver.save_pretrained(tmp_path / "exported")
+    assert package.load(tmp_path / "exported").module.unmasked == solver.module.unmasked

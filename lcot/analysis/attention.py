@@ -210,8 +210,15 @@ def place_attention(thinker: Thinker, thoughts: Thoughts, k: int) -> list[Tensor
         One ``(B, H, k + 1, P + k)`` a layer; row p is that of column P - 1 + p, and adds up to 1.
 
     Raises:
-        UserError: If the model gives no weights.
+        UserError: If the model gives no weights, or thoughts look at padding.
     """
+    if getattr(getattr(thinker.thinks, "__self__", None), "unmasked", None) is not None:
+        raise UserError(
+            "thoughts look at padding (model.unmasked)",
+            where="attention to facts",
+            why="weights are measured with padding masked, which is not how this run thinks",
+            fix="leave this measurement out for this run",
+        )
     batch, first = thoughts.batch, thoughts.batch.first
     embedded = thinker.model.get_input_embeddings()(batch.input_ids[:, :first])
     prompt, last = embedded.split([first - 1, 1], dim=1)

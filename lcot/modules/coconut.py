@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -31,6 +33,9 @@ from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.parallel import Parallel, Rounds
 from lcot.reasoning.recompute import recomputable_layers
 from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think, think_until
+from lcot.reasoning.unmasked import Unmasked
+
+_log = logging.getLogger("lcot")
 
 
 class Coconut(ReasoningModule):
@@ -66,6 +71,8 @@ class Coconut(ReasoningModule):
             ``Expectation``, or a class of one's own); itself if not given.
         objectives: What is learnt beside the text, by names under which the means are logged; ``text`` itself may be
             given a weight.
+        unmasked: Let thoughts look at the padding on their left, as the released code of CODI and PCCoT does
+            (:mod:`lcot.reasoning.unmasked`): results then depend on batch mates, in training, validation and test.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Coconut(ReasoningModule):
         thinker: Parallel | None = None,
         feed: Feed | None = None,
         objectives: dict[str, Objective] | None = None,
+        unmasked: Unmasked | None = None,
     ) -> None:
         super().__init__(
             backbone, optimizer, lr_scheduler, max_new_tokens, sampling, loss_average, voting, parameter_groups
@@ -107,6 +115,7 @@ class Coconut(ReasoningModule):
         self.thinker = thinker
         self.feed = feed
         self.objectives = Objectives(objectives or {})
+        self.unmasked = unmasked
         self._built = False
         check_together(self)
         if self.objectives.wanted and type(self).loss is not Coconut.loss:
@@ -140,7 +149,12 @@ class Coconut(ReasoningModule):
                 why="a compiled pass reads weights that stay where they are",
                 fix="set compiled_decoding to false",
             )
-        parts = {"thinker": self.thinker, "feed": self.feed, "objectives": self.objectives.wanted or None}
+        parts = {
+            "thinker": self.thinker,
+            "feed": self.feed,
+            "objectives": self.objectives.wanted or None,
+            "unmasked": self.unmasked,
+        }
         given = [f"model.{name}" for name, part in parts.items() if part is not None]
         if given and is_sharded(self._trainer):
             raise UserError(
@@ -157,6 +171,8 @@ class Coconut(ReasoningModule):
                 if self.feed is not None:
                     self.feed.build(self.model)
             self.objectives.build(self.model, self.special, run_seed())
+            if self.unmasked is not None and (self._trainer is None or self.trainer.is_global_zero):
+                _log.warning("thoughts look at padding (model.unmasked), as published: results depend on batch mates")
             self._built = True
         self._compiled_passes()
         if self.halting is not None and self.halt is None:
@@ -211,27 +227,20 @@ class Coconut(ReasoningModule):
             layers_at: ``(B,)`` columns at which the states of all layers are kept; -1 for none.
         """
         assert self.model is not None
-        checkpointing = self.activation_checkpointing
+        options: dict[str, Any] = {
+            "keep_cache": keep_cache,
+            "checkpointing": self.activation_checkpointing,
+            "layers_at": layers_at,
+        }
+        thinks: Callable[..., Thinking]
         if self.thinker is not None:
-            return self.thinker(
-                self.model,
-                batch,
-                self.feed or Identity(),
-                keep_cache=keep_cache,
-                checkpointing=checkpointing,
-                rounds=rounds,
-                layers_at=layers_at,
-            )
-        return think(
-            self.model,
-            batch,
-            keep_cache=keep_cache,
-            compiled=self._compiled_passes() if keep_cache else None,
-            recycle=self.recycle,
-            checkpointing=checkpointing,
-            feed=self.feed,
-            layers_at=layers_at,
-        )
+            thinks = partial(self.thinker, self.model, feed=self.feed or Identity(), rounds=rounds, **options)
+        else:
+            compiled = self._compiled_passes() if keep_cache else None
+            thinks = partial(think, self.model, compiled=compiled, recycle=self.recycle, feed=self.feed, **options)
+        if self.unmasked is not None:
+            return self.unmasked.think(thinks, self.model, batch, rounds=self.thinker is not None)
+        return thinks(batch)
 
     def _text_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:
         assert self.model is not None
@@ -268,7 +277,17 @@ class Coconut(ReasoningModule):
             "recycle": self.recycle,
             "thinker": described_part(self.thinker),
             "feed": described_part(self.feed),
+            "unmasked": asdict(self.unmasked) if self.unmasked is not None else None,
         }
+
+    @property
+    def padding(self) -> dict[str, Any] | None:
+        """How padding is looked at, in plain values, for a report; ``None`` where it is not, as it should be."""
+        if self.unmasked is None:
+            return None
+        text = self.thinker is None if self.unmasked.text is None else self.unmasked.text
+        seen = "thoughts and text" if text else "thoughts"
+        return {"seen by": seen, "holds": self.unmasked.pads, "attention": self.backbone.attention}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check also that both or neither have a classifier.
@@ -314,7 +333,7 @@ class Coconut(ReasoningModule):
             UserError: If there is nothing to a thinker, a feed or an objective, or they count otherwise.
         """
         super().check_schedule(schedule)
-        check_thoughts(schedule, self.thinker, self.feed, self.objectives.wanted)
+        check_thoughts(schedule, self.thinker, self.feed, self.objectives.wanted, self.unmasked)
 
     def _think_freely(self, batch: ThoughtBatch) -> Thinking:
         assert self.model is not None and self.special is not None and self.halting is not None

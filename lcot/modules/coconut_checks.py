@@ -9,11 +9,18 @@ from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.feeds import Feed
-from lcot.reasoning.parallel import Parallel
+from lcot.reasoning.parallel import Looped, Parallel
+from lcot.reasoning.unmasked import Unmasked
+
+_SAID = {"unmasked": "no mask over padding (unmasked)"}
 
 
 def check_thoughts(
-    schedule: Curriculum, thinker: Parallel | None, feed: Feed | None, objectives: Mapping[str, Objective]
+    schedule: Curriculum,
+    thinker: Parallel | None,
+    feed: Feed | None,
+    objectives: Mapping[str, Objective],
+    unmasked: Unmasked | None = None,
 ) -> None:
     """Refuse settings for thoughts that a curriculum has not, or counts otherwise.
 
@@ -21,7 +28,7 @@ def check_thoughts(
         UserError: If there is nothing to one of them, or it counts thoughts a step otherwise.
     """
     kind, a_step = schedule.kind, getattr(schedule, "thoughts_per_step", None)
-    parts = {"thinker": thinker, "feed": feed}
+    parts = {"thinker": thinker, "feed": feed, "unmasked": unmasked}
     idle = [f"model.{name}" for name, part in parts.items() if part is not None]
     idle += [f"model.objectives.{name}" for name, one in objectives.items() if one.of_thoughts]
     if idle and kind != "continuous":
@@ -55,7 +62,7 @@ def check_together(module: Any) -> None:
     Raises:
         UserError: If there are any.
     """
-    rounds, fed = module.thinker is not None, module.feed is not None
+    rounds, fed, open_ = module.thinker is not None, module.feed is not None, module.unmasked is not None
     for there, setting, value, why in (
         (
             rounds and module.halting is not None,
@@ -77,14 +84,35 @@ def check_together(module: Any) -> None:
             "it feeds states as they are",
         ),
         (fed and module.compiled_decoding, "feed, model.compiled_decoding", "true", "compiled passes know no feed"),
+        (
+            open_ and module.halting is not None,
+            "unmasked, model.halting",
+            "a classifier",
+            "nothing that was published does both",
+        ),
+        (
+            open_ and module.compiled_decoding,
+            "unmasked, model.compiled_decoding",
+            "true",
+            "compiled passes mask padding",
+        ),
+        (
+            open_ and isinstance(module.thinker, Looped),
+            "unmasked, model.thinker",
+            "Looped",
+            "the released code of LOTUS masks padding in every pass",
+        ),
     ):
         if there:
+            first = setting.partition(",")[0]
             raise UserError(
-                f"{setting.rpartition('.')[2]} is {value}, and there is a {setting.partition(',')[0]}",
+                f"{setting.rpartition('.')[2]} is {value}, and there is {_SAID.get(first, f'a {first}')}",
                 where=f"model.{setting}",
                 why=why,
                 fix="leave one of them out",
             )
+    if open_:
+        module.unmasked.check_attention(module.backbone.attention)
     every = [name for name, one in module.objectives.wanted.items() if one.every_round]
     if every and not rounds:
         raise UserError(

@@ -20,6 +20,7 @@ from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue
 from lcot.reasoning.text import TextFormat
+from lcot.reasoning.unmasked import Unmasked
 
 FORMAT = 1
 """Version of the ``lcot`` entry of a checkpoint."""
@@ -70,6 +71,7 @@ _FIELDS: dict[str, Any] = {
     "thinker": dict | None,
     "feed": dict | None,
     "halting": dict | None,
+    "unmasked": Unmasked | None,
     "lora": LoRA | None,
     "frozen": dict,
     "frozen.model": FrozenWeights,

@@ -18,6 +18,7 @@ Letters in shapes: B rows, L columns, D hidden width, N thoughts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -100,6 +101,7 @@ class Parallel(ABC):
         checkpointing: bool = False,
         rounds: Rounds | None = None,
         layers_at: Tensor | None = None,
+        passes: Callable[..., Passes] = Passes,
     ) -> Thinking:
         """Run all passes over a batch.
 
@@ -111,6 +113,7 @@ class Parallel(ABC):
             checkpointing: As in :func:`~lcot.reasoning.think.think`.
             rounds: Filled with what is read and computed in each round, where an objective or an analysis asks for it.
             layers_at: ``(B,)`` columns of the batch at which the states of all layers are kept in the last pass.
+            passes: Makes what runs them.
 
         Returns:
             The record that :func:`~lcot.reasoning.think.think` returns. With gradients its columns are not those of the
@@ -126,7 +129,7 @@ class Parallel(ABC):
         prompt, places, text = embeddings.split([head, most, length - head - most], dim=1)
         if not last:
             cache = self._cache(model, length) if keep_cache else None
-            whole = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
+            whole = passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
             states = whole(embeddings, 0, length)[:, head - 1 :]
             if rounds is not None:
                 rounds.states.append(states[:, : most + 1])
@@ -138,7 +141,7 @@ class Parallel(ABC):
         cache = self._cache(model, length + copies * most)
         mask = _repeated(batch.attention_mask, head, most, copies)
         positions = _repeated(batch.position_ids, head, most, copies)
-        forward = Passes(model, mask, positions, cache, checkpointing)
+        forward = passes(model, mask, positions, cache, checkpointing)
         states = forward(torch.cat([prompt, places], dim=1), 0, head + most)[:, head - 1 :]
         bot = states[:, :1]  # nothing that it reads ever changes
         is_thought = (torch.arange(most, device=states.device) < batch.thoughts[:, None])[..., None]

@@ -116,6 +116,7 @@ class Copies:
             position_ids=wide(found.position_ids),
             prompt_ends=wide(found.prompt_ends),
             thoughts=wide(found.thoughts),
+            continues_at=None if found.continues_at is None else wide(found.continues_at),
         )
 
     def _copy(self, times: int) -> Cache:

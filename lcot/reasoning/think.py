@@ -53,6 +53,7 @@ class Thinking:
             were made of none.
         layers: ``(K + 1, B, D)`` states of all layers, the embeddings first and the final norm behind the last, at the
             columns that were asked for; ``None`` where nobody asked.
+        continues_at: ``(B,)`` positions of the first tokens that are written; behind the prompt's last one if ``None``.
     """
 
     states: Tensor
@@ -65,6 +66,7 @@ class Thinking:
     fed: Tensor | None = None
     sources: Tensor | None = None
     layers: Tensor | None = None
+    continues_at: Tensor | None = None
 
     @classmethod
     def of(cls, batch: ThoughtBatch, states: Tensor, cache: Cache | None, **further: Tensor | None) -> Self:
@@ -103,6 +105,7 @@ def think(
     checkpointing: bool = False,
     feed: Feed | None = None,
     layers_at: Tensor | None = None,
+    passes: Callable[..., Passes] | None = None,
 ) -> Thinking:
     """Run all passes over a batch.
 
@@ -117,6 +120,7 @@ def think(
             No effect on values, and none without gradients.
         feed: What the state becomes before it is read as the next thought; itself if not given.
         layers_at: ``(B,)`` columns at which the states of all layers are kept (``Thinking.layers``); -1 for none.
+        passes: Makes what runs them, in place of :class:`Passes`.
 
     Returns:
         The states from the last prompt column on; the question's other states are never gathered, since no label looks
@@ -130,7 +134,13 @@ def think(
         assert compiled is None, "compiled passes end with the norm"
         with without_final_norm(model) as norm:
             before = think(
-                model, batch, keep_cache=keep_cache, checkpointing=checkpointing, feed=feed, layers_at=layers_at
+                model,
+                batch,
+                keep_cache=keep_cache,
+                checkpointing=checkpointing,
+                feed=feed,
+                layers_at=layers_at,
+                passes=passes,
             )
         sources = None if before.sources is None else norm(before.sources)
         return replace(before, states=norm(before.states), sources=sources)
@@ -138,7 +148,8 @@ def think(
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + (batch.stepped or batch.max_thoughts)
     cache = _new_cache(model, length, compiled) if keep_cache or end > head else None
-    forward = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
+    made_by = passes or Passes
+    forward = made_by(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
     if end == head:
         states = forward(embeddings, 0, length)[:, head - 1 :]
         return Thinking.of(batch, states, cache, layers=forward.layers)

@@ -82,6 +82,7 @@ def write_coconut(module: Coconut, builder: LayoutBuilder, shape: Mapping[str, A
         "recycle": module.recycle,
         "thinker": described_part(module.thinker),
         "feed": described_part(module.feed),
+        "unmasked": asdict(module.unmasked) if module.unmasked is not None else None,
         "text": asdict(module.text),
         "extractors": list(module.extractors),
         "max_new_tokens": module.max_new_tokens,

@@ -23,6 +23,7 @@ from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
+from lcot.reasoning.unmasked import Unmasked
 from lcot.runs.exports import FEED, load_tensors
 
 
@@ -80,6 +81,7 @@ def load_coconut(
         "recycle": entry["recycle"],
         "thinker": made_part(entry["thinker"], import_own),
         "feed": made_part(entry["feed"], import_own),
+        "unmasked": Unmasked(**entry["unmasked"]) if entry.get("unmasked") else None,
     }
     module = _made(kind, Coconut, options, config)
     text, extractors = TextFormat(**entry["text"]), entry["extractors"]
@@ -114,6 +116,7 @@ def load_exported(folder: Path, described: Mapping[str, Any], tokenizer: PreTrai
         recycle=described["recycle"],
         thinker=made_part(described["thinker"], import_own),
         feed=made_part(described["feed"], import_own),
+        unmasked=Unmasked(**described["unmasked"]) if described.get("unmasked") else None,
     )
     text, extractors = TextFormat(**described["text"]), described["extractors"]
     module.attach(tokenizer, _special(tokenizer, _asking(described)), text, extractors)

@@ -18,6 +18,10 @@ _PATHS = (
     " the rest of a way that begins with as many unseen edges, or with any number where the curriculum fixes none"
 )
 
+_PADDING = (
+    "thoughts looked at padding, as in published code: the number depends on batch size and order of the questions"
+)
+
 
 def protocol(
     before_answer: str,
@@ -25,6 +29,7 @@ def protocol(
     extractors: Sequence[str] = ("string",),
     decoding: Mapping[str, Any] | None = None,
     paths: bool = False,
+    padding: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """How answers were counted, and by which code.
 
@@ -35,6 +40,7 @@ def protocol(
         decoding: How answers were written and chosen (:meth:`lcot.modules.voting.Voting.described`); greedily, one to a
             question, if not given.
         paths: Whether categories of paths were counted as well.
+        padding: How padding was looked at, and with how many questions at once; ``None`` where it was not.
 
     Returns:
         Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
@@ -52,6 +58,7 @@ def protocol(
         "decoding": decoding,
         "averages": averages(decoding["votes"], decoding["runs"]),
         **({"paths": _PATHS} if paths else {}),
+        **({"padding": {**padding, "note": _PADDING}} if padding is not None else {}),
         "command": command,
         "commit": commit(),
         "versions": {

@@ -15,6 +15,9 @@ Split = Literal["test", "val"]
 ONE_ANSWER = "one answer to a question"
 """What :attr:`Result.protocol` says of the voting where there is none."""
 
+MASKED = "masked"
+"""What it says of padding where nothing looked at it."""
+
 _DEVIATION = "_std"
 
 
@@ -111,6 +114,7 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
             "decoding": decoding(answering.get("sampling")),
             "voting": _voting(votes, runs),
             "checkpoint": _checkpoint(report.text("checkpoint"), chosen),
+            "padding": _padding(report.part("protocol.padding")),
             "precision": _precision(report.part("trainer").get("precision")),
             "code format": report.count("format"),
         },
@@ -132,6 +136,11 @@ def _voting(votes: int, runs: int) -> str:
     said = [f"majority of {votes} votes"] if votes > 1 else []
     said += [f"mean over {runs} runs"] if runs > 1 else []
     return ", ".join(said) or ONE_ANSWER
+
+
+def _padding(seen: Mapping[str, Any]) -> Any:
+    """How padding was looked at; of these results, none is like another that had other rows beside it."""
+    return {name: value for name, value in seen.items() if name != "note"} or MASKED
 
 
 def _checkpoint(path: str | None, chosen: bool) -> str | None:

@@ -28,7 +28,10 @@ _TRAINER = (
 )
 _BEST = ("monitor", "mode")
 
-ANSWERING = ("model.max_new_tokens", "model.compiled_decoding", "curriculum.eval_stage", "curriculum.eval_thoughts")
+ANSWERING = (
+    *("model.max_new_tokens", "model.compiled_decoding", "model.unmasked"),
+    *("curriculum.eval_stage", "curriculum.eval_thoughts"),
+)
 """How answers are written: of these the last evaluation's own settings count, and not those of training."""
 
 # What else an evaluation depends on, or its figures of time.
@@ -146,7 +149,10 @@ def method_settings(config: Mapping[str, Any], report: Report | None = None) -> 
     flat = flatten(chosen)
     if report is not None:
         answering = flatten({name: report.part(name) for name in ("model", "curriculum")})
-        flat |= {key: answering[key] for key in ANSWERING if key in answering}
+        for name in ANSWERING:
+            now = {key: value for key, value in answering.items() if _under(key, (name,))}
+            if now:
+                flat = {key: value for key, value in flat.items() if not _under(key, (name,))} | now
     return {key: value for key, value in flat.items() if not _under(key, _ELSEWHERE)}
 
 

@@ -119,6 +119,7 @@ class RunFiles(CostRecorder):
         module: Any = pl_module
         source = data.source(split)  # every rank has all of it
         trainer_settings = self.settings.get("trainer") or {}
+        padding = getattr(module, "padding", None)
         report = {
             "metrics": metrics,
             "split": {
@@ -133,6 +134,7 @@ class RunFiles(CostRecorder):
                 data.extractors,
                 module.decoding(split),
                 paths=any(name.startswith(f"{split}/path_") for name in metrics),
+                padding=None if padding is None else {**padding, "batch_size": data.eval_batch_size},
             ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +15,22 @@ from transformers import PreTrainedModel
 from lcot.modules.objectives.base import Objective, Scene, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation, before_answer
 from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.decode import decode
 from lcot.reasoning.feeds import Feed, Identity, Projection
-from lcot.reasoning.parallel import Jacobi
-from lcot.reasoning.think import think
-from tests.modules.objectives.official import ORACLE, cases, content, defined, layout, model_of, needs_oracle, teacher
+from lcot.reasoning.parallel import Jacobi, Rounds
+from lcot.reasoning.think import output_head, think
+from lcot.reasoning.unmasked import Pads, Unmasked
+from tests.modules.objectives.official import (
+    FAMILIES,
+    ORACLE,
+    cases,
+    content,
+    defined,
+    layout,
+    model_of,
+    needs_oracle,
+    teacher,
+)
 from tests.modules.objectives.test_steps_official import flowing, mean, norms
 
 pytestmark = needs_oracle
@@ -28,6 +43,45 @@ def weighted(objectives: dict[str, Objective], scene: Scene) -> dict[str, torch.
 def taught(model: PreTrainedModel, batch: ThoughtBatch) -> Any:
     view = batch.views["teacher"]
     return think(model, view, layers_at=before_answer(view))
+
+
+KD = Distillation(deviation="batch")
+
+
+def padded(name: str) -> list[Any]:
+    """Cases whose rows have padding. GPT-2's eager attention of old versions is a fourth rule, which is not offered."""
+    return [
+        one
+        for one in cases(name, "emptychain")
+        if "padded" in one.id and not (one.id.startswith("gpt2") and one.id.endswith("_eager"))
+    ]
+
+
+def rule(case: dict[str, Any]) -> Pads:
+    """What a column of padding holds in a case."""
+    return next((rule for word, rule in RULES.items() if word in case["name"]), "uniform")
+
+
+RULES: dict[str, Pads] = {"cudamask": "ordinary", "flashrule": "zero"}
+
+
+def check_near(mine: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Thoughts to 5e-6 of their length."""
+    assert ((mine.detach() - theirs).norm() / theirs.norm()).item() < 5e-6
+
+
+@contextmanager
+def kept_out(model: PreTrainedModel, token: int) -> Iterator[None]:
+    """Let a token and all behind it never be chosen, as in CODI's decoding loop."""
+    hook = output_head(model).register_forward_hook(
+        lambda head, given, logits: torch.cat(
+            [logits[..., :token], torch.full_like(logits[..., token:], float("-inf"))], dim=-1
+        )
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class TestCodi:
@@ -83,10 +137,54 @@ class TestCodi:
         if "grad_norms" not in expected:
             return
         total.backward()  # type: ignore[no-untyped-call]
+        assert self.norms(model, feed) == pytest.approx(flowing(expected), rel=1e-4)
+
+    @staticmethod
+    def norms(model: PreTrainedModel, feed: Feed) -> dict[str, float]:
         mine = norms(("codi.", model))
         if isinstance(feed, Projection) and feed.layers is not None:
             mine |= {name.replace("prj.4.", "prj.ln."): norm for name, norm in norms(("prj.", feed.layers)).items()}
-        assert mine == pytest.approx(flowing(expected), rel=1e-4)
+        return mine
+
+    @pytest.mark.parametrize(("family", "case"), padded("codi"))
+    def test_the_published_way(self, family: str, case: dict[str, Any]) -> None:
+        """Padding is looked at: the release's own losses, gradients and thoughts, in batches with padding."""
+        model, batch = model_of("codi", family, attention=case["attn"]), self.batch(family, case)
+        options, feed = case["options"], self.feed(case, family, model)
+        at, open_ = before_answer(batch), Unmasked(rule(case), text=False if options.get("fix") else None)
+        thinking = open_.think(partial(think, model, feed=feed, layers_at=at), model, batch, rounds=False)
+        objectives = {"student_ce": Text(), "teacher_ce_weighted": TeacherText(), "kd_weighted": KD}
+        found = weighted(objectives, Scene(model, batch, thinking, teacher=taught(model, batch), feed=feed))
+        for name, value in found.items():
+            assert value.item() == pytest.approx(case["losses"][name], abs=1e-5), name
+        theirs = load_file(ORACLE / "codi" / "latents.safetensors").get(case["name"])
+        assert thinking.fed is not None
+        if theirs is not None:
+            check_near(thinking.fed, theirs[:, : thinking.fed.shape[1]])
+        torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+        assert self.norms(model, feed) == pytest.approx(flowing(case), rel=1e-4)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_texts(self, family: str) -> None:
+        """Greedy tokens: rows by themselves and without padding as ever, batches with padding in the published way."""
+        found, ids, tried = content("codi"), content("codi")["ids"], 0
+        for entry in found[family]["generated"]:
+            options = {"num_latent": entry["n"], "use_prj": entry.get("projection", True)}
+            model = model_of("codi", family)
+            feed = self.feed({"options": options}, family, model)
+            before = [found[family]["sequences"]["encoder_input_ids"][row] for row in entry["rows"]]
+            rows = [layout(ids_, entry["n"], ids["pad"], [ids["eot"]], []) for ids_ in before]
+            batch, thinks = collate(rows, ids["pad"]), partial(think, model, feed=feed, keep_cache=True)
+            with torch.no_grad(), kept_out(model, ids["eot"]):
+                if "left pads" in entry["how"]:
+                    open_ = Unmasked("ordinary" if "cuda" in entry["how"] else "uniform")
+                    thinking = open_.think(thinks, model, batch, rounds=False)
+                else:
+                    thinking = thinks(batch)
+                texts = decode(model, thinking, max_new_tokens=10, eos=ids["eos"])
+            assert texts == entry["tokens"][: len(texts)], entry["how"]
+            tried += len(texts)
+        assert tried >= 40
 
 
 class TestPCCoT:
@@ -124,3 +222,43 @@ class TestPCCoT:
         if "grad_norms" in expected:
             total.backward()  # type: ignore[no-untyped-call]
             assert norms(("", model)) == pytest.approx(flowing(expected), rel=1e-4)
+
+    @pytest.mark.parametrize(("family", "case"), padded("pccot"))
+    def test_the_published_way(self, family: str, case: dict[str, Any]) -> None:
+        """Padding is looked at by thoughts, and not by the text: losses, gradients and all thoughts of the release."""
+        model, batch, rounds = model_of("pccot", family, attention=case["attn"]), self.batch(family, case), Rounds()
+        thinks = partial(
+            Jacobi(case["iterations"]), model, feed=Identity(), rounds=rounds, layers_at=before_answer(batch)
+        )
+        thinking = Unmasked(rule(case)).think(thinks, model, batch, rounds=True)
+        kd = Distillation(deviation="batch", embeddings=False)
+        objectives = {"teacher_ce": TeacherText(), "student_ce": Text(), "kd": kd}
+        found = weighted(objectives, Scene(model, batch, thinking, teacher=taught(model, batch)))
+        for name, value in found.items():
+            assert value.item() == pytest.approx(case["losses"][name], abs=1e-5), name
+        tensors = load_file(ORACLE / "pccot" / "latents.safetensors")
+        if case["iterations"]:
+            check_near(torch.stack(rounds.fed, dim=1), tensors[f"{case['name']}/fed"])
+            check_near(rounds.states[-1][:, 1:], tensors[f"{case['name']}/last_states"])
+        torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+        assert norms(("", model)) == pytest.approx(flowing(case), rel=1e-4)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_texts_of_batches_with_padding(self, family: str) -> None:
+        """Greedy tokens; those of rows without padding are in tests/reasoning/test_parallel_official.py."""
+        found, ids, tried = content("pccot"), content("pccot")["ids"], 0
+        for entry in found[family]["generated"]:
+            if "left pads" not in entry["how"]:
+                continue
+            model, slots = model_of("pccot", family), entry["num_latent"]
+            after, rows = [ids["eot"], *ids["answer_prompt"]], []
+            for row in entry["rows"]:
+                before = [*found[family]["sequences"][str(slots)]["question"][row], ids["bot"]]
+                rows.append(layout(before, slots, ids["latent"], after, []))
+            thinks = partial(Jacobi(entry["iterations"]), model, feed=Identity(), keep_cache=True)
+            with torch.no_grad():
+                thinking = Unmasked("uniform").think(thinks, model, collate(rows, ids["pad"]), rounds=True)
+                texts = decode(model, thinking, max_new_tokens=8, eos=ids["eos"])
+            assert [text + [ids["pad"]] * (8 - len(text)) for text in texts] == entry["tokens"], entry
+            tried += len(texts)
+        assert tried >= 16
