@@ -1,4 +1,4 @@
-"""CODI, PCCoT, LOTUS and SIM-CoT as configs of one engine: trained, tested, loaded, analysed, continued, shared out."""
+"""CODI, PCCoT, KaVa, LOTUS and SIM-CoT as configs of one engine: trained, tested, analysed, continued, shared out."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from tests.training import tiny_data, tiny_module
 from tests.whole_runs import last, run, same_state, scalars, settings
 from tests.whole_runs import write_config as write_run
 
-METHODS = ("codi", "pccot", "lotus", "simcot", "simcot_codi")
+METHODS = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi")
 DISTILLED: dict[str, Any] = {
     "teacher": {"class_path": "TeacherText"},
     "distillation": {"class_path": "Distillation", "init_args": {"weight": 0.5}},
+    "cache": {"class_path": "KeyValueDistillation", "init_args": {"weight": 0.1}},
     "steps": {"class_path": "StepDecoder", "init_args": {"mean": "groups"}},
 }
 
@@ -38,7 +39,7 @@ DISTILLED: dict[str, Any] = {
 def of_method(config: Path, method: str) -> list[object]:
     """A tiny run of a method: its own number of thoughts would take most of a tiny context."""
     words: list[object] = ["-c", config, "-c", ROOT / "configs" / "methods" / f"{method}.yaml", "--name", method]
-    if method in ("codi", "pccot", "simcot_codi"):
+    if method in ("codi", "pccot", "kava", "simcot_codi"):
         words += ["--curriculum.schedule.thoughts=4"]
     return words
 
@@ -107,7 +108,7 @@ class TestEveryMethod:
 
 
 def whole(batch: int, **trainer: Any) -> dict[str, Any]:
-    """A run with all that has counts of its own: four terms of different counts, one of them in groups."""
+    """A run with all that has counts of its own: five terms of different counts, one of them in groups."""
     made = settings(batch_size=batch, train_size=45)
     init = made["model"]["init_args"]
     init["backbone"]["config"].update(attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0)
@@ -119,7 +120,13 @@ def whole(batch: int, **trainer: Any) -> dict[str, Any]:
 
 
 def check_same(one: Path, other: Path) -> None:
-    names = ("train/loss_epoch", "train/teacher_epoch", "train/distillation_epoch", "train/steps_epoch")
+    names = (
+        "train/loss_epoch",
+        "train/teacher_epoch",
+        "train/distillation_epoch",
+        "train/cache_epoch",
+        "train/steps_epoch",
+    )
     assert all(scalars(one, name) for name in names)
     weights, others = last(one)["state_dict"], last(other)["state_dict"]
     assert weights.keys() == others.keys()
@@ -244,6 +251,16 @@ def test_a_subclass_that_thinks_otherwise_is_measured_as_it_runs() -> None:
         (["--model.unmasked={pads: uniform}", "--model.compiled_decoding=true"], "compiled_decoding is true"),
         (["--model.unmasked={pads: uniform}", "--curriculum.schedule.kind=pause"], "settings for continuous thoughts"),
         (["--model.unmasked={pads: mean}"], "pads"),
+        (["--model.objectives={keys: {class_path: TeacherText}}"], "an objective is called 'keys'"),
+        (["--model.objectives={loss: {class_path: TeacherText}}"], "an objective is called 'loss'"),
+        (
+            ["--model.objectives={kv: {class_path: KeyValueDistillation, init_args: {importance: 2}}}"],
+            "importance is 2",
+        ),
+        (
+            ["--model.objectives={kv: {class_path: KeyValueDistillation}}", "--curriculum.schedule.kind=pause"],
+            "the kind of thought is 'pause'",
+        ),
         (["--model.objectives={text: {class_path: TeacherText}}"], "the objective 'text' is a TeacherText"),
         (["--model.objectives={steps: {class_path: StepDecoder, init_args: {weight: -1}}}"], "weight is -1"),
         (

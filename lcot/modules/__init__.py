@@ -7,6 +7,7 @@ from lcot.modules.halting import Halting
 from lcot.modules.lora import LoRA
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
+from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.softcot import Paths, SoftCoT
@@ -17,6 +18,7 @@ __all__ = [
     "Coconut",
     "Distillation",
     "Halting",
+    "KeyValueDistillation",
     "LoRA",
     "Objective",
     "Paths",

@@ -236,7 +236,7 @@ class Coconut(ReasoningModule):
         if self.thinker is not None:
             thinks = partial(self.thinker, self.model, feed=self.feed or Identity(), rounds=rounds, **options)
         else:
-            compiled = self._compiled_passes() if keep_cache else None
+            compiled = self._compiled_passes() if keep_cache and not torch.is_grad_enabled() else None
             thinks = partial(think, self.model, compiled=compiled, recycle=self.recycle, feed=self.feed, **options)
         if self.unmasked is not None:
             return self.unmasked.think(thinks, self.model, batch, rounds=self.thinker is not None)

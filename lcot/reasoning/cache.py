@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
+from lcot.errors import UserError
+
 Seen = list[tuple[Tensor, Tensor]]
 """Keys and values that a layer was handed, one pair an update."""
 
@@ -44,6 +46,28 @@ def reserve(cache: Cache, columns: int) -> None:
 def attends_to_all(cache: Cache) -> bool:
     """Whether every layer is written in place, so that one mask of all columns is right for each of them."""
     return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
+
+
+def keys_and_values(cache: Cache | None) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer, ``(B, H, L, D / H)`` with their graph, as attention reads them.
+
+    Keys of models with rotary positions are turned already.
+
+    Raises:
+        UserError: If some layers keep a window of the columns, or no keys.
+    """
+    if cache is None or not attends_to_all(cache):
+        raise UserError(
+            "keys and values of some layers are not kept",
+            where="model.objectives, model.backbone",
+            why="they attend to a window of the columns, or to none",
+            fix="use a model whose layers attend to all columns, or leave the objective out",
+        )
+    pairs = []
+    for layer in cache.layers:
+        assert isinstance(layer, GrowingLayer) and layer.keys is not None and layer.values is not None
+        pairs.append((layer.keys, layer.values))
+    return pairs
 
 
 class GrowingCache(DynamicCache):

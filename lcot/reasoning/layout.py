@@ -60,7 +60,8 @@ class Layout:
         stepped: Number of columns, from ``head`` on, that get a pass each; 0 where all thoughts share one.
         task: Place of the example's task in ``Dialogue.tasks``; 0 where there is one for all.
         places: Indices of ``ids`` by name, one or more each: ``answer``, the answer's own first id behind its mark;
-            ``steps``, where each step begins and the last one ends.
+            ``steps``, where each step begins and the last one ends; ``chain``, in the teacher's row, where the hidden
+            steps begin, where they end, and where the answer with its mark begins.
         views: Other rows of the same example by name, which a method reads beside this one:
 
             - ``assistant``: what the assistant reads to make the soft thoughts: its own ids, with its own tokenizer's
@@ -222,7 +223,10 @@ class LayoutBuilder:
         head = len(encoded.question)
         ids = [*encoded.question, *text]
         start = None if encoded.mark is None else len(ids) - len(encoded.answer) + encoded.mark
-        places = {} if start is None else {"answer": (start,)}
+        chain = head + len(encoded.opening)
+        hidden = sum(len(step) for step in encoded.steps[: stage.hidden])
+        places: dict[str, tuple[int, ...]] = {"chain": (chain, chain + hidden, len(ids) - len(encoded.answer))}
+        places |= {} if start is None else {"answer": (start,)}
         return Layout(ids, [IGNORE] * head + text, head=head, thoughts=0, prompt=head, places=places)
 
     def _steps(self, encoded: EncodedExample, stage: Stage) -> Layout:

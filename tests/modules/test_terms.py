@@ -11,6 +11,7 @@ from torch import Tensor
 from lcot.modules.coconut import Coconut
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
+from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.terms import Term, divided, mean_of, numbers_of, taken_apart
 from lcot.reasoning.batch import ThoughtBatch, Window, collate
@@ -70,7 +71,7 @@ def gradients(module: Coconut, loss: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "objectives",
     [
-        {"teacher": TeacherText(0.5), "distillation": Distillation(2.0)},
+        {"teacher": TeacherText(0.5), "distillation": Distillation(2.0), "cache": KeyValueDistillation()},
         {"steps": StepDecoder(mean="tokens"), "places": PlaceText(0.3)},
         {"steps": StepDecoder(mean="rows", missing="answer"), "text": Text(0.7)},
         {"steps": StepDecoder(mean="groups", beyond=True), "places": PlaceText(long_steps="spill", flat=True)},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.curriculum import Stage, ThoughtKind
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout, LayoutBuilder
 from lcot.reasoning.think import Thinking, supervised_loss
@@ -39,6 +39,11 @@ def layouts(
     examples = random_examples(len(plan)) if examples is None else examples
     build = builder(kind, stepwise_passes)
     return [build.train(row, Stage(*stage)) for row, stage in zip(examples, plan, strict=True)]
+
+
+def collated(rows: Sequence[list[int]]) -> ThoughtBatch:
+    """Plain rows of ids without thoughts, all of them questions."""
+    return collate([Layout(row, [IGNORE] * len(row), len(row), 0, len(row)) for row in rows], SPECIAL.pad)
 
 
 def row_losses(model: PreTrainedModel, batch: ThoughtBatch, thinking: Thinking) -> list[float]:

@@ -44,6 +44,8 @@ class Scene:
         thinking: What the passes left, with the states of all layers before the answer where an objective asks.
         rounds: What happened in each round, where an objective asks and the thoughts come in rounds.
         teacher: What the teacher made of its view; ``None`` where no objective asks.
+        attention: ``(K, B, H, L)`` what the answer's tokens in the teacher's row attend to, in each layer and head a
+            mean over them; ``None`` where no objective asks.
         feed: What states become before they are read; ``None`` if that is nothing.
     """
 
@@ -52,6 +54,7 @@ class Scene:
     thinking: Thinking
     rounds: Rounds | None = None
     teacher: Thinking | None = None
+    attention: Tensor | None = None
     feed: Feed | None = None
 
     @property
@@ -71,6 +74,8 @@ class Objective(nn.Module, ABC):
     Attributes:
         views: Rows of an example that it reads beside the main one (:class:`~lcot.reasoning.layout.Layout`).
         layers: Whether it needs the states of all layers before the answer.
+        keys_values: Whether it needs the keys and values of all columns (``Thinking.cache``).
+        attention: Whether it needs what the answer's tokens in the teacher's row attend to.
         every_round: Whether it needs what happened in each round.
         of_thoughts: Whether there is nothing to it without thoughts.
 
@@ -80,6 +85,8 @@ class Objective(nn.Module, ABC):
 
     views: ClassVar[tuple[str, ...]] = ()
     layers: ClassVar[bool] = False
+    keys_values: ClassVar[bool] = False
+    attention: ClassVar[bool] = False
     every_round: ClassVar[bool] = False
     of_thoughts: ClassVar[bool] = False
 

@@ -25,7 +25,8 @@ Deviation = Literal["row", "batch", "batch_squared", "all_layers", "none"]
 itself; over the B · D values of the whole batch, as released by CODI, PCCoT and C-MTP, so that batch mates matter; its
 square, as CODI does with ``l2``; one over all layers (PCCoT's ``use_layerwise_std: false``); or nothing."""
 
-_OF_BATCH = ("batch", "batch_squared", "all_layers")
+OF_BATCH = ("batch", "batch_squared", "all_layers")
+"""Those by which batch mates matter."""
 
 
 def distance(student: Tensor, teacher: Tensor, kind: Distance = "smooth_l1", deviation: Deviation = "row") -> Tensor:
@@ -100,7 +101,7 @@ class Distillation(Objective):
     @property
     def mates_matter(self) -> bool:
         """Whether a row's distance depends on the rows beside it."""
-        return self.deviation in _OF_BATCH
+        return self.deviation in OF_BATCH
 
     def count(self, batch: ThoughtBatch) -> Tensor:
         """Rows whose answer is written in both views."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Protocol
 
 import torch
@@ -13,19 +13,29 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective, Scene, TeacherText, Text
 from lcot.modules.objectives.distillation import before_answer
+from lcot.modules.objectives.keys_values import answer_columns
 from lcot.modules.terms import TEXT, Term
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.keyed import keyed_seed
+from lcot.reasoning.observed import observed
 from lcot.reasoning.parallel import Rounds
 from lcot.reasoning.think import Thinking, think
 from lcot.reasoning.tokens import SpecialTokens
+
+LOGGED = ("loss", "lr", "grad_norm", "thought_norm", "halt_accuracy")
+"""Names that are logged of any training."""
 
 
 class Thinks(Protocol):
     """How a module thinks while it is trained."""
 
     def __call__(
-        self, batch: ThoughtBatch, *, rounds: Rounds | None = None, layers_at: Tensor | None = None
+        self,
+        batch: ThoughtBatch,
+        *,
+        keep_cache: bool = False,
+        rounds: Rounds | None = None,
+        layers_at: Tensor | None = None,
     ) -> Thinking:
         """Run all passes over a batch."""
         ...
@@ -38,10 +48,18 @@ class Objectives(nn.ModuleDict):
         given: By name; ``text`` may be a :class:`Text`, for its weight.
 
     Raises:
-        UserError: If ``text`` is something else, or something else a :class:`Text`.
+        UserError: If ``text`` is something else, or something else a :class:`Text`; or if a name is taken already.
     """
 
     def __init__(self, given: Mapping[str, Objective]) -> None:
+        taken = [name for name in given if name in LOGGED or "." in name or not name or hasattr(Objectives, name)]
+        if taken:
+            raise UserError(
+                f"an objective is called {taken[0]!r}",
+                where="model.objectives",
+                why="its mean is logged under its name, and this one means something else already",
+                fix="give it another name",
+            )
         for name, objective in given.items():
             if isinstance(objective, Text) != (name == TEXT):
                 raise UserError(
@@ -87,15 +105,24 @@ class Objectives(nn.ModuleDict):
         """
         wanted = self.wanted.values()
         layers = any(objective.layers for objective in wanted)
+        kept = any(objective.keys_values for objective in wanted)
         rounds = Rounds() if any(objective.every_round for objective in wanted) else None
-        thinking = thinks(batch, rounds=rounds, layers_at=before_answer(batch) if layers else None)
+        at = before_answer(batch) if layers else None
+        thinking = thinks(batch, keep_cache=kept, rounds=rounds, layers_at=at)
         scene = Scene(model, batch, thinking, rounds)
         if "teacher" in self.views:
             view = batch.views["teacher"]
+            at = before_answer(view) if layers else None
             # Distillation alone asks for no gradient of the teacher.
-            with nullcontext() if any(isinstance(one, TeacherText) for one in wanted) else torch.no_grad():
-                at = before_answer(view) if layers else None
-                scene.teacher = think(model, view, layers_at=at, checkpointing=checkpointing)
+            learns = any(isinstance(one, TeacherText) for one in wanted)
+            looked = any(objective.attention for objective in wanted)
+            with ExitStack() as stack:
+                if not learns:
+                    stack.enter_context(torch.no_grad())
+                if looked:
+                    seen = stack.enter_context(observed(model, *answer_columns(view), view.attention_mask))
+                scene.teacher = think(model, view, keep_cache=kept, layers_at=at, checkpointing=checkpointing)
+            scene.attention = torch.stack(seen) if looked else None
         return scene
 
     def terms(self, scene: Scene) -> dict[str, Term]:
