@@ -62,6 +62,13 @@ STRATEGYQA = [
 ]
 """Forty records of StrategyQA's form."""
 
+COMMONSENSE = {
+    "question": "Where is a fox?\nChoices:\nA: pen\nB: forest\nC: hen house\nD: sea\nE: sky",
+    "cot": "Foxes are wild. A forest is wild.",
+    "answer": "B",
+}
+"""A record of CommonsenseQA with its chain."""
+
 DATES = {
     "canary": "none",
     "examples": [
@@ -143,6 +150,8 @@ def data_options(settings: dict[str, Any], folder: Path, published: bool) -> lis
     elif kind == "AQuA":
         path = folder / "aqua.json"  # published so, and an object on each line
         path.write_text("".join(json.dumps(record) + "\n" for record in AQUA), encoding="utf-8")
+    elif kind == "CommonsenseQA":
+        path = write_records(folder / "commonsense.json", COMMONSENSE, COMMONSENSE)
     elif kind == "StrategyQA":
         return [f"--data.path={write_records(folder / 'strategyqa_train.json', *STRATEGYQA)}"]
     elif kind == "ASDiv":

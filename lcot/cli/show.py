@@ -86,7 +86,7 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
         UserError: If there is no such example, or rows cannot be made.
     """
     builder, schedule = data.builder(), data.clock().schedule
-    source = data.make_source(split)
+    source = data.seen(split)
     if index >= len(source):
         raise UserError(
             f"there is no example {index}", where="--index", why=f"the {split} split has 0 to {len(source) - 1}"
@@ -94,7 +94,8 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
     example = source.example(index, 0)
     (pieces,) = builder.encode([example])
     written = f", in the words of {data.dialogue.prompt}" if data.dialogue is not None else ""
-    yield f"example {example.id!r} of the {split} data{written}"
+    shorter = " without the last step (data.last_step)" if data.last_step == "drop" else ""
+    yield f"example {example.id!r} of the {split} data{shorter}{written}"
     stages: dict[int, Layout] = {}
     # Stages before the first one are trained only where stages are mixed.
     first = 0 if any(getattr(schedule, "mix_probability", ())) else schedule.stage_at(0)

@@ -11,6 +11,7 @@ from lcot.datamodules.ontologies.prontoqa import ProntoQA
 from lcot.datamodules.rows import ListSource, Source
 from lcot.datamodules.word_problems.aqua import AQuA
 from lcot.datamodules.word_problems.asdiv import ASDiv
+from lcot.datamodules.word_problems.commonsenseqa import CommonsenseQA
 from lcot.datamodules.word_problems.date_understanding import DateUnderstanding
 from lcot.datamodules.word_problems.gsm8k import GSM8K
 from lcot.datamodules.word_problems.strategyqa import StrategyQA
@@ -20,6 +21,7 @@ __all__ = [
     "AQuA",
     "ASDiv",
     "ClosedProsQA",
+    "CommonsenseQA",
     "DateUnderstanding",
     "GraphSpec",
     "Hints",

@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import lightning as L
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.dialogues import Asking, check_kind, numbers_of_thoughts
-from lcot.datamodules.doubts import say_cut, say_shared
+from lcot.datamodules.doubts import say_cut, say_shared, without_last_steps
 from lcot.datamodules.measure import Longest, assistant_rows, gold_check, measure
+from lcot.datamodules.options import check_choice, check_least
 from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset
 from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
@@ -28,6 +29,7 @@ from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 
 Split = Literal["train", "val", "test", "predict"]
+LastStep = Literal["keep", "drop"]
 
 
 class ReasoningDataModule(L.LightningDataModule):
@@ -51,6 +53,8 @@ class ReasoningDataModule(L.LightningDataModule):
         dialogue: How chat models are asked, and what an assistant is told: a prompt file then writes the rows, and of
             ``text`` only ``before_answer`` counts, for extractors that look for it. ``None`` for rows without a prompt.
         shuffled_thoughts: Give every row the soft thoughts of another question of its split, as a control.
+        last_step: ``drop`` leaves the last step out of every chain, as CODI and PCCoT do: it says the answer already.
+            An example of one step then has none: its teacher reads question and answer alone, its thoughts say nothing.
 
     Raises:
         UserError: If a number is out of range, an extractor unknown, named twice, or missing, or the prompt unusable.
@@ -82,15 +86,11 @@ class ReasoningDataModule(L.LightningDataModule):
         extractors: list[str] | None = None,
         dialogue: Dialogue | None = None,
         shuffled_thoughts: bool = False,
+        last_step: LastStep = "keep",
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("num_workers", num_workers, 0),
-        ):
-            if value is not None and value < least:
-                raise UserError(f"{name} is {value}", where=f"data.{name}", fix=f"use {least} or more")
+        check_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_least(0, num_workers=num_workers)
         self.tokenizer_name = tokenizer
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size if eval_batch_size is not None else batch_size
@@ -108,6 +108,8 @@ class ReasoningDataModule(L.LightningDataModule):
         self._lengths: dict[str, list[int]] = {}
         self.dialogue = dialogue
         self.shuffled_thoughts = shuffled_thoughts
+        check_choice("last_step", last_step, get_args(LastStep))
+        self.last_step: LastStep = last_step
         self._asking = Asking(dialogue) if dialogue is not None else None
         self._longest = Longest()
         self._context: int | None = None
@@ -120,6 +122,22 @@ class ReasoningDataModule(L.LightningDataModule):
         Raises:
             DataError: If they cannot be had.
         """
+
+    def seen(self, split: Split) -> Source:
+        """The examples of a split as rows are made of them: without their last steps where ``last_step`` says so.
+
+        Raises:
+            DataError: If they cannot be had, or no training problem has a step left that the method needs.
+        """
+        source = self.make_source(split)
+        if self.last_step == "keep":
+            return source
+        return without_last_steps(source, self.clock().schedule, split, self.views)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Rows of an example that the trainer's module reads beside the main one."""
+        return tuple(getattr(getattr(self.trainer, "lightning_module", None), "views", ()))
 
     def examples(self, split: Split) -> Callable[[], Iterator[ReasoningExample]]:
         """What reads the examples of a split, as epoch 0 sees them, from the first one on each time that it is called.
@@ -162,7 +180,7 @@ class ReasoningDataModule(L.LightningDataModule):
         for split in splits[stage]:
             if split not in self._sources:
                 self._sources[split], self._lengths[split] = measure(
-                    self.make_source(split),
+                    self.seen(split),
                     self.builder(split),
                     self.clock().schedule,
                     split,
@@ -261,7 +279,7 @@ class ReasoningDataModule(L.LightningDataModule):
                 stepwise_passes=schedule.stepwise_passes,
             )
         if split in (None, "train"):
-            builder.further = tuple(getattr(getattr(self.trainer, "lightning_module", None), "views", ()))
+            builder.further = self.views
         return builder
 
     def assistant_rows(self, split: Split) -> Iterator[Layout]:

@@ -6,12 +6,13 @@ A run is refused where it would not be what its config says; everything else is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from lcot.datamodules.rows import Source, WithoutLastStep
 from lcot.errors import DataError, UserError
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.example import ReasoningExample
@@ -35,36 +36,87 @@ def needs_chains(schedule: Curriculum) -> bool:
 
 
 def check_chains(
-    examples: Sequence[ReasoningExample], schedule: Curriculum | None, split: str, path: str, fix: str
+    examples: Sequence[ReasoningExample],
+    schedule: Curriculum | None,
+    split: str,
+    path: str,
+    fix: str,
+    views: Collection[str] = (),
+    dropping: bool = False,
 ) -> None:
-    """Refuse training data without any step where the curriculum needs them, and say how many problems have none.
+    """Refuse training data without any step where the method needs them, and say how many problems have none.
 
     Args:
-        examples: Those of the split.
+        examples: Those of the split, with all their steps.
         schedule: The curriculum; ``None`` where there is none yet.
         split: Name of the split; a chain is asked of ``train`` alone, and looked for in ``val``.
         path: Where the examples are from.
         fix: How the chain is named in this data set.
+        views: Rows that the objectives read beside the main one: each is made of the chain.
+        dropping: Whether the last step of each chain is left out.
 
     Raises:
         DataError: If no training problem has a step.
     """
-    if schedule is None or split not in ("train", "val") or not needs_chains(schedule):
+    written = schedule is not None and needs_chains(schedule)
+    if schedule is None or split not in ("train", "val") or not (written or (views and split == "train")):
         return
-    without = sum(not any(step.strip() for step in example.steps) for example in examples)
+    chains = [sum(bool(step.strip()) for step in example.steps) for example in examples]
+    without, left = chains.count(0), sum(count > dropping for count in chains)
     if without < len(examples):
         if without:
             _log.info("%s of %s %s problems have no reasoning step", f"{without:,}", f"{len(examples):,}", split)
-        return
+        if dropping and (dropped := chains.count(1)):
+            what = "problems have one step, and none is left (data.last_step is 'drop')"
+            _log.info("%s of %s %s %s", f"{dropped:,}", f"{len(examples):,}", split, what)
+        if left or split == "val":
+            return
     if split == "val":
         say("none of the %d val problems has a reasoning step: val/loss is that of their answers alone", without)
         return
     fields = ", ".join(map(repr, dict.fromkeys(["question", *examples[0].facts, "answer"])))
+    instead = f"curriculum.schedule Fixed, hidden: all{', no objectives' * bool(views)}"
+    needs = "the curriculum writes and hides steps, and there would be nothing to hide" if written else _taught(views)
+    if without < len(examples):
+        raise _none_left(len(examples), path, needs)
     raise DataError(
         f"none of the {without:,} train problems has a reasoning step",
         where=path,
-        why=f"the curriculum writes and hides steps, and there would be nothing to hide; a record has {fields}",
-        fix=f"{fix}; or train without a chain (curriculum.schedule Fixed, hidden: all)",
+        why=f"{needs}; a record has {fields}",
+        fix=f"{fix}; or train without a chain ({instead})",
+    )
+
+
+def without_last_steps(source: Source, schedule: Curriculum, split: str, views: Collection[str]) -> Source:
+    """A source without the last step of each chain, unless a method that needs steps would have none to train on.
+
+    Args:
+        source: The examples.
+        schedule: The curriculum.
+        split: Name of the split; steps are asked of ``train`` alone.
+        views: Rows that the objectives read beside the main one.
+
+    Raises:
+        DataError: If no training problem has a step left.
+    """
+    shorter = WithoutLastStep(source)
+    if split == "train" and (views or needs_chains(schedule)):
+        if not any(shorter.example(index, 0).steps for index in range(len(source))):  # ends with the first that has
+            needs = _taught(views) if views else "the curriculum writes and hides steps"
+            raise _none_left(len(source), "the data", needs)
+    return shorter
+
+
+def _taught(views: Collection[str]) -> str:
+    return f"the objectives read the written chain (their views: {', '.join(views)})"
+
+
+def _none_left(number: int, path: str, needs: str) -> DataError:
+    return DataError(
+        f"none of the {number:,} train problems has a reasoning step left",
+        where=f"data.last_step is 'drop', and {path}",
+        why=f"{needs}; none has more than one step",
+        fix="set data.last_step to 'keep'",
     )
 
 

@@ -67,12 +67,13 @@ class FileReasoning(ReasoningDataModule):
 
         Raises:
             UserError: If none was given.
-            DataError: If it cannot be read, or no training problem has a step that the curriculum could hide.
+            DataError: If it cannot be read, or no training problem has a step that the method needs.
         """
         part = "test" if split == "predict" else split
         examples = self._examples(part)
         clock = find_clock(getattr(self.trainer, "callbacks", []))
-        check_chains(examples, clock.schedule if clock else None, part, self.origin(part), self.chain_fix)
+        schedule = clock.schedule if clock else None
+        check_chains(examples, schedule, part, self.origin(part), self.chain_fix, self.views, self.last_step == "drop")
         return ListSource(examples)
 
     def origin(self, split: str) -> str:

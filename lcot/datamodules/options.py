@@ -13,11 +13,19 @@ def split_sizes(train: int, val: int, test: int) -> dict[str, int]:
     Raises:
         UserError: If one is below 1.
     """
-    sizes = {"train": train, "val": val, "test": test, "predict": test}
-    for name, size in sizes.items():
-        if size < 1:
-            raise UserError(f"{name}_size is {size}", where=f"data.{name}_size", fix="use 1 or more")
-    return sizes
+    check_least(1, train_size=train, val_size=val, test_size=test)
+    return {"train": train, "val": val, "test": test, "predict": test}
+
+
+def check_least(least: int, **numbers: int | None) -> None:
+    """Refuse options that are too small; ``None`` is not.
+
+    Raises:
+        UserError: If one is.
+    """
+    for name, value in numbers.items():
+        if value is not None and value < least:
+            raise UserError(f"{name} is {value}", where=f"data.{name}", fix=f"use {least} or more")
 
 
 def check_choice(name: str, value: object, known: Collection[str]) -> None:

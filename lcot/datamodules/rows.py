@@ -185,3 +185,23 @@ class Subset:
     def example(self, index: int, epoch: int) -> ReasoningExample:
         """The example behind the kept number."""
         return self._source.example(self._kept[index], epoch)
+
+
+class WithoutLastStep:
+    """A source whose examples have all steps but the last; an example of one step has none.
+
+    Args:
+        source: The examples with all steps.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.redraws = source.redraws
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def example(self, index: int, epoch: int) -> ReasoningExample:
+        """The example, shortened."""
+        whole = self._source.example(index, epoch)
+        return replace(whole, steps=whole.steps[:-1], alternatives=whole.alternatives[:-1])

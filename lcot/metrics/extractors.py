@@ -18,6 +18,7 @@ from types import MappingProxyType
 from lcot.errors import UserError
 from lcot.metrics.boxed import boxed_answer, boxed_meaning
 from lcot.metrics.choices import choice, choice_meaning
+from lcot.metrics.codi_official import float_value, last_float
 from lcot.metrics.numbers import NUMBER, exact_number, plain
 from lcot.metrics.softcot_official import (
     last_letter,
@@ -140,6 +141,13 @@ EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
                 yes_no_meaning,
             ),
             Extractor(
+                "codi_official_number",
+                "last -?digits.digits of the whole output, commas removed, equal as a 64-bit float",
+                last_float,
+                float_value,
+                flawed=True,
+            ),
+            Extractor(
                 "softcot_official_number",
                 "last number of the whole output without its sign, rounded to 2 places, equal as a float",
                 last_unsigned_number,
@@ -171,9 +179,11 @@ EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
   ``5``). Commas between digits are taken out wherever they stand, so what ``string`` calls right is right here too if
   the gold answer is a number. Points are decimal points (``1.234`` is less than 2). Numbers in words, negatives in
   parentheses and a minus with a space behind it are not read as such.
-- ``last_number``: the protocol of CODI. It needs no marker, so it also rewards an output that happens to end in the
-  right number. Numbers are read as in ``number``; CODI's own code takes the hyphen of ``20-5`` for a sign, and a
-  fraction for two numbers.
+- ``last_number``: the protocol of CODI, without its mistakes. It needs no marker, so it also rewards an output that
+  happens to end in the right number. Numbers are read as in ``number`` and compared exactly.
+- ``codi_official_number``: the rule of the released code of CODI, which SIM-CoT and others report by. The hyphen of
+  ``20-5`` is a sign, a fraction is two numbers, an exponent is a number of its own, and values are compared as 64-bit
+  floats: ``9007199254740993`` is ``9007199254740992``.
 - ``boxed``: the last ``\\boxed{…}`` whose braces balance, without the markup of TeX. It is a number if it holds one and
   nothing in front of it but what leads up to it (``x =``, a currency): units do not matter, ``\\dfrac{1}{2}`` is
   ``0.5`` and ``2\\frac{1}{2}`` is ``2.5``. Two numbers (``18, 20``) are a text. Texts are equal without regard to case

@@ -30,6 +30,7 @@ def protocol(
     decoding: Mapping[str, Any] | None = None,
     paths: bool = False,
     padding: Mapping[str, Any] | None = None,
+    last_step: str = "keep",
 ) -> dict[str, object]:
     """How answers were counted, and by which code.
 
@@ -41,6 +42,7 @@ def protocol(
             question, if not given.
         paths: Whether categories of paths were counted as well.
         padding: How padding was looked at, and with how many questions at once; ``None`` where it was not.
+        last_step: Whether the last step of each chain was kept in the data.
 
     Returns:
         Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
@@ -59,6 +61,7 @@ def protocol(
         "averages": averages(decoding["votes"], decoding["runs"]),
         **({"paths": _PATHS} if paths else {}),
         **({"padding": {**padding, "note": _PADDING}} if padding is not None else {}),
+        **({"last_step": "left out of every chain"} if last_step == "drop" else {}),
         "command": command,
         "commit": commit(),
         "versions": {

@@ -135,6 +135,7 @@ class RunFiles(CostRecorder):
                 module.decoding(split),
                 paths=any(name.startswith(f"{split}/path_") for name in metrics),
                 padding=None if padding is None else {**padding, "batch_size": data.eval_batch_size},
+                last_step=data.last_step,
             ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),

@@ -18,7 +18,7 @@ from lcot.reasoning.curriculum import Curriculum, Fixed, StageClock
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokenwise import Tokenwise
 from tests.datamodules.reading import json_lines, write
-from tests.tiny import lcot
+from tests.tiny import lcot, write_config
 from tests.training import tiny_trainer
 
 QUESTION = "A box holds 4 pens. How many pens are in 3 boxes, if 2 are lost?"
@@ -44,8 +44,8 @@ class Clock(StageClock):
         return 0
 
 
-def under(data: FileReasoning, schedule: Curriculum) -> FileReasoning:
-    data.trainer = SimpleNamespace(callbacks=[Clock(schedule)])  # type: ignore[assignment]
+def under(data: Any, schedule: Curriculum, module: object = None) -> Any:
+    data.trainer = SimpleNamespace(callbacks=[Clock(schedule)], lightning_module=module)
     return data
 
 
@@ -273,3 +273,80 @@ def test_a_training_set_that_repeats_itself_is_said(caplog: pytest.LogCaptureFix
     ProsQA(train_size=50, seed=0).make_source("train")
     Multiplication(digits=(1, 1), train_size=162, seed=0).make_source("train")
     assert said(caplog) == []
+
+
+# -- the last step ----------------------------------------------------------------------------------------------------
+
+
+class Reads:
+    """A module that reads the chain beside the main rows."""
+
+    views = ("teacher",)
+
+
+ONE = {"question": QUESTION, "steps": ["<<4*3=12>>"], "answer": "12"}
+TWO = {"question": QUESTION, "steps": ["<<4*3=12>>", "<<12-2=10>>"], "answer": "10"}
+
+
+def test_the_last_step_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = json_lines(tmp_path, ONE, TWO)
+    data = under(GSM8K(train_path=path, val_path=path, test_path=path, last_step="drop"), Stepwise())
+    for split in ("train", "val", "test", "predict"):
+        source = data.seen(split)
+        assert [source.example(index, 0).steps for index in range(len(source))] == [(), ("<<4*3=12>>",)]
+    with caplog.at_level(logging.INFO, "lcot"):
+        data.seen("train")
+    assert "1 of 2 train problems have one step, and none is left (data.last_step is 'drop')" in caplog.text
+    kept = under(GSM8K(train_path=path), Stepwise())
+    assert kept.seen("train").example(1, 0).steps == tuple(TWO["steps"])
+
+
+def test_examples_that_are_redrawn_lose_it_too() -> None:
+    data = ProsQA(style="symbolic", stage_target="frontier", last_step="drop", redraw="order", seed=1, train_size=8)
+    under(data, Stepwise())
+    source, whole = data.seen("train"), data.make_source("train")
+    assert len(source) == 8 and source.redraws
+    for epoch in range(2):
+        one, other = source.example(3, epoch), whole.example(3, epoch)
+        assert one.steps == other.steps[:-1] and one.alternatives == other.alternatives[:-1]
+        assert one.question == other.question
+
+
+@pytest.mark.parametrize("schedule", [Stepwise(), Fixed("all", thoughts=2, kind="continuous")])
+def test_data_that_have_no_step_left_are_refused(tmp_path: Path, schedule: Curriculum) -> None:
+    path = json_lines(tmp_path, ONE, ONE)
+    data = under(GSM8K(train_path=path, val_path=path, last_step="drop"), schedule, Reads())
+    with pytest.raises(DataError, match="none of the 2 train problems has a reasoning step left") as caught:
+        data.seen("train")
+    assert "data.last_step" in str(caught.value.where) and path in str(caught.value.where)
+    assert len(data.seen("val")) == 2
+    generated = under(ProsQA(hops=(1, 1), nodes=(5, 7), train_size=4, last_step="drop", seed=1), schedule, Reads())
+    with pytest.raises(DataError, match="none of the 4 train problems has a reasoning step left"):
+        generated.seen("train")
+
+
+def test_objectives_that_read_the_chain_need_one(tmp_path: Path) -> None:
+    """Even where the curriculum never writes a step."""
+    path = json_lines(tmp_path, {"question": QUESTION, "steps": [], "proof": "x", "answer": "12"})
+    schedule = Fixed("all", thoughts=2, kind="continuous")
+    assert len(under(GSM8K(train_path=path), schedule).make_source("train")) == 1
+    data = under(GSM8K(train_path=path), schedule, Reads())
+    with pytest.raises(DataError, match="none of the 1 train problems has a reasoning step") as caught:
+        data.make_source("train")
+    assert "their views: teacher" in str(caught.value.why) and "no objectives" in str(caught.value.fix)
+
+
+def test_a_run_without_last_steps_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path)
+    dropping = ("-c", "tiny.yaml", "--data.last_step=drop")
+    kept, shorter = (lcot("show", *words, "--index=1").out for words in (("-c", "tiny.yaml"), dropping))
+    assert "without the last step (data.last_step)" in shorter and "last step" not in kept
+    written = [out.split("\n── ")[1].partition("⟦")[2].split("\n") for out in (kept, shorter)]
+    assert written[1] == [*written[0][:-3], *written[0][-2:]]
+    for command in ("fit", "test"):
+        outcome = lcot(command, *dropping)
+        assert outcome.code == 0, outcome.err
+    report = json.loads(Path("runs/tiny/test.json").read_text())
+    assert report["protocol"]["last_step"] == "left out of every chain"
+    assert lcot("fit", "-c", "tiny.yaml", "--data.last_step=dropped", "--name=no").code == 2

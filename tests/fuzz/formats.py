@@ -11,6 +11,7 @@ from lcot.datamodules import (
     GSM8K,
     AQuA,
     ASDiv,
+    CommonsenseQA,
     DateUnderstanding,
     JSONReasoning,
     Multiplication,
@@ -28,6 +29,13 @@ Record = dict[str, Any]
 NEEDED: dict[str, tuple[str, ...]] = {
     "gsm8k": ("question", "answer"),
     "gsm8k_steps": ("question", "steps", "answer"),
+    "gsm8k_cot": ("question", "cot", "answer"),
+    "gsm8k_nl": ("question", "cot", "answer"),
+    "commonsenseqa": ("question", "cot", "answer"),
+    "strategyqa_cot": ("question", "cot", "answer"),
+    "svamp": ("question_concat", "Answer"),
+    "multiarith": ("question", "final_ans"),
+    "gsm_hard": ("input", "target"),
     "aqua": ("question", "options", "rationale", "correct"),
     "asdiv_aug": ("question", "answer"),
     "strategyqa": ("question", "answer", "facts"),
@@ -140,6 +148,34 @@ def _own() -> dict[str, list[Any]]:
         ],
         "gsm8k_steps": [{"question": q, "steps": [a, b], "answer": r} for q, a, b, r in solved],
         "gsm8k_aug": [f"{q}||{a} {b} #### {r}" for q, a, b, r in solved],
+        "gsm8k_cot": [{"question": q, "cot": f"{a} {b}", "answer": f"#### {r}"} for q, a, b, r in solved],
+        "gsm8k_nl": [
+            {"question": q, "cot": f"There are {a[2:-2]}. Now there are {r}.", "answer": r} for q, a, _, r in solved
+        ],
+        "commonsenseqa": [
+            {
+                "question": f"What is twice {n}?\nA: {2 * n}\nB: {n}",
+                "cot": f"Twice {n} is {2 * n}. So A.",
+                "answer": "A",
+            }
+            for n in counts
+        ],
+        "strategyqa_cot": [
+            {"question": f"Is {n} more than 4?", "cot": f"{n} is a number. So is 4.", "answer": n > 4} for n in counts
+        ],
+        "svamp": [
+            {
+                "ID": f"chal-{n}",
+                "question_concat": pens.format(n),
+                "Equation": f"( 4.0 * {n}.0 )",
+                "Answer": f"{4 * n}.0",
+            }
+            for n in counts
+        ],
+        "multiarith": [{"question": pens.format(n), "final_ans": str(4 * n - 2)} for n in counts],
+        "gsm_hard": [
+            {"input": pens.format(n), "code": "def solution(): ...", "target": 61.220000000000006 * n} for n in counts
+        ],
         "asdiv_aug": [{"question": q, "answer": f"{a}\n{b}\n####{r}"} for q, a, b, r in solved],
         "asdiv": [
             {
@@ -233,11 +269,21 @@ def _formats(records: dict[str, list[Any]], origin: str) -> list[Format]:
     def train(kind: Any, **options: Any) -> Callable[[str], ReasoningDataModule]:
         return lambda path: kind(train_path=path, seed=0, **options)
 
+    def test(kind: Any) -> Callable[[str], ReasoningDataModule]:
+        return lambda path: kind(test_path=path, seed=0)
+
     forms: list[tuple[str, str, Any, Any, dict[str, Any]]] = [
         ("gsm8k", ".jsonl", lined, train(GSM8K), {"marks": True, "closed": False}),
         ("gsm8k", ".json", listed, train(GSM8K), {"marks": True}),
         ("gsm8k_steps", ".json", listed, train(GSM8K), {}),
         ("gsm8k_aug", ".txt", text, train(GSM8K), {"marks": True, "closed": False}),
+        ("gsm8k_cot", ".jsonl", lined, train(GSM8K), {"marks": True, "closed": False}),
+        ("gsm8k_nl", ".json", listed, train(GSM8K, chain="sentences"), {}),
+        ("commonsenseqa", ".json", listed, train(CommonsenseQA), {}),
+        ("strategyqa_cot", ".jsonl", lined, train(StrategyQA), {"closed": False}),
+        ("svamp", ".json", listed, test(GSM8K), {"split": "test"}),
+        ("multiarith", ".jsonl", lined, test(GSM8K), {"split": "test", "closed": False}),
+        ("gsm_hard", ".json", listed, test(GSM8K), {"split": "test"}),
         ("asdiv_aug", ".jsonl", lined, train(ASDiv), {"marks": True, "closed": False}),
         ("asdiv", ".xml", xml, train(ASDiv), {}),
         ("aqua", ".json", lined, train(AQuA), {"closed": False}),

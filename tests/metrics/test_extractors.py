@@ -186,6 +186,7 @@ def test_the_protocol_of_softcot_is_that_of_the_data_set() -> None:
     for kind in ("number", "choice", "yes_no"):
         assert f"softcot_official_{kind}" in caught.value.fix and EXTRACTORS[f"softcot_official_{kind}"].flawed
     assert [name for name, reader in EXTRACTORS.items() if reader.flawed] == [
+        "codi_official_number",
         "softcot_official_number",
         "softcot_official_choice",
         "softcot_official_yes_no",

@@ -49,6 +49,10 @@ def read_xml(path: str | Path) -> Iterator[Record]:
             why=expat.ErrorString(error.code),
             fix="was it written or downloaded completely?",
         ) from error
+    except LookupError as error:  # names an encoding that there is not
+        raise DataError(
+            "the file is not valid XML", where=f"{file}, line 1", why=str(error), fix='write encoding="UTF-8"'
+        ) from error
     except OSError as error:
         raise DataError("the file cannot be read", where=str(file), why=error.strerror) from error
     if not reader.records:

@@ -283,6 +283,7 @@ def test_a_run(tmp_path: Path) -> None:
         (xml({key: FIELDS[key] for key in FIELDS if key != "Body"}), 'field "body" is missing', "line 4, problem 1"),
         (xml(FIELDS).replace("</Answer>", "</Answer>\n<Answer>8</Answer>"), "<Answer> stands twice", "problem 1"),
         (xml(FIELDS, FIELDS, ids="aa"), "the id 'a' is used twice", "line 11, problem 2"),
+        (xml(FIELDS).replace("UTF-8", "QTF-8"), "the file is not valid XML", "line 1"),
         (xml(FIELDS)[:-40], "the file is not valid XML", "line 11, column"),
         (xml(FIELDS).replace("</Body>", "</Boby>"), "the file is not valid XML", "line 5, column"),
         (xml({**FIELDS, "Body": "a & b"}), "the file is not valid XML", "line 5, column"),

@@ -316,11 +316,40 @@ def test_a_path_that_was_not_given_is_told(tmp_path: Path, monkeypatch: pytest.M
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
+NATURAL = {"question": "How many?", "cot": "Ann has 3.5 kg. She buys 2.5. Now she has 6 kg.", "answer": "#### 6"}
+
+
+def test_sentences_of_gsm8k_aug_nl(tmp_path: Path) -> None:
+    (example,) = read(json_lines(tmp_path, NATURAL), chain="sentences")
+    assert example.steps == ("Ann has 3.5 kg.", "She buys 2.5.", "Now she has 6 kg.") and example.answer == "6"
+    (original,) = read(json_lines(tmp_path, {"question": "How many?", "answer": SOLUTION}), chain="sentences")
+    assert original.steps == ("She sells 16 - 3 - 4 = 9 eggs.", "That makes 9 * 2 = $18.", "Every day.")
+    (line,) = read(json_lines(tmp_path, NATURAL), chain="natural")
+    assert line.steps == (NATURAL["cot"],)
+
+
+def test_training_problems_that_codi_leaves_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = [
+        {"question": f"How many are {number}?", "cot": "<<1+1=2>>", "answer": answer}
+        for number, answer in enumerate(["#### 2", None, "#### -2", "3", "#### $4"])
+    ]
+    path = json_lines(tmp_path, *records)
+    assert [example.answer for example in read(path, drop_unfit=True)] == ["2", "3"]
+    assert f"{path}: 3 problems without an answer that begins with a digit are left out" in caplog.text
+    text = write(tmp_path, "train.txt", LINES)
+    assert [example.answer for example in read(text, drop_unfit=True)] == ["18", "9"]
+    # Nothing is left out of a test, and nothing without the option.
+    assert len(read(text, "test", drop_unfit=True)) == len(read(text)) == 3
+    for split, dropping in (("test", True), ("train", False)):
+        with pytest.raises(DataError, match='field "answer" is no text'):
+            read(path, split, drop_unfit=dropping)  # type: ignore[arg-type]
+
+
 def test_natural_language_where_there_is_none(tmp_path: Path) -> None:
     text = write(tmp_path, "train.txt", LINES)
     steps = json_lines(tmp_path, {"question": "How many?", "steps": ["<<1+1=2>>"], "answer": "2"})
     for path in (text, steps):
-        for chain in ("natural", "lines"):
+        for chain in ("natural", "sentences", "lines"):
             with pytest.raises(DataError, match=f"chain is '{chain}', and the data have steps of their own") as caught:
                 read(path, chain=chain)
             assert path in str(caught.value.where)
@@ -345,6 +374,17 @@ def test_faulty_records_are_told_where(tmp_path: Path, record: dict[str, Any], w
     with pytest.raises(DataError, match=words) as caught:
         read(path)
     assert caught.value.where == f"{path}, line 2, record 2"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_record_whose_chain_is_gone_among_others(tmp_path: Path, place: int) -> None:
+    """It would be read as a problem that has none."""
+    records = [{"question": f"How many are {n}?", "cot": "<<1+1=2>>", "answer": "#### 2"} for n in range(3)]
+    del records[place]["cot"]
+    path = json_lines(tmp_path, *records)
+    with pytest.raises(DataError, match='field "cot" is missing') as caught:
+        read(path)
+    assert f"record {place + 1}" in str(caught.value.where)
 
 
 def test_what_is_no_record(tmp_path: Path) -> None:

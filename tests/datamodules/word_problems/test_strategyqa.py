@@ -210,3 +210,18 @@ def test_a_faulty_file_is_one_block_on_the_command_line(tmp_path: Path, monkeypa
     outcome = lcot("fit", "-c", "tiny.yaml")
     assert outcome.code == 2 and len(outcome.block.splitlines()) <= 4 and "not valid JSON" in outcome.block
     assert not Path("runs").exists()
+
+
+def test_a_chain_that_another_model_wrote(tmp_path: Path) -> None:
+    record = {"question": "Could owls read?", "cot": "Owls are birds. Birds cannot read.\nSo no.", "answer": False}
+    path = json_lines(tmp_path, record, {**record, "answer": "True"})
+    first, second = StrategyQA().read(path, "train")
+    assert first.steps == ("Owls are birds.", "Birds cannot read.", "So no.")
+    assert (first.answer, second.answer, first.facts) == ("No", "Yes", {})
+    (lines, _) = StrategyQA(chain="lines").read(path, "train")
+    assert lines.steps == ("Owls are birds. Birds cannot read.", "So no.")
+    for cot, said in ((None, "no text"), ("", "blank")):
+        with pytest.raises(DataError, match=f'field "cot" is {said}'):
+            list(StrategyQA().read(json_lines(tmp_path, {**record, "cot": cot}), "train"))
+    with pytest.raises(UserError, match="unknown chain 'facts'"):
+        StrategyQA(chain="facts")  # type: ignore[arg-type]
