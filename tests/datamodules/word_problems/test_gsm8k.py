@@ -21,6 +21,7 @@ from lcot.metrics import extractor
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import IGNORE, LayoutBuilder
+from tests.datamodules.reading import json_lines, write
 from tests.places import ROOT
 from tests.tiny import contents, lcot, write_config
 from tests.training import no_thoughts, tiny_module, tiny_trainer
@@ -36,16 +37,6 @@ What is lost?||<<3-1,238=-1235>> #### -1,235
 """
 SOLUTION = "She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\nThat makes 9 * 2 = $<<9*2=18>>18.\n\nEvery day.\n#### 18"
 STEPS = ("<<16-3-4=9>>", "<<9*2=18>>")
-
-
-def write(folder: Path, name: str, content: str) -> str:
-    path = folder / name
-    path.write_text(content, encoding="utf-8")
-    return str(path)
-
-
-def json_lines(folder: Path, *records: dict[str, Any], name: str = "train.jsonl") -> str:
-    return write(folder, name, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def examples(source: Source) -> list[ReasoningExample]:
