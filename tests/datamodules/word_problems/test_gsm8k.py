@@ -119,7 +119,7 @@ def test_a_hub_data_set_is_read_as_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "sums"
     folder.mkdir()
-    json_lines(folder, {"question": "How many eggs?", "answer": SOLUTION})
+    json_lines(folder, {"question": "How many eggs?", "answer": SOLUTION}, name="train.jsonl")
     json_lines(folder, {"question": "How many?", "answer": "None.\n#### 0"}, name="validation.jsonl")
     assert read(f"hub:{folder}")[0].steps == STEPS
     assert read(f"hub:{folder}", chain="natural")[0].steps[0] == "She sells 16 - 3 - 4 = 9 eggs."
