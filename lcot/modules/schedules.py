@@ -24,6 +24,9 @@ class WarmupStableDecay(LambdaLR):
         shape: How it falls.
         floor: The last rate, as a share of the full one.
         total_steps: Length of the run; ``None`` takes it from the trainer.
+        warmup: Share of all steps from 0 to the full rate, in the place of ``warmup_steps``. With a decay over all the
+            rest, shape ``cosine``, this is transformers' ``cosine`` with a ``warmup_ratio``, but for the first step,
+            whose rate is not 0 here.
 
     Raises:
         UserError: If a number is out of range.
@@ -37,18 +40,29 @@ class WarmupStableDecay(LambdaLR):
         shape: Literal["linear", "cosine"] = "linear",
         floor: float = 0.0,
         total_steps: int | None = None,
+        warmup: float = 0.0,
     ) -> None:
-        if warmup_steps < 0 or not 0 <= decay <= 1 or not 0 <= floor <= 1:
+        if warmup_steps < 0 or not 0 <= decay <= 1 or not 0 <= floor <= 1 or not 0 <= warmup < 1:
             raise UserError(
-                f"warmup_steps {warmup_steps}, decay {decay}, floor {floor}",
+                f"warmup_steps {warmup_steps}, warmup {warmup}, decay {decay}, floor {floor}",
                 where="model.lr_scheduler",
-                fix="warmup_steps is 0 or more; decay and floor are shares between 0 and 1",
+                fix="warmup_steps is 0 or more; warmup, decay and floor are shares between 0 and 1",
             )
+        if (warmup_steps and warmup) or warmup + decay > 1 + 1e-9:
+            raise UserError(
+                f"warmup is {warmup}, and {f'warmup_steps {warmup_steps}' if warmup_steps else f'decay {decay}'}",
+                where="model.lr_scheduler",
+                why="both say how long the warm-up is" if warmup_steps else "the rate would fall before it has risen",
+                fix="leave one of them out" if warmup_steps else f"lower decay to {1 - warmup:g}",
+            )
+        self.warmup = warmup
         self.warmup_steps = warmup_steps
         self.decay = decay
         self.shape = shape
         self.floor = floor
         self.total_steps = total_steps
+        if total_steps is not None:
+            self._share_out(total_steps)
         super().__init__(optimizer, self.factor)
 
     def set_total(self, steps: float) -> None:
@@ -63,6 +77,8 @@ class WarmupStableDecay(LambdaLR):
                 where="model.lr_scheduler decay and trainer.max_epochs",
                 fix="set trainer.max_epochs, or decay to 0",
             )
+        if self.warmup:
+            self._share_out(steps)
         if self.warmup_steps >= steps:
             raise UserError(
                 f"the warm-up takes {self.warmup_steps} steps, and the run has {steps}",
@@ -70,6 +86,20 @@ class WarmupStableDecay(LambdaLR):
                 fix="shorten the warm-up, train longer, or do without a schedule: --model.lr_scheduler=null",
             )
         self.total_steps = None if math.isinf(steps) else int(steps)
+        if self.warmup and self.last_epoch == 0:  # the first rate was set before the length of the run was known
+            self._last_lr = [base * self.factor(0) for base in self.base_lrs]
+            for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+                group["lr"] = rate
+
+    def _share_out(self, steps: float) -> None:
+        if self.warmup and math.isinf(steps):
+            raise UserError(
+                "the warm-up is a share of the run, and the run has no end",
+                where="model.lr_scheduler warmup and trainer.max_epochs",
+                fix="set trainer.max_epochs, or warmup_steps",
+            )
+        if self.warmup:
+            self.warmup_steps = min(math.ceil(self.warmup * steps), int(steps) - 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue at a saved step. The settings are this run's own, and a plan that changed is told."""
@@ -80,7 +110,7 @@ class WarmupStableDecay(LambdaLR):
                 planned,
                 self.total_steps,
             )
-        own = ("warmup_steps", "decay", "shape", "floor", "total_steps")
+        own = ("warmup_steps", "warmup", "decay", "shape", "floor", "total_steps")
         super().load_state_dict({**state_dict, **{name: getattr(self, name) for name in own}})
 
     def factor(self, step: int) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import get_cosine_schedule_with_warmup
 
 from lcot.errors import UserError
 from lcot.modules.schedules import WarmupStableDecay
@@ -43,8 +44,37 @@ def test_cosine_decay() -> None:
     assert rates(8, decay=0.5, shape="cosine") == pytest.approx([1, 1, 1, 1, *expected])
 
 
+def test_a_cosine_behind_a_share_of_warm_up_is_that_of_transformers() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs, expected = get_cosine_schedule_with_warmup(optimizer, 2, 40), []
+    for _ in range(40):
+        expected.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    found = rates(40, warmup=0.05, decay=0.95, shape="cosine")
+    assert found[2:] == pytest.approx(expected[2:]) and found[:2] == pytest.approx([1 / 3, 2 / 3])
+    late = schedule_of(40, warmup=0.05, decay=0.95, shape="cosine")
+    assert late.warmup_steps == 2
+    assert late.get_last_lr() == [late.optimizer.param_groups[0]["lr"]] == pytest.approx([1 / 3])
+    assert schedule_of(1, warmup=0.05).warmup_steps == 0
+
+
 @pytest.mark.parametrize(
-    "options", [{"warmup_steps": -1}, {"decay": 1.5}, {"decay": -0.1}, {"floor": 2.0}, {"floor": -0.1}]
+    ("options", "said"),
+    [
+        ({"warmup": 0.1, "warmup_steps": 3}, "both say how long the warm-up is"),
+        ({"warmup": 0.1, "decay": 1.0}, "lower decay to 0.9"),
+    ],
+)
+def test_shares_that_do_not_go_together(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        rates(4, **options)
+    with pytest.raises(UserError, match="a share of the run, and the run has no end"):
+        schedule_of(math.inf, warmup=0.1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"warmup": 1.0}, {"warmup_steps": -1}, {"decay": 1.5}, {"decay": -0.1}, {"floor": 2.0}, {"floor": -0.1}]
 )
 def test_numbers_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="warmup_steps"):
