@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Self
 
@@ -108,6 +109,23 @@ def needs(name: str, *packages: str, what: str, where: str | None = None) -> Non
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise UserError(f"{what} needs {' and '.join(missing)}, not installed here", where=where, fix=extra(name))
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Let what is refused meanwhile speak of other settings: parts that are shared know one name of each.
+
+    Args:
+        names: What is written in the place of what.
+    """
+    try:
+        yield
+    except UserError as err:
+        parts = [err.what, err.where, err.why, err.fix]
+        for name, own in names.items():
+            parts = [text.replace(name, own) if text is not None else None for text in parts]
+        what, where, why, fix = parts
+        raise type(err)(str(what), where=where, why=why, fix=fix) from err
 
 
 def _rebuild(kind: type[UserError], what: str, where: str | None, why: str | None, fix: str | None) -> UserError:

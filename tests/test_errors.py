@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from lcot.errors import DataError, UserError, shown
+from lcot.errors import DataError, UserError, renamed, shown
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,12 @@ def test_a_block_moves_no_cursor_and_can_be_written() -> None:
     assert error.why == "tab\\tline\nnext" and error.fix == "é 漢 \\u2028"
     str(error).encode()
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_what_is_refused_meanwhile_speaks_of_other_settings() -> None:
+    with pytest.raises(DataError) as caught, renamed({"model.backbone": "model.teacher", "the model": "the teacher"}):
+        raise DataError("the model has 8", where="model.backbone.path", fix="set model.backbone otherwise")
+    assert caught.value.what == "the teacher has 8" and caught.value.why is None
+    assert (caught.value.where, caught.value.fix) == ("model.teacher.path", "set model.teacher otherwise")
+    with pytest.raises(ValueError, match="the model"), renamed({"the model": "the teacher"}):
+        raise ValueError("the model")  # nobody's block

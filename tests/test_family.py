@@ -22,7 +22,7 @@ from tests.models import SPECIAL, tiny_model
 from tests.places import ROOT
 from tests.reasoning.support import builder, layouts
 from tests.test_resume import in_training
-from tests.tiny import lcot, write_config
+from tests.tiny import lcot, write_config, write_records
 from tests.training import tiny_data, tiny_module
 from tests.whole_runs import last, run, same_state, scalars, settings
 from tests.whole_runs import write_config as write_run
@@ -273,6 +273,29 @@ def test_what_does_not_go_together_is_one_block(folder: Path, tmp_path: Path, wo
     outcome = lcot("fit", "-c", folder / "tiny.yaml", "--name", "no", "--runs_dir", tmp_path / "runs", *words)
     assert outcome.code == 2 and said in outcome.block, outcome.err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        *((method, "no example of the train split has steps") for method in ("codi", "kava", "simcot_codi")),
+        *((method, "none of the 8 train problems has a reasoning step") for method in ("lotus", "simcot")),
+    ],
+)
+def test_data_without_steps_are_one_block(tmp_path: Path, method: str, said: str) -> None:
+    records = [{"question": f"Is {number} odd?", "steps": [], "answer": "yes"} for number in range(8)]
+    data = write_records(tmp_path / "data.json", *records)
+    init: dict[str, Any] = {f"{split}_path": str(data) for split in ("train", "val", "test")}
+    config = write_config(
+        tmp_path, {"data": {"class_path": "JSONReasoning", "init_args": {**init, "need_steps": False}}}
+    )
+    outcome = lcot("fit", *of_method(config, method), "--runs_dir", tmp_path / "runs")
+    assert outcome.code == 2 and said in outcome.block, outcome.err
+    assert not (tmp_path / "runs").exists()
+    # One that has some is enough: rows without are not counted.
+    write_records(data, *records, {**records[0], "steps": ["It", "is"]})
+    outcome = lcot("fit", *of_method(config, method), "--trainer.fast_dev_run=true")
+    assert outcome.code == 0, outcome.err
 
 
 def test_a_checkpoint_of_another_thinker_is_refused(trained: Callable[[str], Path], tmp_path: Path) -> None:

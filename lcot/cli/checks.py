@@ -19,7 +19,10 @@ from lcot.errors import UserError
 from lcot.settings import Settings, cut
 from lcot.signatures import parameters
 
-_ORIGINS = ("data.tokenizer", "data.dialogue.assistant", "model.backbone.path", "model.assistant.path")
+_ORIGINS = (
+    *("data.tokenizer", "data.dialogue.assistant"),
+    *("model.backbone.path", "model.assistant.path", "model.teacher.path"),
+)
 """Settings that may lead into the folder of another run."""
 
 _LONGEST = 200

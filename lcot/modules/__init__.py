@@ -11,6 +11,7 @@ from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.softcot import Paths, SoftCoT
+from lcot.modules.teacher import Teacher
 from lcot.modules.voting import Voting
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PlaceText",
     "SoftCoT",
     "StepDecoder",
+    "Teacher",
     "TeacherText",
     "Text",
     "Voting",

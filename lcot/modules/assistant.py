@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.errors import UserError
+from lcot.errors import renamed
 from lcot.modules.states import StateStore, row_key
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.layout import Layout
@@ -160,24 +160,15 @@ class Assistant:
             self.model.to(batch.input_ids.device)  # type: ignore[arg-type]
 
 
-@contextmanager
-def assistants_settings() -> Iterator[None]:
+def assistants_settings() -> AbstractContextManager[None]:
     """Let what is refused meanwhile name the settings of the assistant in the place of the language model's."""
-    try:
-        yield
-    except UserError as err:
-        what, where, why, fix = (_renamed(text) for text in (err.what, err.where, err.why, err.fix))
-        raise type(err)(str(what), where=where, why=why, fix=fix) from err
-
-
-def _renamed(text: str | None) -> str | None:
-    for name, own in (
-        ("model.backbone", "model.assistant"),
-        ("data.tokenizer", "data.dialogue.assistant"),
-        ("backbone=", "assistant="),
-    ):
-        text = text.replace(name, own) if text is not None else None
-    return text
+    return renamed(
+        {
+            "model.backbone": "model.assistant",
+            "data.tokenizer": "data.dialogue.assistant",
+            "backbone=": "assistant=",
+        }
+    )
 
 
 def _keys(batch: ThoughtBatch) -> list[str]:

@@ -22,6 +22,7 @@ from lcot.modules.objectives.learning import Objectives
 from lcot.modules.optimizers import ParameterGroup
 from lcot.modules.parts import described_part
 from lcot.modules.sharding import is_sharded
+from lcot.modules.teacher import LoadedTeacher, Teacher, check_same_teacher, teacher_for
 from lcot.modules.terms import TEXT, Term
 from lcot.modules.voting import Voting
 from lcot.reasoning.batch import ThoughtBatch, heads
@@ -71,6 +72,8 @@ class Coconut(ReasoningModule):
             ``Expectation``, or a class of one's own); itself if not given.
         objectives: What is learnt beside the text, by names under which the means are logged; ``text`` itself may be
             given a weight.
+        teacher: A frozen model that reads the written chains for those objectives that learn from a teacher; the model
+            itself, as it is at that moment, if not given.
         unmasked: Let thoughts look at the padding on their left, as the released code of CODI and PCCoT does
             (:mod:`lcot.reasoning.unmasked`): results then depend on batch mates, in training, validation and test.
     """
@@ -92,6 +95,7 @@ class Coconut(ReasoningModule):
         thinker: Parallel | None = None,
         feed: Feed | None = None,
         objectives: dict[str, Objective] | None = None,
+        teacher: Teacher | None = None,
         unmasked: Unmasked | None = None,
     ) -> None:
         super().__init__(
@@ -116,6 +120,8 @@ class Coconut(ReasoningModule):
         self.feed = feed
         self.objectives = Objectives(objectives or {})
         self.unmasked = unmasked
+        self.teacher = teacher
+        self.taught_by: LoadedTeacher | None = None
         self._built = False
         check_together(self)
         if self.objectives.wanted and type(self).loss is not Coconut.loss:
@@ -175,6 +181,8 @@ class Coconut(ReasoningModule):
                 _log.warning("thoughts look at padding (model.unmasked), as published: results depend on batch mates")
             self._built = True
         self._compiled_passes()
+        if self.teacher is not None and self.taught_by is None:
+            self.taught_by = teacher_for(self, self.teacher)
         if self.halting is not None and self.halt is None:
             self.halt = nn.Linear(self.model.config.hidden_size, 1)
             nn.init.zeros_(self.halt.weight)
@@ -200,7 +208,8 @@ class Coconut(ReasoningModule):
             terms, extras = super().terms(batch)
             return {TEXT: replace(terms[TEXT], weight=self.objectives.text_weight)}, extras
         assert self.model is not None
-        scene = self.objectives.look(self.model, batch, self.think, self.activation_checkpointing)
+        teacher = self.taught_by.on(self.device) if self.taught_by is not None else None
+        scene = self.objectives.look(self.model, batch, self.think, self.activation_checkpointing, teacher)
         scene.feed = self.feed
         summed, tokens, extras = self._text_loss(batch, scene.thinking)
         text = Term(summed[None], torch.tensor([tokens]), self.objectives.text_weight)
@@ -277,6 +286,7 @@ class Coconut(ReasoningModule):
             "recycle": self.recycle,
             "thinker": described_part(self.thinker),
             "feed": described_part(self.feed),
+            "teacher": asdict(self.taught_by.weights) if self.taught_by is not None else None,
             "unmasked": asdict(self.unmasked) if self.unmasked is not None else None,
         }
 
@@ -312,6 +322,7 @@ class Coconut(ReasoningModule):
                     why="the model would think in a way that it never learned",
                     fix="use the config.yaml of the checkpoint's run",
                 )
+        check_same_teacher(self, checkpoint["lcot"].get("teacher"))
         theirs, mine = ("halt.weight" in checkpoint["state_dict"], self.halting is not None)
         if theirs != mine:
             words = {True: "a classifier that ends the thoughts", False: "no classifier"}

@@ -7,6 +7,7 @@ from typing import Any
 
 from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective
+from lcot.modules.teacher import check_teaching
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.feeds import Feed
 from lcot.reasoning.parallel import Looped, Parallel
@@ -113,6 +114,7 @@ def check_together(module: Any) -> None:
             )
     if open_:
         module.unmasked.check_attention(module.backbone.attention)
+    check_teaching(module.teacher, module.objectives.wanted)
     every = [name for name, one in module.objectives.wanted.items() if one.every_round]
     if every and not rounds:
         raise UserError(

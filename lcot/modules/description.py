@@ -72,6 +72,7 @@ _FIELDS: dict[str, Any] = {
     "feed": dict | None,
     "halting": dict | None,
     "unmasked": Unmasked | None,
+    "teacher": FrozenWeights | None,
     "lora": LoRA | None,
     "frozen": dict,
     "frozen.model": FrozenWeights,

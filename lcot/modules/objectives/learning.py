@@ -94,14 +94,22 @@ class Objectives(nn.ModuleDict):
                 torch.manual_seed(keyed_seed("objective", seed, name))
                 objective.build(model, special)
 
-    def look(self, model: PreTrainedModel, batch: ThoughtBatch, thinks: Thinks, checkpointing: bool) -> Scene:
+    def look(
+        self,
+        model: PreTrainedModel,
+        batch: ThoughtBatch,
+        thinks: Thinks,
+        checkpointing: bool,
+        teacher: PreTrainedModel | None = None,
+    ) -> Scene:
         """Think about a batch, and have the teacher read its rows, with all that the objectives need.
 
         Args:
-            model: The language model, which is its own teacher.
+            model: The language model.
             batch: With the views that they read.
             thinks: How thoughts come about.
             checkpointing: As in :func:`~lcot.reasoning.think.think`, for the teacher.
+            teacher: A frozen one; the model is its own if not given.
         """
         wanted = self.wanted.values()
         layers = any(objective.layers for objective in wanted)
@@ -115,13 +123,14 @@ class Objectives(nn.ModuleDict):
             at = before_answer(view) if layers else None
             # Distillation alone asks for no gradient of the teacher.
             learns = any(isinstance(one, TeacherText) for one in wanted)
+            reader = teacher if teacher is not None else model
             looked = any(objective.attention for objective in wanted)
             with ExitStack() as stack:
                 if not learns:
                     stack.enter_context(torch.no_grad())
                 if looked:
-                    seen = stack.enter_context(observed(model, *answer_columns(view), view.attention_mask))
-                scene.teacher = think(model, view, keep_cache=kept, layers_at=at, checkpointing=checkpointing)
+                    seen = stack.enter_context(observed(reader, *answer_columns(view), view.attention_mask))
+                scene.teacher = think(reader, view, keep_cache=kept, layers_at=at, checkpointing=checkpointing)
             scene.attention = torch.stack(seen) if looked else None
         return scene
 
