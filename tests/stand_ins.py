@@ -14,7 +14,9 @@ from lcot.reasoning.tokens import add_thought_tokens
 from tests.models import tiny_model
 from tests.tiny import RECORD, write_records
 
-GSM8K = "Ann has 3 cats and 2 dogs. How many pets?||<<3+2=5>> #### 5\nBob has 1 cat. How many legs?|| #### 4\n"
+GSM8K = (
+    "Ann has 3 cats and 2 dogs. How many legs?||<<3+2=5>> <<4*5=20>> #### 20\nBob has 1 cat. How many legs?|| #### 4\n"
+)
 """Two lines of GSM8k-Aug's form, one without any equation."""
 
 PRONTOQA = {

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lcot.errors import UserError
+from lcot.modules.lora import merged
 from lcot.modules.objectives.base import Objective, Scene
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.layout import IGNORE
@@ -145,6 +146,8 @@ class StepDecoder(Objective):
             release over Coconut).
         beyond: Whether what would be fed behind the last thought is to say the step behind the last one, as in the
             release over CODI.
+        start: Its first weights: ``random``, or a ``copy`` of the language model's, as published for pretrained ones
+            (of its first layers, where ``config`` asks for fewer).
 
     Raises:
         UserError: If a number is out of range, or a choice unknown.
@@ -163,6 +166,7 @@ class StepDecoder(Objective):
         rest: Literal["join", "drop"] = "join",
         missing: Literal["skip", "answer"] = "skip",
         beyond: bool = False,
+        start: Literal["random", "copy"] = "random",
     ) -> None:
         super().__init__(weight)
         check_per_step(per_step)
@@ -170,6 +174,7 @@ class StepDecoder(Objective):
             ("mean", mean, get_args(PerStep)),
             ("rest", rest, ("join", "drop")),
             ("missing", missing, ("skip", "answer")),
+            ("start", start, ("random", "copy")),
         ):
             if value not in known:
                 raise UserError.unknown(name, str(value), known, where="model.objectives")
@@ -182,6 +187,7 @@ class StepDecoder(Objective):
             )
         self.per_step, self.changes, self.mean = per_step, dict(config or {}), mean
         self.first_position, self.rest, self.missing, self.beyond = first_position, rest, missing, beyond
+        self.start = start
         self.decoder: PreTrainedModel | None = None
         self._eos = -1
 
@@ -197,6 +203,8 @@ class StepDecoder(Objective):
             )
         made = AutoModelForCausalLM.from_config(shape)  # type: ignore[no-untyped-call]
         assert isinstance(made, PreTrainedModel)
+        if self.start == "copy":
+            _copy(model, made)
         if made.get_output_embeddings().weight is not made.get_input_embeddings().weight:  # type: ignore[no-untyped-call]
             made.get_input_embeddings().requires_grad_(False)  # steps are read by the language model's own
         self.decoder, self._eos = made, special.eos
@@ -278,6 +286,21 @@ class StepDecoder(Objective):
         offsets = torch.arange(int(length.max()) + 1 if len(rows) else 1, device=starts.device)
         ids = table[rows[:, None], (begin[:, None] + offsets).clamp(max=table.shape[1] - 1)]
         return rows, group, torch.where(offsets < length, ids, self._eos), offsets <= length
+
+
+def _copy(model: PreTrainedModel, decoder: PreTrainedModel) -> None:
+    with merged(model):  # a model with LoRA has other names for its weights
+        weights = {name: weight.detach() for name, weight in model.state_dict().items()}
+    own = decoder.state_dict()
+    other = [name for name, weight in own.items() if name not in weights or weights[name].shape != weight.shape]
+    if other:
+        raise UserError(
+            f"start is 'copy', and {len(other)} of the step decoder's weights are not those of the language model",
+            where="model.objectives, config of the step decoder",
+            why=f"such as {other[0]}",
+            fix="change no more than the number of layers, to fewer, or set start to 'random'",
+        )
+    decoder.load_state_dict({name: weights[name] for name in own})
 
 
 def check_per_step(count: int) -> None:
