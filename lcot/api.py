@@ -34,6 +34,7 @@ from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.dialogue import DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import Layout, LayoutBuilder
+from lcot.reasoning.spans import SpanBuilder
 from lcot.reasoning.tokens import SpecialTokens
 from lcot.runs.exports import read_description, read_softcot, write_coconut, write_softcot
 from lcot.runs.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
@@ -72,6 +73,7 @@ class Solver:
         thoughts: How many of them it thinks.
         stepwise_passes: Whether each has a pass of its own; ``None`` if continuous ones have and pauses have not.
         builder: Lays out questions; ``None`` for one that joins them by the module's own text format.
+        lead: Text behind each question, where there is no ``builder``.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Solver:
         markers: Markers = "always",
         stepwise_passes: bool | None = None,
         builder: LayoutBuilder | None = None,
+        lead: str = "",
     ) -> None:
         assert module.model is not None and module.tokenizer is not None and module.special is not None
         self.module = module.eval()
@@ -90,6 +93,8 @@ class Solver:
         self.kind = kind
         self.markers = markers
         self.thoughts = thoughts
+        if builder is None and lead:
+            builder = SpanBuilder(self.tokenizer, self.special, module.text, lead=lead)
         self.builder = builder or LayoutBuilder(
             self.tokenizer, self.special, kind, module.text, markers=markers, stepwise_passes=stepwise_passes
         )
@@ -122,11 +127,11 @@ class Solver:
                 raise UserError(f"{name} is {number!r}", fix="give a whole number")
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}", fix="use 1 or more")
-        count, halts = self.thoughts if thoughts is None else thoughts, getattr(self.module, "halt", None) is not None
+        count, halts = self.thoughts if thoughts is None else thoughts, getattr(self.module, "ends_thoughts", False)
         if count < 0 or (count and self.kind == "none") or (thoughts is not None and halts):
             raise UserError(
                 f"thoughts is {thoughts}, and this run's thoughts are of kind {self.kind!r}",
-                why="a classifier ends its thoughts" if halts else None,
+                why="the model ends its thoughts itself" if halts else None,
                 fix="leave it out, or use 0 or more with a run that has thoughts",
             )
         tasks = self.builder.dialogue.tasks if isinstance(self.builder, DialogueBuilder) else ()
@@ -180,6 +185,7 @@ class Solver:
             "markers": self.markers,
             "thoughts": self.thoughts,
             "stepwise_passes": self.builder.stepwise_passes,
+            **({"lead": self.builder.lead} if isinstance(self.builder, SpanBuilder) else {}),
         }
         if isinstance(self.module, SoftCoT):
             write_softcot(self.module, self.builder, shape, folder)
@@ -263,7 +269,8 @@ def load(
         tokenizer = load_tokenizer(path)
         if "module" not in described:
             module = load_exported(path, described, tokenizer)
-            return Solver(module.to(device), *_shape(described), dialogue_builder(described, tokenizer))
+            words = dialogue_builder(described, tokenizer)
+            return Solver(module.to(device), *_shape(described), words, described.get("lead", ""))
         return _solver(read_softcot(path, described), tokenizer, path, device, backbone, assistant, code)
     file = path if path.suffix == ".ckpt" else pick_checkpoint(path, checkpoint)
     if file != path and checkpoint is None and (said := without_best(path)) is not None:
@@ -300,7 +307,7 @@ def _solver(
             soft = load_softcot(saved, tokenizer, backbone, assistant, kind, config)
             return Solver(soft.to(device), *_shape(entry), soft.builder)
         module = load_coconut(saved, tokenizer, backbone, kind, config)
-        return Solver(module.to(device), *_shape(entry), dialogue_builder(entry, tokenizer))
+        return Solver(module.to(device), *_shape(entry), dialogue_builder(entry, tokenizer), entry.get("lead", ""))
 
 
 def _shape(entry: Mapping[str, Any]) -> tuple[ThoughtKind, int, Markers, bool | None]:

@@ -22,7 +22,7 @@ WHOLE = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
 FROZEN = ("lora", "coconut_lora")
 """Methods that want a pretrained model."""
-FAMILY = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi")
+FAMILY = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi", "cmtp")
 """Methods with a thinker, a feed or objectives of their own."""
 UNTRAINED = ("zero_shot_cot", "cot_unk", "assist_cot", "softcot_zeros", "softcot_random")
 """Methods of SoftCoT's models that train nothing."""
@@ -120,7 +120,7 @@ def test_a_method_changes_the_curriculum_only(method: Path) -> None:
         mixing = {"mix_probability", "mix_support", "mix_weights"} if mixed else set()
         assert changed <= {"kind", "thoughts_per_step"} | mixing
     else:
-        assert new["class_path"].endswith((".Fixed", ".Tokenwise"))
+        assert new["class_path"].endswith((".Fixed", ".Tokenwise", ".Spanwise"))
 
 
 @pytest.mark.parametrize("method", ["pause", "coconut_no_curriculum"])

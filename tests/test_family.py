@@ -27,7 +27,9 @@ from tests.training import tiny_data, tiny_module
 from tests.whole_runs import last, run, same_state, scalars, settings
 from tests.whole_runs import write_config as write_run
 
-METHODS = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi")
+METHODS = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi", "cmtp")
+SPANS = ("cmtp",)
+"""Those that end their thoughts themselves."""
 DISTILLED: dict[str, Any] = {
     "teacher": {"class_path": "TeacherText"},
     "distillation": {"class_path": "Distillation", "init_args": {"weight": 0.5}},
@@ -36,11 +38,16 @@ DISTILLED: dict[str, Any] = {
 }
 
 
+METHOD = ROOT / "configs" / "methods"
+
+
 def of_method(config: Path, method: str) -> list[object]:
     """A tiny run of a method: its own number of thoughts would take most of a tiny context."""
-    words: list[object] = ["-c", config, "-c", ROOT / "configs" / "methods" / f"{method}.yaml", "--name", method]
+    words: list[object] = ["-c", config, "-c", METHOD / f"{method}.yaml", "--name", method]
     if method in ("codi", "pccot", "kava", "simcot_codi"):
         words += ["--curriculum.schedule.thoughts=4"]
+    if method in SPANS:
+        words += ["--model.thinker.max_thoughts=4"]
     return words
 
 
@@ -77,7 +84,9 @@ class TestEveryMethod:
         report = json.loads((path / "test.json").read_text())
         assert report["metrics"]["test/examples"] == 5
         lines = [json.loads(line) for line in (path / "predictions.jsonl").read_text().splitlines()]
-        assert len(lines) == 5 and all(line["thoughts"] == report["metrics"]["test/thoughts"] for line in lines)
+        thoughts = [line["thoughts"] for line in lines]
+        assert len(lines) == 5 and sum(thoughts) / 5 == pytest.approx(report["metrics"]["test/thoughts"])
+        assert method in SPANS or len(set(thoughts)) == 1
 
     def test_what_is_solved_is_what_was_tested(
         self, trained: Callable[[str], Path], method: str, tmp_path: Path
@@ -103,7 +112,8 @@ class TestEveryMethod:
     def test_show(self, folder: Path, method: str) -> None:
         outcome = lcot("show", *of_method(folder / "tiny.yaml", method))
         assert outcome.code == 0, outcome.err
-        wanted = {"lotus": ["steps"], "simcot": ["steps"], "simcot_codi": ["steps", "teacher"]}.get(method, ["teacher"])
+        views = {"lotus": ["steps"], "simcot": ["steps"], "simcot_codi": ["steps", "teacher"]}
+        wanted = {**views, "cmtp": ["spans", "teacher"]}.get(method, ["teacher"])
         assert all(f"its view {view!r}" in outcome.out for view in wanted)
 
 
@@ -119,15 +129,8 @@ def whole(batch: int, **trainer: Any) -> dict[str, Any]:
     return made
 
 
-def check_same(one: Path, other: Path) -> None:
-    names = (
-        "train/loss_epoch",
-        "train/teacher_epoch",
-        "train/distillation_epoch",
-        "train/cache_epoch",
-        "train/steps_epoch",
-    )
-    assert all(scalars(one, name) for name in names)
+def check_same(one: Path, other: Path, *terms: str) -> None:
+    assert all(scalars(one, f"train/{name}_epoch") for name in ("loss", *terms))
     weights, others = last(one)["state_dict"], last(other)["state_dict"]
     assert weights.keys() == others.keys()
     for name, weight in weights.items():
@@ -149,7 +152,7 @@ class TestOneEngine:
     def test_two_processes_are_one(self, one: Path, tmp_path: Path) -> None:
         config = write_run(tmp_path, whole(4))
         assert run(config, ranks=2) == 0
-        check_same(one, config)
+        check_same(one, config, "teacher", "distillation", "cache", "steps")
 
     @pytest.mark.parametrize("step", [2, 9])
     def test_a_killed_run_ends_in_the_same_weights(self, one: Path, tmp_path: Path, step: int) -> None:

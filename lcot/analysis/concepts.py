@@ -30,7 +30,7 @@ from lcot.metrics.problem_graph import Frontier, ProblemGraph
 from lcot.metrics.surfaces import Surface, graph_and_surface
 from lcot.reasoning.cache import GrowingLayer
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.think import Passes, Thinking, output_head
+from lcot.reasoning.think import Passes, Thinking
 
 Scored = Literal["frontier", "all"]
 """Which nodes get a value: those that a real path would name next, or all of the graph."""
@@ -192,10 +192,9 @@ def name_chances(
     Returns:
         For each continuation the probability of its first token, and of all of its tokens.
     """
-    head = output_head(thinker.model)
     last = thinking.state_at(thinking.prompt_ends - 1)
     # Rounding of float32 would let probabilities add up to more than 1.
-    logs = head(last).double().log_softmax(dim=-1)
+    logs = thinking.logits(thinker.model, last).double().log_softmax(dim=-1)
     places = [(row, place) for row, group in enumerate(names) for place in range(len(group))]
     if not places:
         return [[] for _ in names]
@@ -234,7 +233,7 @@ def _rest_chances(thinker: Thinker, thinking: Thinking, rows: Sequence[int], ids
     embedded = thinker.model.get_input_embeddings()(given)
     states = passes(embedded, length, length + widest)
     is_token = targets >= 0
-    logits = output_head(thinker.model)(states[is_token]).double()
+    logits = thinking.logits(thinker.model, states[is_token]).double()
     losses = F.cross_entropy(logits, targets[is_token], reduction="none")
     return torch.zeros_like(targets, dtype=torch.float64).masked_scatter(is_token, -losses).sum(dim=1)
 

@@ -16,10 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lcot.analysis.thinker import Thinker, encoded_chunks, measuring
+from lcot.analysis.thinker import Thinker, Thoughts, encoded_chunks, measuring
 from lcot.analysis.vocabulary import Vocabulary, token_text
 from lcot.reasoning.example import ReasoningExample
-from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import token_ids
 
 ResultKind = Literal["equation", "partial_product", "running_sum"]
@@ -151,7 +150,7 @@ def thought_lenses(
             states, vectors = thoughts.states.flatten(0, 1), thoughts.vectors.flatten(0, 1)
             for start in range(0, len(states), thinker.max_rows):
                 piece = slice(start, start + thinker.max_rows)
-                spoken = _spoken(thinker, states[piece], wanted[piece], top)
+                spoken = _spoken(thinker, thoughts, states[piece], wanted[piece], top)
                 near = _near(vocabulary, vectors[piece], nearest)
                 found += [(*one, words) for one, words in zip(spoken, near, strict=True)]
         for number, (tokens, results, words) in enumerate(found):
@@ -189,10 +188,14 @@ def _wanted(thinker: Thinker, example: ReasoningExample) -> list[tuple[Result, l
 
 
 def _spoken(
-    thinker: Thinker, states: Tensor, wanted: Sequence[list[tuple[Result, list[int], bool]]], top: int
+    thinker: Thinker,
+    thoughts: Thoughts,
+    states: Tensor,
+    wanted: Sequence[list[tuple[Result, list[int], bool]]],
+    top: int,
 ) -> list[tuple[tuple[LensToken, ...], tuple[ShownResult, ...]]]:
     """The best tokens of states ``(M, D)``, and the wanted results of each."""
-    chances = output_head(thinker.model)(states).float().softmax(dim=-1)
+    chances = thoughts.thinking.logits(thinker.model, states).float().softmax(dim=-1)
     best = chances.topk(min(top, chances.shape[-1]), dim=-1)
     tokenizer = thinker.builder.tokenizer
     found = []

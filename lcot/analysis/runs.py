@@ -10,6 +10,7 @@ from lcot.analysis.thinker import Thinker
 from lcot.errors import UserError
 from lcot.modules.softcot import SoftCoT
 from lcot.reasoning.curriculum import Curriculum
+from lcot.reasoning.spanwise import Spanwise
 
 if TYPE_CHECKING:
     from lcot.api import Solver
@@ -69,7 +70,8 @@ def all_counts(solver: Solver, schedule: Curriculum) -> range:
         return range(solver.thoughts, solver.thoughts + 1)
     if solver.kind == "none":
         return range(1)
-    return range(max(solver.thoughts, *schedule.numbers_trained(stage_of(solver, schedule))) + 1)
+    free = solver.module.free_thoughts if isinstance(schedule, Spanwise) else 0
+    return range(max([solver.thoughts, free, *schedule.numbers_trained(stage_of(solver, schedule))]) + 1)
 
 
 def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> Iterator[str]:
@@ -77,14 +79,15 @@ def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> 
     module, trained = solver.module, schedule.numbers_trained(stage_of(solver, schedule))
     mixed = "; -c coconut_mixed trains a model that has seen all"
     new = sorted(set(counts) - trained)
-    if new:
+    if new and not isinstance(schedule, Spanwise):
         yield (
             f"training's last stage never saw k = {listed(new)} (it saw {listed(sorted(trained))}): after so many"
             " thoughts the model may answer at once or write nonsense, whatever its thoughts hold"
             f"{mixed if solver.kind == 'continuous' else ''}"
         )
-    if not isinstance(module, SoftCoT) and module.halt is not None:
-        yield "this run ends its thoughts with a classifier, which is not asked here: k thoughts are forced"
+    if not isinstance(module, SoftCoT) and module.ends_thoughts:
+        by = "a classifier" if module.halting is not None else "its head"
+        yield f"this run ends its thoughts with {by}, which is not asked here: k thoughts are forced"
     if isinstance(module, SoftCoT) and module.thought_paths > 1:
         yield f"of the {module.thought_paths} paths of this run's thoughts the first one is read"
     if module.sampling.temperature:

@@ -113,11 +113,12 @@ class CurriculumCallback(Callback, StageClock):
         """
         self._trainer = trainer
         if stage != "fit" and self._forced is not None and self.schedule is not self._forced:
-            if getattr(pl_module, "halting", None) is not None:
+            if getattr(pl_module, "ends_thoughts", False):
+                by = "halting" if getattr(pl_module, "halting", None) is not None else "thinker"
                 raise UserError(
-                    f"eval_thoughts is {self.eval_thoughts}, and model.halting is set",
-                    where="curriculum.eval_thoughts, model.halting",
-                    why="the classifier decides how many thoughts there are",
+                    f"eval_thoughts is {self.eval_thoughts}, and model.{by} is set",
+                    where=f"curriculum.eval_thoughts, model.{by}",
+                    why=f"the {'classifier' if by == 'halting' else 'head'} decides how many thoughts there are",
                     fix="leave eval_thoughts out",
                 )
             self.schedule = self._forced
@@ -185,6 +186,7 @@ class CurriculumCallback(Callback, StageClock):
             kind=self.schedule.kind,
             markers=self.schedule.markers,
             stepwise_passes=self.schedule.stepwise_passes,
+            lead=getattr(self.schedule, "lead", ""),
             thoughts=self.schedule.thoughts_at_inference(stage),
             world_size=trainer.world_size,
             threads=_threads(trainer),

@@ -129,7 +129,8 @@ class Dashboard(Callback):
         clock, data = _clock(trainer), _data(trainer)
         schedule = clock.schedule if clock is not None else None
         fed = schedule is not None and schedule.kind in ("continuous", "soft")
-        most = max(schedule.numbers_trained(schedule.last_stage)) if schedule is not None else 0
+        # Where training fixes no number there are as many as the chains make.
+        most = max(schedule.numbers_trained(schedule.last_stage), default=2) if schedule is not None else 0
         return Shown(
             epochs=self.curves,
             accuracies=tuple(accuracy_names(data.extractors)) if data is not None else ("accuracy",),

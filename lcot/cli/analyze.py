@@ -159,13 +159,15 @@ def analyze(
     about = About(
         name=chosen.run.resolve().name,
         own=solver.thoughts if solver.thoughts in subject.counts else subject.counts[-1],
-        trained=frozenset(trained),
+        trained=frozenset(trained) if trained else None,
         data=f"questions of {chosen.data}" if chosen.data else f"questions of the {chosen.split or 'test'} split",
         warnings=warnings,
         facts={
             "command": str(told["command"]),
             "checkpoint": f"{file}, of stage {stage}, {read_checkpoint(file, weights=False)['global_step']:,} steps",
-            "thoughts": f"{solver.kind}; {solver.thoughts} are the run's own, and {listed(trained)} were trained",
+            "thoughts": f"{solver.kind}; {solver.thoughts} are the run's own, and {listed(trained)} were trained"
+            if trained
+            else f"{solver.kind}; as many as the run thinks are enough, up to {module.free_thoughts}",
             "answers": f"{told['extractor']}; greedy decoding, at most {module.max_new_tokens} tokens",
             "commit": str(told["commit"] or "none: the package does not come from a checkout"),
             "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

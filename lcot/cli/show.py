@@ -6,7 +6,7 @@ Nothing heavy is imported before the options are read, so a wrong one is answere
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lcot.datamodules.base import ReasoningDataModule, Split
     from lcot.reasoning.layout import Layout
 
-SLOT, OPEN, CLOSE = "▢", "⟦", "⟧"
-"""A thought or pause, and what stands around supervised text."""
+SLOT, OPEN, CLOSE, BAR = "▢", "⟦", "⟧", "│"
+"""A thought or pause, what stands around supervised text, and between spans."""
 
 _USAGE = """\
 usage: lcot show -c CONFIG [-c OVERLAY …] [--index N] [--split train|val|test] [--SETTING=VALUE …]
@@ -118,6 +118,8 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
 
 def rendered(tokenizer: PreTrainedTokenizerBase, row: Layout) -> str:
     """A row as text, special tokens by their names, with its slots and its supervised text marked."""
+    if (starts := row.places.get("spans")) is not None:  # one span beside another
+        return BAR.join(str(tokenizer.decode(row.ids[at:end])) for at, end in pairwise(starts))
     slots = range(row.head, row.head + row.thoughts + row.pauses)
     parts = []
     for (slot, supervised), places in groupby(

@@ -25,6 +25,8 @@ from lcot.reasoning.dialogue import Dialogue
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import run_seed
 from lcot.reasoning.layout import Layout, LayoutBuilder
+from lcot.reasoning.spans import builder_for
+from lcot.reasoning.spanwise import Spanwise
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import SpecialTokens, add_thought_tokens, prompt_tokens
 
@@ -207,7 +209,9 @@ class ReasoningDataModule(L.LightningDataModule):
         if self.tokenizer is None:
             words, asking = self.tokenizer_name == "words", self._asking
             if words:
-                texts = [*self.vocabulary(), *(asking.prompt.texts() if asking is not None else [])]
+                clock = find_clock(getattr(self.trainer, "callbacks", []))
+                said = clock.schedule.texts if clock is not None and isinstance(clock.schedule, Spanwise) else ()
+                texts = [*self.vocabulary(), *said, *(asking.prompt.texts() if asking is not None else [])]
                 tokenizer: PreTrainedTokenizerBase = build_word_tokenizer(texts)
             else:
                 tokenizer = load_tokenizer(self.tokenizer_name)
@@ -269,15 +273,7 @@ class ReasoningDataModule(L.LightningDataModule):
             builder: LayoutBuilder = self._asking.builder(tokenizer, self.special, schedule, counts, self.max_length)
             builder.max_assistant_length = self.max_length
         else:
-            builder = LayoutBuilder(
-                tokenizer,
-                self.special,
-                schedule.kind,
-                self.text,
-                self.max_length,
-                markers=schedule.markers,
-                stepwise_passes=schedule.stepwise_passes,
-            )
+            builder = builder_for(schedule, tokenizer, self.special, self.text, self.max_length)
         if split in (None, "train"):
             builder.further = self.views
         return builder

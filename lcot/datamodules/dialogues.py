@@ -13,6 +13,7 @@ from lcot.reasoning.chat import ChatText
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.prompts import load_prompt
+from lcot.reasoning.spanwise import Spanwise
 from lcot.reasoning.tokens import SpecialTokens, prompt_tokens
 
 
@@ -95,10 +96,10 @@ def numbers_of_thoughts(schedule: Curriculum, split: str | None) -> set[int]:
 
 
 def check_kind(schedule: Curriculum, dialogue: Dialogue | None, shuffled: bool) -> None:
-    """Refuse soft thoughts where nobody says how an assistant is asked for them, and shuffling where there are none.
+    """Refuse soft thoughts where nobody says how an assistant is asked for them, and what does not go with others.
 
     Raises:
-        UserError: If there is either.
+        UserError: If there are any.
     """
     if schedule.kind == "soft" and dialogue is None:
         raise UserError(
@@ -106,6 +107,13 @@ def check_kind(schedule: Curriculum, dialogue: Dialogue | None, shuffled: bool) 
             where="curriculum.schedule.kind and data.dialogue",
             why="soft thoughts are made by an assistant, and a prompt says how it is asked",
             fix="set data.dialogue.prompt, such as llama3/gsm8k, or choose another kind",
+        )
+    if isinstance(schedule, Spanwise) and dialogue is not None:
+        raise UserError(
+            "thoughts stand for spans of the chain, and there is a dialogue",
+            where="curriculum.schedule and data.dialogue",
+            why="a prompt file has words of its own around each step",
+            fix="leave data.dialogue out, or use another curriculum",
         )
     if shuffled and schedule.kind != "soft":
         raise UserError(

@@ -30,9 +30,9 @@ def say(line: str, *parts: object) -> None:
 
 
 def needs_chains(schedule: Curriculum) -> bool:
-    """Whether a curriculum leaves steps written in any of its stages; No-CoT hides whatever there is in all."""
-    stages = range(schedule.last_stage + 1)
-    return any(schedule.resolve(stage, _MANY).hidden < _MANY for stage in stages)
+    """Whether a curriculum has steps written in any of its stages, or in spans; No-CoT hides whatever there is."""
+    stages = [schedule.resolve(stage, _MANY) for stage in range(schedule.last_stage + 1)]
+    return any(stage.hidden < _MANY or stage.span for stage in stages)
 
 
 def check_chains(

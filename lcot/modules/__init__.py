@@ -8,6 +8,7 @@ from lcot.modules.lora import LoRA
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
 from lcot.modules.objectives.keys_values import KeyValueDistillation
+from lcot.modules.objectives.spans import SpanTokens
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.softcot import Paths, SoftCoT
@@ -25,6 +26,7 @@ __all__ = [
     "Paths",
     "PlaceText",
     "SoftCoT",
+    "SpanTokens",
     "StepDecoder",
     "Teacher",
     "TeacherText",

@@ -30,11 +30,15 @@ from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.feeds import Feed, Identity
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import Head
 from lcot.reasoning.keyed import keyed_seed, run_seed
-from lcot.reasoning.parallel import Parallel, Rounds
+from lcot.reasoning.parallel import Rounds
 from lcot.reasoning.recompute import recomputable_layers
-from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think, think_until
+from lcot.reasoning.think import Recycle, Thinking, supervised_loss, think
+from lcot.reasoning.thinker import Thinker
 from lcot.reasoning.unmasked import Unmasked
+from lcot.reasoning.until import think_until
 
 _log = logging.getLogger("lcot")
 
@@ -66,10 +70,10 @@ class Coconut(ReasoningModule):
             compute the rest once more: less memory, more time, the same gradients.
         parameter_groups: Parameters with rates, weight decay or an optimizer of their own; all are trained alike if not
             given.
-        thinker: How thoughts come about: in rounds over all of them at once (``Jacobi``, ``Looped``); one after
-            another if not given.
+        thinker: How thoughts come about: in rounds over all of them at once (``Jacobi``, ``Looped``), or made of the
+            written chain in training (``Given``); one after another if not given.
         feed: What a state becomes before it is read as a thought (``Projection``, ``Add``, ``Rescale``,
-            ``Expectation``, or a class of one's own); itself if not given.
+            ``Expectation``, the head ``SpanHead``, or a class of one's own); itself if not given.
         objectives: What is learnt beside the text, by names under which the means are logged; ``text`` itself may be
             given a weight.
         teacher: A frozen model that reads the written chains for those objectives that learn from a teacher; the model
@@ -92,7 +96,7 @@ class Coconut(ReasoningModule):
         voting: Voting | None = None,
         activation_checkpointing: bool = False,
         parameter_groups: list[ParameterGroup] | None = None,
-        thinker: Parallel | None = None,
+        thinker: Thinker | None = None,
         feed: Feed | None = None,
         objectives: dict[str, Objective] | None = None,
         teacher: Teacher | None = None,
@@ -189,8 +193,15 @@ class Coconut(ReasoningModule):
             nn.init.zeros_(self.halt.bias)
 
     @property
+    def ends_thoughts(self) -> bool:
+        """Whether the model itself says when thinking ends: by a classifier, or by the head that makes the thoughts."""
+        return self.halting is not None or isinstance(self.thinker, Given)
+
+    @property
     def free_thoughts(self) -> int:
-        """With a classifier, as many as it is allowed."""
+        """Where the model ends them itself, as many as it is allowed."""
+        if isinstance(self.thinker, Given):
+            return self.thinker.max_thoughts
         return self.halting.max_thoughts if self.halting is not None else 0
 
     def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
@@ -249,7 +260,8 @@ class Coconut(ReasoningModule):
             thinks = partial(think, self.model, compiled=compiled, recycle=self.recycle, feed=self.feed, **options)
         if self.unmasked is not None:
             return self.unmasked.think(thinks, self.model, batch, rounds=self.thinker is not None)
-        return thinks(batch)
+        thinking = thinks(batch)
+        return thinking if self.feed is None else replace(thinking, spoken=self.feed.spoken)
 
     def _text_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:
         assert self.model is not None
@@ -271,9 +283,9 @@ class Coconut(ReasoningModule):
         return summed, tokens, extras
 
     def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
-        """Think the fixed number of thoughts, or as many as the classifier says; there is one path."""
+        """Think the fixed number of thoughts, or as many as classifier or head say; there is one path."""
         assert self.model is not None
-        if self.halt is None or not batch.marked:
+        if not self.ends_thoughts or not batch.marked:
             yield self.think(batch, keep_cache=True)
         else:
             yield self._think_freely(batch)
@@ -347,7 +359,13 @@ class Coconut(ReasoningModule):
         check_thoughts(schedule, self.thinker, self.feed, self.objectives.wanted, self.unmasked)
 
     def _think_freely(self, batch: ThoughtBatch) -> Thinking:
-        assert self.model is not None and self.special is not None and self.halting is not None
+        assert self.model is not None and self.special is not None
+        prompts = heads(batch, self.special.pad)
+        if isinstance(self.thinker, Given):
+            assert isinstance(self.feed, Head)
+            thinking = self.thinker.freely(self.model, prompts, self.feed, self.special.eot)
+            return replace(thinking, spoken=self.feed.spoken)
+        assert self.halting is not None
         classifier, threshold = self.halt, self.halting.threshold
         assert classifier is not None
 
@@ -355,7 +373,6 @@ class Coconut(ReasoningModule):
             chance: Tensor = classifier(states.to(classifier.weight.dtype))[:, 0].sigmoid()
             return chance > threshold
 
-        prompts = heads(batch, self.special.pad)
         most, compiled = self.halting.max_thoughts, self._compiled_passes()
         return think_until(self.model, prompts, stop, most, self.special.eot, compiled=compiled, recycle=self.recycle)
 

@@ -10,7 +10,11 @@ from lcot.modules.objectives.base import Objective
 from lcot.modules.teacher import check_teaching
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.feeds import Feed
-from lcot.reasoning.parallel import Looped, Parallel
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import Head
+from lcot.reasoning.parallel import Looped
+from lcot.reasoning.spanwise import Spanwise
+from lcot.reasoning.thinker import Thinker
 from lcot.reasoning.unmasked import Unmasked
 
 _SAID = {"unmasked": "no mask over padding (unmasked)"}
@@ -18,7 +22,7 @@ _SAID = {"unmasked": "no mask over padding (unmasked)"}
 
 def check_thoughts(
     schedule: Curriculum,
-    thinker: Parallel | None,
+    thinker: Thinker | None,
     feed: Feed | None,
     objectives: Mapping[str, Objective],
     unmasked: Unmasked | None = None,
@@ -39,6 +43,7 @@ def check_thoughts(
             why="they would have no effect",
             fix="set kind to 'continuous', or these to null (objectives to weight 0)",
         )
+    _check_spans(schedule, thinker, feed)
     counting = {
         "thinker": thinker,
         **{f"objectives.{name}": one for name, one in objectives.items()},
@@ -52,6 +57,35 @@ def check_thoughts(
                 why="thoughts would be taken for those of other steps",
                 fix="set both to the same number",
             )
+
+
+def _check_spans(schedule: Curriculum, thinker: Thinker | None, feed: Feed | None) -> None:
+    """Refuse spans that nobody thinks about, a thinker that is given none, and a head for others.
+
+    Raises:
+        UserError: If there is one of these.
+    """
+    spans, given = isinstance(schedule, Spanwise), isinstance(thinker, Given)
+    if spans != given:
+        raise UserError(
+            f"the curriculum is {type(schedule).__name__}, and the thinker is"
+            f" {type(thinker).__name__ if thinker is not None else 'none'}",
+            where="curriculum.schedule and model.thinker",
+            why="thoughts are made of spans of the chain, and "
+            + ("only Given does that" if spans else "only Spanwise has spans"),
+            fix="use Spanwise and Given together, as -c cmtp does",
+        )
+    if not isinstance(schedule, Spanwise) or not isinstance(feed, Head):
+        return
+    (low, high), own = schedule.sizes, feed.tokens_of_span()
+    if own is not None and (low, high) != (own, own):
+        raise UserError(
+            f"span is {own}, and the curriculum's spans have {low if low == high else f'{low} to {high}'} token"
+            f"{'s' * (high != 1)}",
+            where="model.feed.span and curriculum.schedule.size",
+            why="the head gives as many tokens as a span has",
+            fix="set both to the same number",
+        )
 
 
 def check_together(module: Any) -> None:
@@ -69,15 +103,20 @@ def check_together(module: Any) -> None:
             rounds and module.halting is not None,
             "thinker, model.halting",
             "a classifier",
-            "it ends single thoughts",
+            "it ends thoughts that come one after another, each the state before it",
         ),
         (
             rounds and module.recycle == "pre_norm",
             "thinker, model.recycle",
             "pre_norm",
-            "rounds read later states",
+            "a thinker reads states behind the norm",
         ),
-        (rounds and module.compiled_decoding, "thinker, model.compiled_decoding", "true", "rounds have many columns"),
+        (
+            rounds and module.compiled_decoding,
+            "thinker, model.compiled_decoding",
+            "true",
+            "compiled passes know none",
+        ),
         (
             fed and module.halting is not None,
             "feed, model.halting",
@@ -103,6 +142,12 @@ def check_together(module: Any) -> None:
             "Looped",
             "the released code of LOTUS masks padding in every pass",
         ),
+        (
+            open_ and isinstance(module.thinker, Given),
+            "unmasked, model.thinker",
+            "Given",
+            "its thoughts are read in the pass of the question, which is masked",
+        ),
     ):
         if there:
             first = setting.partition(",")[0]
@@ -115,6 +160,20 @@ def check_together(module: Any) -> None:
     if open_:
         module.unmasked.check_attention(module.backbone.attention)
     check_teaching(module.teacher, module.objectives.wanted)
+    needs = {f"objectives.{name}": one.head for name, one in module.objectives.wanted.items() if one.head is not None}
+    if isinstance(module.thinker, Given):
+        needs = {"thinker": Head, **needs}
+    for name, kind in needs.items():
+        if not isinstance(module.feed, kind):
+            raise UserError(
+                f"there is a {type(module.thinker).__name__ if name == 'thinker' else name.partition('.')[2]}, and the"
+                f" feed is {type(module.feed).__name__ if module.feed is not None else 'none'}",
+                where=f"model.{name}, model.feed",
+                why="a head makes the thoughts when a question is asked"
+                if name == "thinker"
+                else f"it teaches a {kind.__name__}",
+                fix=f"set model.feed to {'SpanHead' if kind is Head else kind.__name__}",
+            )
     every = [name for name, one in module.objectives.wanted.items() if one.every_round]
     if every and not rounds:
         raise UserError(

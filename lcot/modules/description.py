@@ -61,6 +61,7 @@ _FIELDS: dict[str, Any] = {
     "markers": Markers,
     "thoughts": int,
     "stepwise_passes": bool,
+    "lead": str,
     "threads": int | None,
     "text": TextFormat,
     "dialogue": Dialogue | None,

@@ -8,10 +8,12 @@ from typing import Any
 from lcot.errors import CheckpointError
 from lcot.modules.own import own_class
 from lcot.reasoning.feeds import FEEDS, Feed
-from lcot.reasoning.parallel import THINKERS, Parallel
+from lcot.reasoning.heads import HEADS
+from lcot.reasoning.parallel import THINKERS
+from lcot.reasoning.thinker import Thinker
 
 
-def described_part(part: Parallel | Feed | None) -> dict[str, Any] | None:
+def described_part(part: Thinker | Feed | None) -> dict[str, Any] | None:
     """A thinker or a feed in plain values: its class, and what it was made with."""
     if part is None:
         return None
@@ -31,7 +33,8 @@ def made_part(described: Mapping[str, Any] | None, find: Callable[[str], type]) 
     if described is None:
         return None
     name = str(described.get("class"))
-    kind: type = {**FEEDS, **THINKERS}[name] if name in {**FEEDS, **THINKERS} else find(name)
+    known: dict[str, type] = {**FEEDS, **HEADS, **THINKERS}
+    kind = known[name] if name in known else find(name)
     try:
         return kind(**described["settings"])
     except (TypeError, ValueError, KeyError) as err:

@@ -6,12 +6,17 @@ from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.feeds import Add, Expectation, Feed, Identity, Projection, Rescale
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import Head, SpanHead
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.parallel import Jacobi, Looped, Parallel
+from lcot.reasoning.spanwise import Spanwise
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.text import TextFormat
-from lcot.reasoning.think import Thinking, supervised_loss, think_until
+from lcot.reasoning.think import Thinking, supervised_loss
+from lcot.reasoning.thinker import Thinker
 from lcot.reasoning.tokenwise import Tokenwise
+from lcot.reasoning.until import think_until
 
 __all__ = [
     "Add",
@@ -21,6 +26,8 @@ __all__ = [
     "Expectation",
     "Feed",
     "Fixed",
+    "Given",
+    "Head",
     "Identity",
     "Jacobi",
     "LayoutBuilder",
@@ -30,10 +37,13 @@ __all__ = [
     "ReasoningExample",
     "Rescale",
     "Sampling",
+    "SpanHead",
+    "Spanwise",
     "Stage",
     "StageClock",
     "Stepwise",
     "TextFormat",
+    "Thinker",
     "Thinking",
     "ThoughtBatch",
     "Tokenwise",

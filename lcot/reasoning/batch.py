@@ -53,6 +53,7 @@ class ThoughtBatch:
             have holds a lone padding token there. ``assistant`` ends with the slots of the soft thoughts, which begin
             in its column ``first``.
         window: The batches of the optimizer step that this one is trained in; ``None`` where nobody said.
+        draws: ``(B,)`` what keys each row's own random draws; ``None`` in a batch that was not collated.
     """
 
     input_ids: Tensor
@@ -72,6 +73,7 @@ class ThoughtBatch:
     places: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, ThoughtBatch] = field(default_factory=dict)
     window: Window | None = field(default=None, repr=False)
+    draws: Tensor | None = None
 
     @property
     def assistant(self) -> ThoughtBatch | None:
@@ -176,6 +178,7 @@ def collate(
         stepped=stepped,
         examples=Examples(examples),
         tasks=torch.tensor([layout.task for layout in layouts]),
+        draws=torch.tensor([layout.draw for layout in layouts]),
         places=_columns([layout.places for layout in layouts], starts),
         views={
             name: _view(name, layouts, pads.get(name, pad), index)

@@ -44,12 +44,17 @@ class Stage:
         tokens: Number of leading tokens of the remaining steps that are left out as well; a negative number leaves out
             trailing ones. The answer always stays.
         only_next: Whether the text is only the first of the remaining steps or, where none remains, the answer.
+        span: Number of tokens of the hidden steps that each thought stands for; there are then as many thoughts as that
+            makes, whatever ``thoughts`` says. 0 where thoughts do not stand for tokens.
+        draw: Keys whatever else is drawn at random for the row.
     """
 
     hidden: int
     thoughts: int
     tokens: int = 0
     only_next: bool = False
+    span: int = 0
+    draw: int = 0
 
 
 class Curriculum(ABC):

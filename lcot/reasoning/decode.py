@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.cache import reserve
 from lcot.reasoning.keyed import keyed_seed
-from lcot.reasoning.think import Passes, Thinking, output_head
+from lcot.reasoning.think import Passes, Thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,14 @@ def decode(
     positions = torch.cat([thinking.position_ids, following], dim=1)
     if draws is None:
         draws = [Draws(sampling.seed, key) for key in (index.tolist() if index is not None else range(rows))]
-    head, embed = output_head(model), model.get_input_embeddings()
+    embed = model.get_input_embeddings()
     written: list[list[int]] = [[] for _ in range(rows)]
     live = list(range(rows))
     cache, states = thinking.cache, thinking.state_at(thinking.prompt_ends - 1)
     reserve(cache, length + max_new_tokens - 1)
     seen: Tensor | None = None  # tokens of each row's text, where they make a difference
     for step in range(max_new_tokens):
-        logits = head(states).float()
+        logits = thinking.logits(model, states).float()
         if seen is not None:
             logits = penalize(logits, seen, sampling.repetition_penalty)
         tokens = choose(logits, sampling, [draws[row] for row in live], step)

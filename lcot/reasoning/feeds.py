@@ -35,6 +35,10 @@ class Feed(nn.Module, ABC):
         """What it was made with, as plain values: a checkpoint notes it, so that the feed can be made again."""
         return {}
 
+    def spoken(self, states: Tensor) -> Tensor:
+        """What the output head reads of states ``(…, D)`` where text is written or thoughts are read; themselves."""
+        return states
+
     @abstractmethod
     def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
         """Input embeddings ``(B, n, D)``.

@@ -51,7 +51,8 @@ class Layout:
     Attributes:
         ids: T token ids; thought slots hold the latent or pause token.
         labels: T labels, aligned with ``ids`` (not shifted); :data:`IGNORE` where nothing is supervised.
-        head: Number of ids before the first thought: question and bot. The first supervised label is never before it.
+        head: Number of ids before the first thought: question and bot. No label before it is
+            supervised, but that of bot where thoughts stand for spans.
         thoughts: Number of continuous or soft thoughts, which stand at ``head`` … ``head + thoughts - 1``; 0 for
             pauses.
         prompt: Number of ids that the model is given at inference: everything before the written text.
@@ -67,7 +68,9 @@ class Layout:
             - ``assistant``: what the assistant reads to make the soft thoughts: its own ids, with its own tokenizer's
               slots at ``head`` … and nothing behind them;
             - ``teacher``: the question with its whole chain and the answer in writing, chain and answer supervised;
-            - ``steps``: the hidden steps, one behind another.
+            - ``steps``: the hidden steps, one behind another;
+            - ``spans``: the tokens behind each thought, one behind another, where thoughts stand for some.
+        draw: Keys whatever is drawn at random for the row while it is learnt.
     """
 
     ids: list[int]
@@ -81,6 +84,7 @@ class Layout:
     task: int = 0
     places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     views: Mapping[str, Layout] = field(default_factory=dict)
+    draw: int = 0
 
     @property
     def assistant(self) -> Layout | None:

@@ -17,7 +17,7 @@ Letters in shapes: B rows, L columns, D hidden width, N thoughts.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,7 +30,9 @@ from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.cache import attends_to_all, growing_cache, rewind
 from lcot.reasoning.feeds import Feed
+from lcot.reasoning.given import Given
 from lcot.reasoning.think import Passes, Thinking, refuse_dropped_cache
+from lcot.reasoning.thinker import Thinker
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class Rounds:
 
 
 @dataclass(frozen=True)
-class Parallel(ABC):
+class Parallel(Thinker):
     """Thinks in rounds.
 
     Args:
@@ -268,5 +270,5 @@ def _repeated(columns: Tensor, head: int, most: int, times: int) -> Tensor:
     return torch.cat([columns[:, :head], *[thoughts] * (1 + times), text], dim=1)
 
 
-THINKERS: dict[str, type[Parallel]] = {thinker.__name__: thinker for thinker in (Jacobi, Looped)}
+THINKERS: dict[str, type[Thinker]] = {thinker.__name__: thinker for thinker in (Jacobi, Looped, Given)}
 """Those of this package, by name."""

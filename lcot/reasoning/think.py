@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,8 @@ class Thinking:
         layers: ``(K + 1, B, D)`` states of all layers, the embeddings first and the final norm behind the last, at the
             columns that were asked for; ``None`` where nobody asked.
         continues_at: ``(B,)`` positions of the first tokens that are written; behind the prompt's last one if ``None``.
+        before: ``(B, D)`` last hidden states of column P - 2, where a thinker keeps them: bot may be asked of them.
+        spoken: What the output head reads of states; themselves if not given.
     """
 
     states: Tensor
@@ -67,9 +69,11 @@ class Thinking:
     sources: Tensor | None = None
     layers: Tensor | None = None
     continues_at: Tensor | None = None
+    before: Tensor | None = None
+    spoken: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
-    def of(cls, batch: ThoughtBatch, states: Tensor, cache: Cache | None, **further: Tensor | None) -> Self:
+    def of(cls, batch: ThoughtBatch, states: Tensor, cache: Cache | None, **further: Any) -> Self:
         """What passes over the columns of a batch left behind."""
         return cls(
             states=states,
@@ -86,6 +90,11 @@ class Thinking:
         """Last hidden states ``(B, D)`` of one column a row; ``columns`` is ``(B,)``, each at least P - 1."""
         rows = torch.arange(len(columns), device=columns.device)
         return self.states[rows, columns - (self.first - 1)]
+
+    def logits(self, model: PreTrainedModel, states: Tensor) -> Tensor:
+        """What the model that did the thinking says ``(…, V)`` at states ``(…, D)``."""
+        said: Tensor = output_head(model)(states if self.spoken is None else self.spoken(states))
+        return said
 
 
 Recycle = Literal["post_norm", "pre_norm"]
@@ -147,7 +156,7 @@ def think(
     embeddings = model.get_input_embeddings()(batch.input_ids)
     head, length = batch.first, batch.input_ids.shape[1]
     end = head + (batch.stepped or batch.max_thoughts)
-    cache = _new_cache(model, length, compiled) if keep_cache or end > head else None
+    cache = new_cache(model, length, compiled) if keep_cache or end > head else None
     made_by = passes or Passes
     forward = made_by(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
     if end == head:
@@ -179,81 +188,6 @@ def think(
     states = torch.cat(gathered, dim=1)
     fed, sources = torch.cat(read, dim=1), states[:, : end - head]
     return Thinking.of(batch, states, cache, fed=fed, sources=sources, layers=forward.layers)
-
-
-def think_until(
-    model: PreTrainedModel,
-    batch: ThoughtBatch,
-    stop: Callable[[Tensor, int], Tensor],
-    max_thoughts: int,
-    eot: int,
-    *,
-    compiled: OneColumn | None = None,
-    recycle: Recycle = "post_norm",
-) -> Thinking:
-    """Think until a rule says stop, row by row, then read ``<eot>``.
-
-    The passes go on until every row has stopped; what a row computes beyond its own end is masked and never seen again,
-    so a row's result does not depend on its batch mates.
-
-    Args:
-        model: A causal language model with a cache.
-        batch: Rows that end with bot: ``max_thoughts`` 0 and no eot.
-        stop: Gets the state ``(B, D)`` at bot or at the latest thought and the number of thoughts so far; returns
-            ``(B,)`` bool, ``True`` where the row's next input is to be eot.
-        max_thoughts: Upper bound; rows that never stop get this many.
-        eot: Token id of ``<eot>``.
-        compiled: As in :func:`think`.
-        recycle: As in :func:`think`; ``stop`` gets states behind the norm in any case.
-
-    Returns:
-        The same record that :func:`think` returns for prompts with these numbers of thoughts.
-
-    Raises:
-        UserError: As :func:`think` does.
-    """
-    if recycle == "pre_norm":
-        assert compiled is None, "compiled passes end with the norm"
-        with without_final_norm(model) as norm:
-            before = think_until(model, batch, lambda states, n: stop(norm(states), n), max_thoughts, eot)
-        return replace(before, states=norm(before.states))
-    rows, head = batch.input_ids.shape
-    assert head == batch.first, "prompts must end with bot"
-    device = batch.input_ids.device
-    room = max_thoughts + 1
-    mask = torch.cat([batch.attention_mask, batch.attention_mask.new_zeros(rows, room)], dim=1)
-    start = batch.position_ids[:, -1:] + 1
-    positions = torch.cat([batch.position_ids, start + torch.arange(room, device=device)], dim=1)
-    cache = _new_cache(model, head + room, compiled)
-    embed = model.get_input_embeddings()
-    forward = Passes(model, mask, positions, cache)
-    gathered = [forward(embed(batch.input_ids), 0, head)[:, -1:]]
-    thinking = torch.ones(rows, dtype=torch.bool, device=device)
-    thoughts = torch.zeros(rows, dtype=torch.long, device=device)
-    column = head
-    while column - head < max_thoughts:
-        thinking &= ~stop(gathered[-1][:, 0], column - head)
-        if not thinking.any():
-            break
-        mask[:, column] = thinking
-        thoughts += thinking
-        # A stopped row would attend to nothing but masked columns of its own; its key at this column stays masked.
-        gathered.append(forward(gathered[-1], column, column + 1))
-        column += 1
-    mask[:, column] = True
-    # Not in place: learned positions keep the earlier slices of this tensor for the backward pass.
-    forward.position_ids = positions = torch.cat([positions[:, :column], start + thoughts[:, None]], dim=1)
-    ends = embed(torch.full((rows, 1), eot, device=device))
-    gathered.append(forward(ends, column, column + 1))
-    return Thinking(
-        states=torch.cat(gathered, dim=1),
-        first=head,
-        cache=cache,
-        attention_mask=mask[:, : column + 1],
-        position_ids=positions,
-        prompt_ends=torch.full((rows,), column + 1, device=device),
-        thoughts=thoughts,
-    )
 
 
 @dataclass(slots=True)
@@ -327,10 +261,13 @@ def supervised_loss(model: PreTrainedModel, batch: ThoughtBatch, thinking: Think
     The state of column t - 1 predicts the label of column t. Head and softmax run at those positions only, in float32.
     A sum is returned so that the caller can divide by the number of tokens of all ranks.
     """
-    targets = batch.labels[:, batch.first :]
+    states, start = thinking.states, batch.first
+    if thinking.before is not None:
+        states, start = torch.cat([thinking.before[:, None], states], dim=1), start - 1
+    targets = batch.labels[:, start:]
     # Looked up once: on a GPU each use of a mask as an index waits for it to be read back.
     rows, columns = (targets != IGNORE).nonzero(as_tuple=True)
-    logits = output_head(model)(thinking.states[rows, columns])
+    logits = thinking.logits(model, states[rows, columns])
     loss = F.cross_entropy(logits.float(), targets[rows, columns], reduction="sum")
     return loss, len(rows)
 
@@ -380,7 +317,12 @@ def refuse_dropped_cache(model: PreTrainedModel) -> None:
         )
 
 
-def _new_cache(model: PreTrainedModel, columns: int, compiled: OneColumn | None) -> Cache:
+def new_cache(model: PreTrainedModel, columns: int, compiled: OneColumn | None) -> Cache:
+    """An empty cache for as many columns; that of compiled passes where there are some.
+
+    Raises:
+        UserError: If it would be lost, or the passes are of another model.
+    """
     refuse_dropped_cache(model)
     if compiled is None:
         return growing_cache(model.config, columns)

@@ -12,6 +12,7 @@ from lcot.analysis.runs import all_counts, listed, stage_of, subject_of, warning
 from lcot.errors import UserError
 from lcot.reasoning.curriculum import Curriculum, Fixed
 from lcot.reasoning.forced import Forced
+from lcot.reasoning.spanwise import Spanwise
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokenwise import Tokenwise
 from tests.analysis.machine import builder_of, machine, worked_tokenizer
@@ -26,7 +27,8 @@ def solver(kind: Any = "continuous", thoughts: int = 3, stage: int | None = None
         "model": machine(TOKENIZER),
         "think": None,
         "trained_stage": stage,
-        "halt": None,
+        "halting": None,
+        "ends_thoughts": False,
         "extractors": ("string",),
         "max_new_tokens": 7,
         "sampling": SimpleNamespace(temperature=0.0),
@@ -112,10 +114,16 @@ class TestWarnings:
 
     def test_what_is_done_otherwise_than_in_a_test(self) -> None:
         schedule = Stepwise(epochs_per_stage=1, max_stage=3)
-        (line,) = warnings_of(solver(stage=3, halt=object()), schedule, [3])
+        (line,) = warnings_of(solver(stage=3, halting=object(), ends_thoughts=True), schedule, [3])
         assert "ends its thoughts with a classifier" in line
         (line,) = warnings_of(solver(stage=3, sampling=SimpleNamespace(temperature=0.7)), schedule, [3])
         assert "samples its answers" in line
+
+    def test_spans_have_any_number_of_thoughts(self) -> None:
+        run = solver(thoughts=0, stage=0, ends_thoughts=True, free_thoughts=3)
+        assert tuple(all_counts(run, Spanwise(2))) == (0, 1, 2, 3)
+        ends, steps = warnings_of(run, Spanwise(2), range(4))
+        assert "ends its thoughts with its head" in ends and "does not say how many steps" in steps
 
     def test_steps_that_training_does_not_fix(self) -> None:
         (line,) = warnings_of(solver("pause", 6), Fixed("all", 6, "pause"), [6])

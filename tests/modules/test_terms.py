@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,14 +13,20 @@ from lcot.modules.coconut import Coconut
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
 from lcot.modules.objectives.keys_values import KeyValueDistillation
+from lcot.modules.objectives.spans import SpanTokens
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.terms import Term, divided, mean_of, numbers_of, taken_apart
 from lcot.reasoning.batch import ThoughtBatch, Window, collate
 from lcot.reasoning.curriculum import Stage
-from lcot.reasoning.feeds import Projection
+from lcot.reasoning.feeds import Feed, Projection
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import SpanHead
+from lcot.reasoning.layout import Layout
 from lcot.reasoning.text import TextFormat
+from lcot.reasoning.thinker import Thinker
 from tests.models import SPECIAL, random_examples, tiny_model, word_tokenizer
 from tests.reasoning.support import builder
+from tests.reasoning.test_spans import span_builder
 from tests.training import tiny_module
 
 PLAN = [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3), (0, 0), (4, 2)]
@@ -55,8 +62,8 @@ def rows(build: Any, plan: list[tuple[int, int]], seed: int) -> list[Any]:
     ]
 
 
-def module_of(objectives: dict[str, Objective]) -> Coconut:
-    made = tiny_module(objectives=objectives, feed=Projection())
+def module_of(objectives: Mapping[str, Objective], feed: Feed | None = None, thinker: Thinker | None = None) -> Coconut:
+    made = tiny_module(objectives=dict(objectives), feed=feed or Projection(), thinker=thinker)
     made.attach(word_tokenizer(["<unk>", "<s>", "</s>", "<pad>"]), SPECIAL, TextFormat())
     made.model = tiny_model("gpt2")
     made.configure_model()
@@ -80,8 +87,25 @@ def gradients(module: Coconut, loss: Tensor) -> dict[str, Tensor]:
 )
 def test_accumulated_batches_are_one_batch(objectives: dict[str, Objective]) -> None:
     """Whatever their sizes, and whatever each term counts; the order and the padding of rows do not matter either."""
-    module, build = module_of(objectives), builder()
-    made = rows(build, PLAN, seed=5)
+    check_accumulation(module_of(objectives), rows(builder(), PLAN, seed=5))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_accumulated_spans_are_one_batch(size: int) -> None:
+    """One row has no chain at all, and others chains that do not fill their last span."""
+    objectives = {"spans": SpanTokens(0.5), "teacher": TeacherText(), "distillation": Distillation(2.0)}
+    module = module_of(objectives, SpanHead(size), Given())
+    build, made = span_builder(fill=True), []
+    for number, example in enumerate(random_examples(7, 5)):
+        object.__setattr__(example, "mark", 1)
+        stage = Stage(0 if number == 3 else 9, 0, span=size)
+        made.append(build.train(example, stage).with_views(build.views(example, stage, module.views)))
+    assert not made[3].thoughts
+    check_accumulation(module, made)
+
+
+def check_accumulation(module: Coconut, made: Sequence[Layout]) -> None:
+    """One batch, and the same rows in batches of 1, 4 and 2."""
     whole = collate(made, SPECIAL.pad)
     parts = [collate(made[at], SPECIAL.pad) for at in (slice(0, 1), slice(1, 5), slice(5, 7))]
     window = Window(tuple(parts))

@@ -21,7 +21,8 @@ from lcot.reasoning.buffers import FixedCache, FixedLayer, Pool
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.decode import Sampling, decode
 from lcot.reasoning.layout import EncodedExample, Layout
-from lcot.reasoning.think import Passes, Thinking, think, think_until
+from lcot.reasoning.think import Passes, Thinking, think
+from lcot.reasoning.until import think_until
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.reasoning.support import ALL, MIXED, builder, layouts
 from tests.reasoning.test_decode import NEVER, countdown, prompts

@@ -17,7 +17,8 @@ from lcot.reasoning.batch import collate, heads
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.stepwise import Stepwise
-from lcot.reasoning.think import supervised_loss, think, think_until
+from lcot.reasoning.think import supervised_loss, think
+from lcot.reasoning.until import think_until
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.oracle import cut, naive_loss, naive_row_loss, naive_thoughts
 from tests.reasoning.support import (

@@ -13,7 +13,8 @@ from lcot.errors import UserError
 from lcot.reasoning.batch import collate, heads
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.layout import EncodedExample
-from lcot.reasoning.think import supervised_loss, think, think_until
+from lcot.reasoning.think import supervised_loss, think
+from lcot.reasoning.until import think_until
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.reasoning.support import (
     ALL,

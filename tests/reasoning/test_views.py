@@ -56,7 +56,12 @@ def test_the_teacher_reads_the_whole_chain_without_marks() -> None:
     (teacher,) = build.views(encoded, Stage(2, 4), ["teacher"]).values()
     chain = [*STEPS[0], *STEPS[1], *ANSWER]
     assert teacher == Layout(
-        [*QUESTION, *chain], [_] * 5 + chain, head=5, thoughts=0, prompt=5, places={"answer": (18,)}
+        [*QUESTION, *chain],
+        [_] * 5 + chain,
+        head=5,
+        thoughts=0,
+        prompt=5,
+        places={"chain": (5, 17, 17), "answer": (18,)},
     )
 
 

@@ -28,6 +28,7 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.feeds import Feed
+from lcot.reasoning.heads import Head
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.parallel import Rounds
 from lcot.reasoning.think import Thinking, supervised_loss
@@ -78,6 +79,7 @@ class Objective(nn.Module, ABC):
         attention: Whether it needs what the answer's tokens in the teacher's row attend to.
         every_round: Whether it needs what happened in each round.
         of_thoughts: Whether there is nothing to it without thoughts.
+        head: The kind of head that it teaches; ``None`` if it teaches none.
 
     Raises:
         UserError: If the weight is negative.
@@ -89,6 +91,7 @@ class Objective(nn.Module, ABC):
     attention: ClassVar[bool] = False
     every_round: ClassVar[bool] = False
     of_thoughts: ClassVar[bool] = False
+    head: ClassVar[type[Head] | None] = None
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

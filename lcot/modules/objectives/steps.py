@@ -122,7 +122,7 @@ class PlaceText(Objective):
             states = turns[(step + 1).clamp(max=len(turns) - 1), rows, place]
         else:
             states = scene.thinking.states[rows, place]
-        logits = output_head(scene.model)(states).float()
+        logits = scene.thinking.logits(scene.model, states).float()
         loss = F.cross_entropy(logits, tokens, reduction="sum", label_smoothing=self.smoothing)
         return loss[None]
 

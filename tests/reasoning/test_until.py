@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from lcot.reasoning.batch import collate, heads
 from lcot.reasoning.decode import decode
-from lcot.reasoning.think import think, think_until
+from lcot.reasoning.think import think
+from lcot.reasoning.until import think_until
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.reasoning.support import ALL, builder, loss_and_gradients
 
