@@ -89,6 +89,10 @@ def cmtp(folder: Path) -> Path:
             "span is 3, and the curriculum's spans have 2 tokens",
         ),
         (["-c", METHOD / "cmtp.yaml", "--model.feed.span=0"], "span is 0"),
+        (
+            ["-c", METHOD / "cmtp.yaml", "--model.teacher.path=runs/cot", "--model.objectives.teacher.weight=0"],
+            "the teacher's rows are marked, and the teacher is 'runs/cot'",
+        ),
         (["-c", METHOD / "cmtp.yaml", "--curriculum.schedule.size=0"], "size is 0"),
         (["-c", METHOD / "cmtp.yaml", "--model.feed=Projection"], "there is a Given, and the feed is Projection"),
         (["-c", METHOD / "cmtp.yaml", "--model.halting={}"], "halting is a classifier, and there is a thinker"),

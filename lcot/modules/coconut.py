@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lcot.errors import CheckpointError, UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
-from lcot.modules.coconut_checks import check_thoughts, check_together
+from lcot.modules.coconut_checks import check_spans, check_thoughts, check_together
 from lcot.modules.halting import Halting, halting_loss
 from lcot.modules.objectives.base import Objective
 from lcot.modules.objectives.learning import Objectives
@@ -357,6 +357,7 @@ class Coconut(ReasoningModule):
         """
         super().check_schedule(schedule)
         check_thoughts(schedule, self.thinker, self.feed, self.objectives.wanted, self.unmasked)
+        check_spans(self, schedule)
 
     def _think_freely(self, batch: ThoughtBatch) -> Thinking:
         assert self.model is not None and self.special is not None

@@ -43,7 +43,6 @@ def check_thoughts(
             why="they would have no effect",
             fix="set kind to 'continuous', or these to null (objectives to weight 0)",
         )
-    _check_spans(schedule, thinker, feed)
     counting = {
         "thinker": thinker,
         **{f"objectives.{name}": one for name, one in objectives.items()},
@@ -59,12 +58,17 @@ def check_thoughts(
             )
 
 
-def _check_spans(schedule: Curriculum, thinker: Thinker | None, feed: Feed | None) -> None:
-    """Refuse spans that nobody thinks about, a thinker that is given none, and a head for others.
+def check_spans(module: Any, schedule: Curriculum) -> None:
+    """Refuse spans that nobody thinks about, a thinker that is given none, a head for others, and a deaf teacher.
+
+    Args:
+        module: A Coconut, with its settings.
+        schedule: The curriculum.
 
     Raises:
         UserError: If there is one of these.
     """
+    thinker, feed = module.thinker, module.feed
     spans, given = isinstance(schedule, Spanwise), isinstance(thinker, Given)
     if spans != given:
         raise UserError(
@@ -85,6 +89,13 @@ def _check_spans(schedule: Curriculum, thinker: Thinker | None, feed: Feed | Non
             where="model.feed.span and curriculum.schedule.size",
             why="the head gives as many tokens as a span has",
             fix="set both to the same number",
+        )
+    if module.teacher is not None and schedule.form.teacher == "marked":
+        raise UserError(
+            f"the teacher's rows are marked, and the teacher is {module.teacher.path!r}",
+            where="curriculum.schedule.teacher and model.teacher",
+            why="a frozen teacher has not learnt what bot and eot mean",
+            fix="set curriculum.schedule.teacher to 'plain'",
         )
 
 
