@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from argparse import HelpFormatter
-from typing import ClassVar, NoReturn
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, ClassVar, NoReturn, get_args
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lcot.cli.explain import explain
@@ -55,6 +59,25 @@ class Parser(LightningArgumentParser):
             self._action_groups = groups
         command = self.settings.command
         return shown if self.everything else f"{shown}\n{_TITLES['trainer']}: lcot {command} {ALL} shows its settings\n"
+
+
+def whole_first(function: Callable[..., Any]) -> None:
+    """Have whole numbers tried before fractions, wherever a function takes both.
+
+    ``typing`` keeps the unions that it has made, and takes one for another whatever their order: which of int and float
+    comes first in the trainer's annotations is decided by what was imported before it. As a fraction, 1 is all batches.
+
+    Args:
+        function: Its annotations are changed.
+    """
+    for name, hint in function.__annotations__.items():
+        kinds = get_args(hint)
+        if int in kinds and float in kinds:
+            others = [kind for kind in kinds if kind not in (int, float)]
+            function.__annotations__[name] = reduce(operator.or_, others, int | float)
+
+
+whole_first(Trainer.__init__)
 
 
 def described(command: str) -> dict[str, object]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -172,15 +174,17 @@ class Report:
         """An object; empty if it is null or not there."""
         return self._field(name, dict) or {}
 
-    def number(self, name: str) -> float | None:
-        """A number; ``None`` if it is null or not there."""
+    def number(self, name: str, most: float = math.inf) -> float | None:
+        """A number from 0 to ``most``, or NaN; ``None`` if it is null or not there."""
         found = self._field(name, (int, float))
+        if found is not None and (found < 0 or found > most):
+            raise self.refuse(name, found)
         return None if found is None else float(found)
 
     def count(self, name: str) -> int | None:
         """A whole number, 0 or more; ``None`` if it is null or not there."""
         found: int | None = self._field(name, int)
-        if found is not None and found < 0:
+        if found is not None and not 0 <= found <= sys.maxsize:
             raise self.refuse(name, found)
         return found
 
@@ -235,7 +239,7 @@ def read_json(file: Path, fix: str) -> dict[str, Any]:
     """
     text = _text(file)
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as err:
         place = f"{file}, line {err.lineno}, column {err.colno}"
         raise DataError(f"{str(file)!r} is not valid JSON", where=place, why=err.msg, fix=fix) from err
@@ -256,7 +260,7 @@ def read_yaml(file: Path, fix: str) -> dict[str, Any]:
     """
     text = _text(file)
     try:
-        found = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = yaml.load(text, Loader=_Once)
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
         place = f"{file}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(file)
@@ -268,6 +272,28 @@ def read_yaml(file: Path, fix: str) -> dict[str, Any]:
         why = "it is nested too deeply, an alias (*name) stands within what it stands for, or aliases multiply"
         raise DataError(f"{str(file)!r} cannot be used", why=why, fix=fix)
     return _mapping(found, file, fix)
+
+
+class _Once(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # one of two classes
+    """Reads YAML in which no key of a mapping stands twice; YAML would silently take the second one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, as the loader of PyYAML makes it."""
+        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode)]
+        again = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if again is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{again!r} stands there twice", node.start_mark)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON text in which no key stands twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in made if names.count(name) > 1)!r} stands there twice")
+    return made
 
 
 def _size(found: object, depth: int = 0) -> int:

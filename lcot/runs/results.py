@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ MASKED = "masked"
 """What it says of padding where nothing looked at it."""
 
 _DEVIATION = "_std"
+
+_SHARES = ("accuracy", "answered")
+"""What the names of metrics begin with that are shares of the questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
     metrics = {
         name.removeprefix(f"{split}/"): number
         for name in report.part("metrics")
-        if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}")) is not None
+        if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}", _most(name))) is not None
     }
     examples, of, data_hash = report.count("split.examples"), report.count("split.of"), report.text("split.data_hash")
     needed: dict[str, Any] = {"split.examples": examples, "split.of": of, "split.data_hash": data_hash}
@@ -129,6 +133,11 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         run_begun=report.text("run_begun"),
         checkpoint_chosen=chosen,
     )
+
+
+def _most(name: str) -> float:
+    """The largest value that a metric can have: shares are at most 1."""
+    return 1.0 if name.partition("/")[2].startswith(_SHARES) else math.inf
 
 
 def _voting(votes: int, runs: int) -> str:

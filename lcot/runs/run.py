@@ -199,6 +199,8 @@ def read_run(path: Path, split: Split = "test", other: Path | None = None) -> Ru
         again = f"make it again: lcot {COMMAND[split]} -c {path / 'config.yaml'}"
         report = Report(file, fix=again if other is None else "make it again, or delete it")
         seed = report.anything("seed") if report.anything("seed") is not None else seed
+        if not (seed is None or (isinstance(seed, int) and 0 <= seed < 2**32)):  # the seeds that there are
+            raise report.refuse("seed", seed)
     return Run(
         path=path,
         name=path.resolve().name,
@@ -228,7 +230,7 @@ def _cost(path: Path) -> Cost:
         return Cost()  # of models as they are
     report = Report(path / "fit.json", fix="restore it from a copy, or delete it: the table then shows no cost")
     threads, device = report.count("threads"), report.text("device")
-    return Cost(
+    cost = Cost(
         steps=report.count("optimizer_steps"),
         examples=report.count("examples"),
         wall=report.number("wall_seconds"),
@@ -243,3 +245,6 @@ def _cost(path: Path) -> Cost:
         begun=report.text("begun"),
         commits=report.texts("commits"),
     )
+    if report.anything("finished") is None:
+        raise report.refuse("finished", None)
+    return cost

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import random
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +85,83 @@ def broken(text: bytes, draw: random.Random) -> tuple[str, bytes]:
     return f"{what!r} at {place}", text[:place] + what + text[place:]
 
 
-def look(path: Path) -> None:
+def look(path: Path, said: list[dict[str, str]]) -> None:
     """All that compare says of a run, and what test and predict ask of its folder."""
     runs = [run for split in ("test", "val") for run in read_results(path, split)]
     for run in runs:
         comparison = compare([run], "test")
         to_markdown(comparison)
-        to_csv(comparison)
+        said.extend(csv.DictReader(io.StringIO(to_csv(comparison), newline="")))
     folder = RunFolder(path)
     settings = yaml.safe_load((path.parent / "whole" / "config.yaml").read_text(encoding="utf-8"))
     folder.result("test", settings, "test")
     folder.start_from(True, settings)
+
+
+class Once(yaml.SafeLoader):
+    """Reads YAML in which no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(map(str, keys))), f"a key stands twice: {keys}"
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text in which no key stands twice."""
+    assert len(pairs) == len(dict(pairs)), f"a key stands twice: {[key for key, _ in pairs]}"
+    return dict(pairs)
+
+
+def strict(text: str) -> dict[str, Any]:
+    """A JSON text, read by the standard alone: no key twice, and no number that JSON has not."""
+
+    def no(name: str) -> None:
+        raise AssertionError(f"{name} is no number")
+
+    found: dict[str, Any] = json.loads(text, object_pairs_hook=once, parse_constant=no)
+    return found
+
+
+FIT = (
+    *("wall_seconds", "cpu_seconds", "parameters", "trainable_parameters", "optimizer_steps", "finished"),
+    *(("training_examples", "examples"), ("training_device", "device")),
+)
+RATES = {"accuracy_mean": (0, 1), "tokens_mean": (0, 1e300), "thoughts_mean": (0, 1e300), "examples": (0, 2**63)}
+
+
+def is_said(shown: str, value: Any) -> bool:
+    """Whether a cell of a table is what a file says; an empty one says nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return shown.startswith(str(value))
+    return math.isclose(float(shown), value, rel_tol=1e-6)
+
+
+def is_right(path: Path, said: list[dict[str, str]]) -> bool:
+    """Whether what was said of a damaged run stands in its files, as the standards of their formats read them.
+
+    That a number is another one nobody can see; that it cannot be one, or stands there twice, everybody can.
+    """
+    try:
+        for row in said:
+            config = yaml.load((path / "config.yaml").read_text(encoding="utf-8"), Once)  # a safe one
+            result = strict((path / "test.json").read_text(encoding="utf-8"))
+            assert row["seeds"] == str(config["seed_everything"])
+            assert row["batch_size"] in ("", str(result.get("batch_size")))
+            for name, (least, most) in RATES.items():
+                own = result["split"]["examples"] if name == "examples" else None
+                own = result["metrics"].get(f"test/{name.removesuffix('_mean')}") if own is None else own
+                assert not row[name] or (is_said(row[name], own) and least <= own <= most), (name, row[name], own)
+            fit = path / "fit.json"
+            costs = strict(fit.read_text(encoding="utf-8")) if fit.is_file() else {}
+            for names in FIT:
+                shown, key = names if isinstance(names, tuple) else (names, names)
+                assert not row[shown] or is_said(row[shown], costs[key]), (shown, row[shown], costs.get(key))
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as err:
+        print(f"{path.name}: {type(err).__name__}: {err!s:.300}")
+        return False
+    return True
 
 
 def campaign(folder: Path, count: int) -> Campaign:
@@ -109,7 +179,8 @@ def campaign(folder: Path, count: int) -> Campaign:
         else:
             what, data = broken(text.encode(), draw)
             file.write_bytes(data)
-        tally.call(f"{name}: {what}", lambda path=path: look(path))  # type: ignore[misc]
+        said: list[dict[str, str]] = []
+        tally.call(f"{name}: {what}", partial(look, path, said), partial(is_right, path, said))
         shutil.rmtree(path)
     return tally
 
