@@ -317,6 +317,7 @@ def test_the_published_padding_is_told_and_kept_apart(trained: Callable[[str], P
     outcome = lcot("test", "-c", path / "config.yaml", *words)
     assert outcome.code == 0 and outcome.err.count("thoughts look at padding (model.unmasked)") == 1, outcome.err
     (other,) = [file for file in path.glob("test-*.json") if "pads" in file.name]
+    assert "eval_batch_size-3" in other.name
     told = json.loads(other.read_text())["protocol"]["padding"]
     assert told["note"].startswith("thoughts looked at padding")
     assert {name: told[name] for name in ("seen by", "holds", "attention", "batch_size")} == {
@@ -329,6 +330,24 @@ def test_the_published_padding_is_told_and_kept_apart(trained: Callable[[str], P
     assert outcome.code == 0, outcome.err
     assert "not comparable with table 1" in outcome.out and "padding was looked at" in outcome.out
     other.unlink()
+
+
+def test_where_batch_mates_matter_they_are_neighbours_in_the_split(
+    trained: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the released code; everywhere else rows of similar length share a batch."""
+    seen: list[list[int]] = []
+    usual = Coconut.think
+
+    def noted(self: Coconut, batch: ThoughtBatch, **options: Any) -> Any:
+        seen.append(batch.index.tolist())
+        return usual(self, batch, **options)
+
+    monkeypatch.setattr(Coconut, "think", noted)
+    words = ["-c", trained("codi") / "config.yaml", "--model.unmasked.pads=uniform", "--data.eval_batch_size=2"]
+    outcome = lcot("test", *words, "--name", "codi", "--runs_dir", trained("codi").parent)
+    assert outcome.code == 0, outcome.err
+    assert seen == [[0, 1], [2, 3], [4]]
 
 
 def test_a_run_that_looks_at_padding_is_loaded_so(folder: Path, tmp_path: Path) -> None:

@@ -343,7 +343,7 @@ class ReasoningCLI(LightningCLI):
 
     def _prepare_evaluation(self, settings: Any) -> None:
         self._checkpoint: dict[str, Any] | None = None
-        self.folder.own_settings()  # what is damaged is told now, and not when all is answered
+        own = self.folder.own_settings()  # what is damaged is told now, and not when all is answered
         self._goes_on_at = None
         self._tested = []
         if settings.ckpt_path == UNTRAINED:
@@ -366,8 +366,12 @@ class ReasoningCLI(LightningCLI):
             self._checkpoint, self._goes_on_at = read["lcot"], read.get("global_step")
             saved = Path(settings.ckpt_path).parent.parent / "tokenizer"
             data = settings.data.init_args
-            if saved.is_dir() and data.get("tokenizer") == "words":
-                # Words are numbered by the training data; the run's own numbering is the one that its weights know.
+            given, moved = data.get("tokenizer"), False
+            if own is not None and given == (own["data"].get("init_args") or {}).get("tokenizer"):
+                moved = Path(str(given)).name == saved.name and not Path(str(given)).exists()
+            if saved.is_dir() and (given == "words" or moved):
+                # Words are numbered by the training data; the run's own numbering is the one that its weights know. So
+                # it is for a run that names its own folder's tokenizer, and was moved.
                 data.tokenizer = str(saved)
         # A point at step 0 has no place in the curves of the run.
         if self.subcommand == "test" and not settings.trainer.fast_dev_run:

@@ -92,6 +92,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
             run_analyze(words[1:])
             return
+        if words[:1] == ["import"]:
+            from lcot.cli.importing import run_import
+
+            run_import(words[1:])
+            sys.stdout.flush()
+            return
         if words[:1] == ["configs"]:
             from lcot.cli.configs import run_configs
 

@@ -374,6 +374,7 @@ class ReasoningDataModule(L.LightningDataModule):
             seed=seed,
             shuffle=training,
             group=50 if self.group_by_length else 1,
+            as_given=getattr(getattr(self.trainer, "lightning_module", None), "padding", None) is not None,
         )
         say_cut(split, len(source), batch_size * share.world, len(sampler), self.trainer)
         loader = (ResumableLoader if training else DataLoader)(

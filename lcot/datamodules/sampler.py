@@ -70,6 +70,7 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         shuffle: ``True`` for training. ``False``: longest first, every row exactly once over all ranks, the ranks'
             numbers of rows differing by at most one.
         group: How many batches' worth of randomly drawn rows are sorted by length together; 1 keeps rows as drawn.
+        as_given: Without ``shuffle``, in the order of the split, where batch mates matter as in published code.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         seed: int = 0,
         shuffle: bool = True,
         group: int = 50,
+        as_given: bool = False,
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
@@ -89,6 +91,7 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         self.seed = seed
         self.shuffle = shuffle
         self.group = group
+        self.as_given = as_given
 
     def __len__(self) -> int:
         """Batches of an epoch on this rank: the same in every epoch, and in training on every rank."""
@@ -129,7 +132,9 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         return [batch[self.share.rank :: self.share.world] for batch in batches if len(batch) >= self.share.world]
 
     def _in_order(self) -> list[list[int]]:
-        order = sorted(range(len(self.lengths)), key=self._length, reverse=True)[self.share.rank :: self.share.world]
+        rows = range(len(self.lengths))
+        whole = list(rows) if self.as_given else sorted(rows, key=self._length, reverse=True)
+        order = whole[self.share.rank :: self.share.world]
         return [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
     def _length(self, index: int) -> int:

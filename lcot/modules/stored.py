@@ -54,9 +54,10 @@ def pick_checkpoint(run: Path, name: str | None = None) -> Path:
 def without_best(run: Path) -> str | None:
     """What to say where ``last.ckpt`` is taken since nothing of the run's last stage was validated; or ``None``."""
     stages = sorted(map(_stage_of, (run / "checkpoints").glob("best-stage*.ckpt")))
-    last = _last_stage(run / "checkpoints" / "last.ckpt")
-    if last <= max(stages, default=-1):
-        return None
+    file = run / "checkpoints" / "last.ckpt"
+    last = _last_stage(file)
+    if last <= max(stages, default=-1) or read_checkpoint(file, weights=False)["lcot"].get("imported"):
+        return None  # what others trained has no other checkpoint
     former = f": its best ones are of stage {', '.join(map(str, dict.fromkeys(stages)))}" if stages else ""
     return f"{run}: no checkpoint of stage {last}, its last, was validated, so last.ckpt is taken{former}"
 

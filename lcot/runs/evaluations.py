@@ -59,7 +59,9 @@ def deviations(own: Mapping[str, Any], used: Mapping[str, Any], split: str) -> l
         Keys, without those that change no answer.
     """
     before, now = evaluation_settings(own, split), evaluation_settings(used, split)
-    found = [key for key in differences(before, now) if key not in _SPEED]
+    mates = any(key.startswith("model.unmasked") and value is not None for key, value in now.items())
+    speed = [key for key in _SPEED if not (mates and key == "data.eval_batch_size")]  # where batch mates matter
+    found = [key for key in differences(before, now) if key not in speed]
     if _decoding_of(own) == _decoding_of(used):
         found = [key for key in found if key != _SAMPLING and not key.startswith(f"{_SAMPLING}.")]
     # Of another seed are other questions, where they are generated.

@@ -119,6 +119,11 @@ def test_evaluation_shares_out_every_row_once_longest_first(rows: int, world: in
         assert all(lengths[a] >= lengths[b] for a, b in pairwise(row for batch in share for row in batch))
 
 
+def test_evaluation_keeps_the_order_of_the_split_where_batch_mates_matter() -> None:
+    sampler = StageBatchSampler(lengths_of(7), 3, lambda: START, shuffle=False, as_given=True)
+    assert epoch_of(sampler) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
 def test_grouping_gives_every_row_changing_mates() -> None:
     rows, epochs = 160, 60
     sampler = StageBatchSampler(lengths_of(rows), 8, lambda: START, group=4)

@@ -1,0 +1,342 @@
+"""Released weights become runs that answer as the released models do; what does not fit is one block, and no run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+import lcot as package
+from lcot.modules.coconut import Coconut
+from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.feeds import Add
+from lcot.reasoning.parallel import Jacobi, Looped
+from lcot.reasoning.unmasked import Unmasked
+from lcot.runs.folder import RunFolder
+from tests.places import ROOT
+from tests.released import WRITTEN, Original, base_folder, original, projection, saved, tiny, under
+from tests.tiny import Outcome, contents, lcot, write_config
+from tests.training import tiny_data
+
+FAMILIES = ("gpt2", "llama")
+CODI = {"pad": 0, "bot": 1, "eot": 2}
+COCONUT = {"bot": 0, "eot": 1, "latent": 2}
+PCCOT = {"bot": 0, "eot": 1, "latent": 2, "pad": 3}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_folder(tmp_path_factory.mktemp("base") / request.param, request.param)
+
+
+@pytest.fixture
+def imported(base: Path, tmp_path: Path) -> Callable[..., Outcome]:
+    config = write_config(tmp_path, {"model.init_args.max_new_tokens": WRITTEN})
+
+    def run(method: str, *words: object) -> Outcome:
+        overlay = ["-c", ROOT / "configs" / "methods" / f"{method}.yaml"]
+        place = ["--name", "released", "--runs_dir", tmp_path / "runs"]
+        return lcot("import", *words, "-c", config, *overlay, *place, "--base", base)
+
+    return run
+
+
+def questions() -> list[str]:
+    source = tiny_data(nodes=(5, 7), hops=(1, 2)).make_source("test")
+    return [source.example(number, 0).question for number in range(4)]
+
+
+def rows_of(solver: Any, thoughts: int) -> ThoughtBatch:
+    """Prompts of the questions, as a run lays them out."""
+    asked = [ReasoningExample(question, (), "", str(number)) for number, question in enumerate(questions())]
+    rows = [solver.builder.prompt(one, thoughts) for one in solver.builder.encode(asked)]
+    return collate(rows, solver.special.pad, align=True)
+
+
+def check(outcome: Outcome, made: Original, path: Path) -> None:
+    """The run thinks and writes what the released model does, and all commands take it."""
+    assert outcome.code == 0, outcome.err
+    solver, asked, words = package.load(path), questions(), len(made.tokenizer)
+    batch, theirs = rows_of(solver, made.thoughts), made.think(asked)
+    with torch.no_grad():
+        mine = solver.module.think(batch)
+    assert mine.fed is not None and theirs.fed is not None
+    torch.testing.assert_close(mine.fed, theirs.fed, rtol=1e-4, atol=1e-5)
+    # Ids of special tokens are others in the run.
+    written = [[token for token in row if token < words] for row in solver.module.answer(batch).tokens]
+    assert written == [[token for token in row if token < words] for row in made.tokens(asked)]
+    assert any(written)
+    commands: list[list[object]] = [["test", "-c", path / "config.yaml"]]
+    if made.model.config.model_type == "gpt2":
+        commands += [["analyze", path, "--limit", 2], ["compare", path]]
+    for command in commands:
+        result = lcot(*command)
+        assert result.code == 0, result.err
+    assert json.loads((path / "test.json").read_text())["metrics"]["test/thoughts"] == made.thoughts
+
+
+class TestCoconut:
+    """State dicts without a file name's ending, as torch saved them."""
+
+    def test_coconut(self, base: Path, imported: Callable[..., Outcome], tmp_path: Path) -> None:
+        made = original(base, base.name, COCONUT, 4)
+        tensors = under("base_causallm.", made.model.state_dict())
+        tensors["embedding.weight"] = made.model.get_input_embeddings().weight  # type: ignore[assignment]
+        file = saved(tmp_path / "checkpoint_33", tensors)
+        schedule = ["--curriculum.schedule.max_stage=4", "--curriculum.schedule.epochs_per_stage=1"]
+        check(imported("coconut", file, *schedule), made, tmp_path / "runs" / "released")
+
+    def test_lotus_of_a_folder(self, base: Path, imported: Callable[..., Outcome], tmp_path: Path) -> None:
+        made = original(base, base.name, COCONUT, 8, feed=Add(), thinker=Looped(2))
+        made.model.save_pretrained(tmp_path / "lotus")
+        words = ["--model.thinker.per_step=4", "--curriculum.schedule.max_stage=2"]
+        outcome = imported("lotus", tmp_path / "lotus", *words, "--curriculum.schedule.epochs_per_stage=1")
+        check(outcome, made, tmp_path / "runs" / "released")
+
+    @pytest.mark.parametrize("method", ["simcot", "coconut"])
+    def test_simcot(self, base: Path, imported: Callable[..., Outcome], tmp_path: Path, method: str) -> None:
+        made = original(base, base.name, COCONUT, 2)
+        decoder = tiny(base.name, made.latent + 1, seed=5)
+        tensors = under("base_causallm.", made.model.state_dict()) | under("expainable_llm.", decoder.state_dict())
+        file = saved(tmp_path / "checkpoint.pt", tensors)
+        outcome = imported(
+            method, file, "--curriculum.schedule.max_stage=2", "--curriculum.schedule.epochs_per_stage=1"
+        )
+        check(outcome, made, tmp_path / "runs" / "released")
+        assert ("left out: a step decoder" in outcome.out) == (method == "coconut")
+        state = torch.load(tmp_path / "runs/released/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        assert any(name.startswith("objectives.steps.decoder.") for name in state) == (method == "simcot")
+
+
+class TestCodi:
+    """All weights in one file, those of LoRA apart."""
+
+    @pytest.mark.parametrize("form", ["model.safetensors", "pytorch_model.bin"])
+    @pytest.mark.parametrize("rank", [None, 4])
+    def test_codi(
+        self, base: Path, imported: Callable[..., Outcome], tmp_path: Path, form: str, rank: int | None
+    ) -> None:
+        made = original(base, base.name, CODI, 3)
+        made.feed = projection(made.model, 24)
+        tensors = under("codi.", whole(made, rank))
+        names = {"layers.": "prj.", "layers.4.": "prj.ln."}
+        for name, tensor in made.feed.state_dict().items():
+            prefix = next(old for old in sorted(names, key=len, reverse=True) if name.startswith(old))
+            tensors[name.replace(prefix, names[prefix])] = tensor
+        saved(tmp_path / "codi" / form, tensors)
+        words = ["--model.feed.width=24", "--curriculum.schedule.thoughts=3", "--lora_alpha=8"]
+        outcome = imported("codi", tmp_path / "codi", *words)
+        check(outcome, made, tmp_path / "runs" / "released")
+        # The published way: columns of padding hold what the row of their own token makes of them.
+        way, solver = Unmasked("ordinary"), package.load(tmp_path / "runs" / "released")
+        assert isinstance(solver.module, Coconut)
+        solver.module.unmasked = way
+        with torch.no_grad():
+            mine, theirs = solver.module.think(rows_of(solver, 3)).fed, made.think(questions(), way).fed
+        assert mine is not None and theirs is not None
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+    def test_a_moved_run_finds_its_tokenizer(
+        self, base: Path, imported: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
+        made = original(base, base.name, CODI, 3)
+        file = saved(tmp_path / "codi.safetensors", under("codi.", made.model.state_dict()))
+        outcome = imported("codi", file, "--model.feed=null", "--curriculum.schedule.thoughts=3")
+        assert outcome.code == 0, outcome.err
+        (tmp_path / "runs").rename(tmp_path / "elsewhere")
+        outcome = lcot("test", "-c", tmp_path / "elsewhere" / "released" / "config.yaml")
+        assert outcome.code == 0, outcome.err
+
+
+def whole(made: Original, rank: int | None) -> dict[str, Any]:
+    """A model's tensors; with a rank as peft holds them, and the model then computes with both."""
+    if rank is None:
+        return dict(made.model.state_dict())
+    targets = (
+        ["c_attn", "c_fc", "c_proj"] if made.model.config.model_type == "gpt2" else ["q_proj", "v_proj", "up_proj"]
+    )
+    config = LoraConfig(r=rank, lora_alpha=8, target_modules=targets, fan_in_fan_out="c_attn" in targets)
+    wrapped: Any = get_peft_model(made.model, config)
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.3)
+    tensors = {name: tensor.detach().clone() for name, tensor in wrapped.state_dict().items()}
+    made.model = wrapped.merge_and_unload().eval()
+    return tensors
+
+
+class TestPCCoT:
+    """An adapter of peft beside its base model, with rows of single tokens; or a merged model."""
+
+    def test_adapter(self, base: Path, imported: Callable[..., Outcome], tmp_path: Path) -> None:
+        made = original(base, base.name, PCCOT, 5, thinker=Jacobi(2))
+        words = len(made.tokenizer)
+        start = tiny(base.name, words)  # what lies in the base folder
+        made.model = start
+        start.resize_token_embeddings(words + 4, mean_resizing=False)
+        gpt2 = base.name == "gpt2"
+        config = LoraConfig(
+            r=4,
+            lora_alpha=8,
+            target_modules=["c_attn", "c_proj"] if gpt2 else ["q_proj", "down_proj"],
+            fan_in_fan_out=gpt2,
+            trainable_token_indices={"wte" if gpt2 else "embed_tokens": [made.bot, made.eot, made.latent, made.pad, 0]},
+        )
+        wrapped: Any = get_peft_model(start, config)
+        with torch.no_grad():
+            for name, parameter in wrapped.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(
+                        torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))) * 0.3
+                    )
+        wrapped.save_pretrained(tmp_path / "pccot", save_embedding_layers=False)
+        told = {"bot_token_id": made.bot, "eot_token_id": made.eot, "latent_token_id": made.latent}
+        (tmp_path / "pccot" / "pccot_args.json").write_text(json.dumps({**told, "num_latent_tokens": 5}))
+        made.model = wrapped.merge_and_unload().eval()
+        if not gpt2:  # rows of an untied head are drawn when it grows, and are in no file
+            with torch.no_grad():
+                made.model.lm_head.weight[words:] = made.model.lm_head.weight[:words].mean(dim=0)
+        outcome = imported("pccot", tmp_path / "pccot", "--curriculum.schedule.thoughts=5", "--model.thinker.rounds=2")
+        check(outcome, made, tmp_path / "runs" / "released")
+
+    def test_merged_with_a_projection(self, base: Path, imported: Callable[..., Outcome], tmp_path: Path) -> None:
+        made = original(base, base.name, PCCOT, 5, thinker=Jacobi(2))
+        made.feed = projection(made.model)
+        places = {"layers.1": "prj.0", "layers.3": "prj.2", "layers.4": "prj.3"}
+        tensors = dict(made.model.state_dict())
+        tensors |= {
+            places[n.rpartition(".")[0]] + "." + n.rpartition(".")[2]: t for n, t in made.feed.state_dict().items()
+        }
+        saved(tmp_path / "pccot" / "model.safetensors", tensors)
+        shape = {**made.model.config.to_dict(), "model_type": f"pccot-{base.name}", "num_iterations": 2}
+        (tmp_path / "pccot" / "config.json").write_text(json.dumps(shape))
+        words = ["--curriculum.schedule.thoughts=5", "--model.feed=Projection"]
+        outcome = imported("pccot", tmp_path / "pccot", *words)
+        assert outcome.code == 2 and "rounds is 3, and the released weights were trained with 2" in outcome.block
+        outcome = imported("pccot", tmp_path / "pccot", *words, "--model.thinker.rounds=2")
+        check(outcome, made, tmp_path / "runs" / "released")
+
+
+class TestRefusals:
+    """One block each, and no run."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return base_folder(tmp_path_factory.mktemp("refused") / "base", "gpt2")
+
+    @pytest.mark.parametrize(
+        ("method", "change", "words", "said"),
+        [
+            ("pccot", None, [], "a released checkpoint of another method"),
+            ("coconut", None, [], "with a projection (prj), and the config has thinker none and feed none"),
+            ("codi", {"codi.transformer.wpe.weight": None}, [], "1 tensors are missing"),
+            ("codi", {"codi.transformer.h.7.ln_1.weight": (16,)}, [], "transformer.h.7.ln_1.weight: the model of"),
+            ("codi", {"gate.weight": (2,)}, [], "gate.weight: nothing here has a place for them"),
+            ("codi", {"codi.transformer.wpe.weight": (200, 12)}, [], "wpe.weight: [200, 12] in the file, [200, 16] by"),
+            ("codi", {"codi.transformer.wte.weight": (7, 16)}, [], "the released vocabulary has 7 rows"),
+            ("codi", {"codi.transformer.wte.weight": (400, 12)}, [], "wte.weight: [400, 12] in the file"),
+            ("codi", {"prj.ln.weight": None}, [], "missing: layers.4.weight"),
+            ("codi", {"prj.1.weight": (24, 16), "prj.1.bias": (24,), "prj.3.weight": (16, 24)}, [], "width=24"),
+            ("codi", {"latent_policy.fc.weight": (2, 2)}, [], "a released checkpoint of CoLaR"),
+            ("codi", {"mtp_projection.0.weight": (2, 2)}, [], "a released checkpoint of C-MTP"),
+            ("codi", {"pj_in.weight": (2, 2)}, [], "the step decoder is of another width"),
+            ("codi", {"codi.transformer.h.0.attn.c_attn.lora_A.default.weight": (4, 16)}, [], "lora_B.default.weight"),
+            (
+                "codi",
+                {
+                    "codi.transformer.h.0.attn.c_attn.lora_A.default.weight": (4, 16),
+                    "codi.transformer.h.0.attn.c_attn.lora_B.default.weight": (48, 4),
+                },
+                [],
+                "LoRA of rank 4, and no alpha",
+            ),
+            ("simcot_codi", None, [], "the config has a step decoder, and the released weights have none"),
+            ("codi", None, ["--data.tokenizer=words"], "data.tokenizer is 'words'"),
+            ("codi", None, ["--lora_alpha=no"], "--lora_alpha is 'no'"),
+        ],
+    )
+    def test_what_does_not_fit(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        method: str,
+        change: dict[str, tuple[int, ...] | None] | None,
+        words: list[str],
+        said: str,
+    ) -> None:
+        made = original(folder, "gpt2", CODI, 3)
+        feed = projection(made.model)
+        tensors = under("codi.", made.model.state_dict())
+        for name, tensor in feed.state_dict().items():
+            tensors[name.replace("layers.4.", "prj.ln.").replace("layers.", "prj.")] = tensor
+        for name, shape in (change or {}).items():
+            if shape is None:
+                del tensors[name]
+            else:
+                tensors[name] = torch.zeros(shape)
+        file = saved(tmp_path / "model.safetensors", tensors)
+        overlay = ROOT / "configs" / "methods" / f"{method}.yaml"
+        line = ["import", file, "-c", write_config(tmp_path), "-c", overlay, "--base", folder, *words]
+        outcome = lcot(*line, "--name", "no", "--runs_dir", tmp_path / "runs")
+        assert outcome.code == 2 and said in outcome.block, outcome.err
+        assert not (tmp_path / "runs").exists()
+
+    def test_files_that_are_none(self, folder: Path, tmp_path: Path) -> None:
+        config = write_config(tmp_path)
+        (tmp_path / "empty").mkdir()
+        saved(tmp_path / "gate.pt", {"gate": torch.zeros(1)})
+        (tmp_path / "cut.safetensors").write_bytes(b"12345678")
+        torch.save({"codi": Jacobi(2)}, tmp_path / "code.pt")
+        torch.save({"lcot": {}, "state_dict": {}}, tmp_path / "own.ckpt")
+        torch.save({"epoch": 3}, tmp_path / "plain.pt")
+        for name, said in (
+            ("nowhere", "there is no file or folder"),
+            ("empty", "there are no weights in"),
+            ("gate.pt", "no released checkpoint that is known"),
+            ("cut.safetensors", "cannot be read"),
+            ("code.pt", "cannot be read as tensors"),
+            ("own.ckpt", "is a checkpoint of lcot"),
+            ("plain.pt", "'epoch' is none"),
+        ):
+            outcome = lcot("import", tmp_path / name, "-c", config, "--base", folder, "--runs_dir", tmp_path / "runs")
+            assert outcome.code == 2 and said in outcome.block, outcome.err
+        outcome = lcot("import", "-c", config)
+        assert outcome.code == 2 and "lcot import without a file" in outcome.block
+        outcome = lcot("import", tmp_path / "gate.pt", "-c", config, "--base", tmp_path / "nowhere")
+        assert outcome.code == 2 and "there is no such folder" in outcome.block
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_run_is_never_replaced(self, folder: Path, tmp_path: Path) -> None:
+        made = original(folder, "gpt2", CODI, 3)
+        file = saved(tmp_path / "codi.safetensors", under("codi.", made.model.state_dict()))
+        overlay = ROOT / "configs" / "methods" / "codi.yaml"
+        line = ["import", file, "-c", write_config(tmp_path), "-c", overlay, "--base", folder, "--model.feed=null"]
+        words = ["--name", "one", "--runs_dir", tmp_path / "runs"]
+        assert lcot(*line, *words).code == 0
+        before = contents(tmp_path / "runs")
+        outcome = lcot(*line, *words)
+        assert outcome.code == 2 and "already holds a run" in outcome.block
+        outcome = lcot("fit", "-c", tmp_path / "runs" / "one" / "config.yaml", "--resume=true")
+        assert outcome.code == 2 and "the checkpoint holds weights, and nothing of the training" in outcome.block
+        assert contents(tmp_path / "runs") == before
+
+    def test_nothing_stays_of_a_full_disk(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = original(folder, "gpt2", CODI, 3)
+        file = saved(tmp_path / "codi.safetensors", under("codi.", made.model.state_dict()))
+
+        def full(*args: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(RunFolder, "save_config", full)
+        overlay = ROOT / "configs" / "methods" / "codi.yaml"
+        line = ["import", file, "-c", write_config(tmp_path), "-c", overlay, "--base", folder, "--model.feed=null"]
+        outcome = lcot(*line, "--name", "one", "--runs_dir", tmp_path / "runs")
+        assert outcome.code == 2 and "No space left" in outcome.block, outcome.err
+        assert not (tmp_path / "runs").exists()
