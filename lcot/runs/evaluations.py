@@ -132,7 +132,7 @@ def _decoding_of(settings: Mapping[str, Any]) -> Any:
 def _leaves(flat: Flat, key: str) -> list[str]:
     """The settings of a group that was null, without those of sampling that have no effect; or the one setting."""
     group = [name for name in flat if name.startswith(f"{key}.")]
-    idle = {f"{_SAMPLING}.{name}": value for name, value in WITHOUT_EFFECT.items()}
+    idle = {f"{_SAMPLING}.{name}": value for name, value in WITHOUT_EFFECT.items()} | {"model.unmasked.text": None}
     return [name for name in group if flat[name] != idle.get(name, ...)] or [key]
 
 

@@ -24,6 +24,12 @@ from tests.tiny import lcot, write_config
         ({}, "test.json", ""),
         ({"data.init_args.eval_batch_size": 1}, "test.json", ""),
         ({"model.init_args.sampling": {"temperature": 0.0, "seed": 3}}, "test.json", ""),
+        ({"model.init_args.unmasked": {"pads": "zero", "text": None}}, "test-pads-zero.json", "pads=zero"),
+        (
+            {"model.init_args.unmasked": {"pads": "zero", "text": None}, "data.init_args.eval_batch_size": 1},
+            "test-eval_batch_size-1-pads-zero.json",
+            "eval_batch_size=1, pads=zero",
+        ),
         ({"curriculum.eval_thoughts": 2}, "test-eval_thoughts-2.json", "eval_thoughts=2"),
         ({"curriculum.eval_stage": 0}, "test-eval_stage-0.json", "eval_stage=0"),
         ({"model.init_args.max_new_tokens": 4}, "test-max_new_tokens-4.json", "max_new_tokens=4"),

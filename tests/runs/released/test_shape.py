@@ -37,7 +37,7 @@ def test_the_folder_that_the_user_names_counts_first(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 5}))
     assert shape_of(beside(model_type="llama"), tmp_path) == {"model_type": "gpt2", "n_layer": 5}
     assert shape_of(Files({}, (), {}), None) is None
-    with pytest.raises(UserError, match="there is no config.json"):
+    with pytest.raises(UserError, match=r"there is no config\.json"):
         shape_of(beside(), tmp_path / "nowhere")
 
 

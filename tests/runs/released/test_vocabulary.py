@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ def released(markers: str) -> Released:
     return Released("somebody", ("codi",), markers, {})
 
 
-def files(**beside: dict[str, object]) -> Files:
+def files(**beside: dict[str, Any]) -> Files:
     return Files({}, (), {name.replace("_json", ".json"): one for name, one in beside.items()})
 
 
