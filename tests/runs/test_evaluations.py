@@ -27,8 +27,8 @@ from tests.tiny import lcot, write_config
         ({"model.init_args.unmasked": {"pads": "zero", "text": None}}, "test-pads-zero.json", "pads=zero"),
         (
             {"model.init_args.unmasked": {"pads": "zero", "text": None}, "data.init_args.eval_batch_size": 1},
-            "test-eval_batch_size-1-pads-zero.json",
-            "eval_batch_size=1, pads=zero",
+            "test-pads-zero-eval_batch_size-1.json",
+            "pads=zero, eval_batch_size=1",
         ),
         ({"curriculum.eval_thoughts": 2}, "test-eval_thoughts-2.json", "eval_thoughts=2"),
         ({"curriculum.eval_stage": 0}, "test-eval_stage-0.json", "eval_stage=0"),
@@ -43,7 +43,7 @@ from tests.tiny import lcot, write_config
     ],
 )
 def test_the_file_is_named_by_what_is_not_the_runs_own(changes: dict[str, Any], name: str, said: str) -> None:
-    own = changed(CONFIG, {"model.init_args.sampling": None})
+    own = changed(CONFIG, {"model.init_args.sampling": None, "model.init_args.unmasked": None})
     assert named("test", own, changed(own, changes), "test", None) == (name.removesuffix(".json"), said)
 
 
