@@ -15,7 +15,7 @@ from tests.tiny import lcot, write_config
 
 _ROW = re.compile(r"\| `(?P<method>\w+)` \| (?P<without>[^|]+) \| `(?P<options>[^`]+)` \|")
 ROWS = [found.groups() for found in _ROW.finditer((ROOT / "docs" / "ablations.md").read_text(encoding="utf-8"))]
-LONG = ("codi", "pccot", "simcot_codi")
+LONG = ("codi", "pccot", "kava", "simcot_codi")
 """Their numbers of thoughts would take most of a tiny context."""
 
 
@@ -36,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_method_has_its_rows() -> None:
-    assert {method for method, _, _ in ROWS} == {"codi", "pccot", "lotus", "simcot", "simcot_codi"}
+    assert {method for method, _, _ in ROWS} == {"codi", "pccot", "kava", "lotus", "simcot", "simcot_codi"}
     assert len(ROWS) >= 25 and all((ROOT / "configs" / "methods" / f"{method}.yaml").is_file() for method, _, _ in ROWS)
 
 

@@ -26,6 +26,7 @@ from lcot.reasoning.layout import Layout
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.think import think
 from tests.models import SPECIAL, random_examples, tiny_model, word_tokenizer
+from tests.places import ROOT
 from tests.reasoning.support import builder
 from tests.test_resume import in_training
 from tests.tiny import lcot, write_config, write_records
@@ -136,6 +137,15 @@ def test_answers_need_no_teacher(folder: Path, taught: Path, tmp_path: Path) -> 
         away.rename(folder / "runs" / "cot")
     described = json.loads((tmp_path / "exported" / "lcot.json").read_text())
     assert "teacher" not in described
+
+
+@pytest.mark.parametrize("method", ["codi", "kava"])
+def test_it_takes_the_place_of_the_model_itself(folder: Path, method: str) -> None:
+    """The options of docs/ablations.md, behind a method's config."""
+    words = ["--model.objectives.teacher.weight=0", f"--model.teacher.path={folder / 'runs' / 'cot'}"]
+    config = ["-c", ROOT / "configs" / "methods" / f"{method}.yaml", "--curriculum.schedule.thoughts=4"]
+    outcome = fit(folder, "instead", *config, *words, "--trainer.fast_dev_run=true")
+    assert outcome.code == 0, outcome.err
 
 
 def test_a_pretrained_model_teaches(folder: Path, tmp_path: Path) -> None:
