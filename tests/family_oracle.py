@@ -29,7 +29,15 @@ def sequential(model: PreTrainedModel, problem: Problem, token: int, feed: Made)
     return inputs
 
 
-def in_rounds(model: PreTrainedModel, problem: Problem, token: int, feed: Made, rounds: int, own: bool) -> list[Tensor]:
+def in_rounds(
+    model: PreTrainedModel,
+    problem: Problem,
+    token: int,
+    feed: Made,
+    rounds: int,
+    own: bool,
+    frozen: int | None = None,
+) -> list[Tensor]:
     """Inputs of the question and n thoughts, in round 0 … ``rounds``.
 
     Args:
@@ -39,13 +47,18 @@ def in_rounds(model: PreTrainedModel, problem: Problem, token: int, feed: Made, 
         feed: Makes inputs of states.
         rounds: How often all thoughts are made anew.
         own: Whether each is made of the state at its own place, or of the one before it.
+        frozen: Thoughts a step, if those of step k are made of their states in round k for the last time.
     """
     question, count = embedded(model, problem.before), problem.thoughts
     places = embedded(model, [token] * count)
     made = [torch.cat([question, places], dim=1)]
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         states = last_states(model, made[-1])
         end = states.shape[1]
         source = states[:, end - count :] if own else states[:, end - count - 1 : end - 1]
-        made.append(torch.cat([question, feed(source, places)], dim=1))
+        thoughts = feed(source, places)
+        if frozen is not None:
+            kept = max(0, number - 2) * frozen  # of steps 1 … number - 2
+            thoughts = torch.cat([made[-1][:, end - count :][:, :kept], thoughts[:, kept:]], dim=1)
+        made.append(torch.cat([question, thoughts], dim=1))
     return made

@@ -7,6 +7,7 @@ from lcot.modules.halting import Halting
 from lcot.modules.lora import LoRA
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
+from lcot.modules.objectives.inter_answer import InterAnswer
 from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.objectives.spans import SpanTokens
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
@@ -20,6 +21,7 @@ __all__ = [
     "Coconut",
     "Distillation",
     "Halting",
+    "InterAnswer",
     "KeyValueDistillation",
     "LoRA",
     "Objective",

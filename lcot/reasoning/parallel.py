@@ -86,7 +86,7 @@ class Parallel(Thinker):
         return self.rounds
 
     def turns(self, batch: ThoughtBatch) -> Tensor | None:
-        """``(B,)`` rounds of each row; ``None`` if all have as many."""
+        """``(B, N)``, or ``(B, 1)``: rounds in which each thought is made anew; ``None`` if all are in all of them."""
         return None
 
     def settings(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Parallel(Thinker):
             if rounds is not None:
                 rounds.states.append(states)
             fed = self.renewed(feed, states, places, model, inputs).to(places.dtype)
-            going = is_thought if turns is None else is_thought & (number <= turns[:, None, None])
+            going = is_thought if turns is None else is_thought & (number <= turns[..., None])
             inputs = torch.where(going, fed, inputs)
             if recorded:
                 mask = mask.clone()  # the one before may be kept for the backward pass
@@ -231,28 +231,46 @@ class Looped(Parallel):
         per_step: Thoughts a round, if rows have as many rounds as this goes into their thoughts: one for each hidden
             step, as in all published runs. A row that is through keeps its thoughts in later rounds. ``None`` for R
             rounds whatever the thoughts.
+        freeze: Whether the thoughts of step k are made of their states in round k for the last time, so that what was
+            read off them in turn stays as it is.
 
     Raises:
-        UserError: If a number is out of range.
+        UserError: If a number is out of range, or thoughts are to freeze step by step without ``per_step``.
     """
 
     rounds: int = 6
     per_step: int | None = None
+    freeze: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.per_step is not None and self.per_step < 1:
             raise UserError(f"per_step is {self.per_step}", where="model.thinker.per_step", fix="use 1 or more")
+        if self.freeze and self.per_step is None:
+            raise UserError(
+                "freeze is true, and per_step is not given",
+                where="model.thinker",
+                why="thoughts freeze step by step, and it would not be known which are a step's",
+                fix="set per_step to the curriculum's thoughts a step, or freeze to false",
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """What it was made with; ``freeze`` where it is on."""
+        return {name: value for name, value in asdict(self).items() if name != "freeze" or value}
 
     def enough(self, thoughts: int) -> int:
         """One for each step that so many thoughts stand for."""
         return self.rounds if self.per_step is None else -(-thoughts // self.per_step)
 
     def turns(self, batch: ThoughtBatch) -> Tensor | None:
-        """As many as steps stand behind a row's thoughts."""
+        """As many as steps stand behind a row's thoughts; with ``freeze``, those of step k up to round k + 1."""
         if self.per_step is None:
             return None
-        return (batch.thoughts + self.per_step - 1).div(self.per_step, rounding_mode="floor")
+        steps = (batch.thoughts + self.per_step - 1).div(self.per_step, rounding_mode="floor")[:, None]
+        if not self.freeze:
+            return steps
+        numbers = torch.arange(batch.max_thoughts, device=steps.device).div(self.per_step, rounding_mode="floor") + 1
+        return torch.minimum(steps, numbers + 1)
 
     def renewed(self, feed: Feed, states: Tensor, places: Tensor, model: PreTrainedModel, former: Tensor) -> Tensor:
         """What the feed makes of the states at the thoughts."""

@@ -181,17 +181,20 @@ class TestNoRounds:
 class TestRows:
     """A row's result is its own."""
 
+    @pytest.mark.parametrize("freeze", [False, True])
     @pytest.mark.parametrize(("most", "per_step"), [(6, 1), (3, 2), (2, 2)])
-    def test_rounds_of_its_own(self, most: int, per_step: int) -> None:
-        """One a hidden step: rows of all stages share a batch."""
+    def test_rounds_of_its_own(self, most: int, per_step: int, freeze: bool) -> None:
+        """One a hidden step: rows of all stages share a batch. Thoughts that were read in turn may stay."""
         model, rows, feed = tiny_model(), layouts(), Add()
         batch = collate(rows, SPECIAL.pad)
-        summed, count = supervised_loss(model, batch, Looped(most, per_step)(model, batch, feed))
+        summed, count = supervised_loss(model, batch, Looped(most, per_step, freeze)(model, batch, feed))
         value, found = loss_and_gradients(model, summed / count)
         slow = torch.zeros(())
         for row in rows:
             own = min(most, -(-row.thoughts // per_step))
-            slow = slow + text_loss(model, made(model, row, feed, Looped(own))[-1], cut(row))
+            kept = per_step if freeze else None
+            inputs = in_rounds(model, cut(row), SPECIAL.latent, lambda s, p: feed(s, p, model), own, True, kept)
+            slow = slow + text_loss(model, inputs[-1], cut(row))
         expected, gradients = loss_and_gradients(model, slow / count)
         assert value == pytest.approx(expected, abs=1e-5)
         assert_same_gradients(found, gradients)
@@ -234,6 +237,10 @@ def test_what_cannot_be() -> None:
         Jacobi(-1)
     with pytest.raises(UserError, match="per_step is 0"):
         Looped(2, per_step=0)
+    with pytest.raises(UserError, match="freeze is true, and per_step is not given"):
+        Looped(2, freeze=True)
+    assert Looped(2).settings() == {"rounds": 2, "per_step": None}  # as checkpoints had it before
+    assert Looped(2, 1, freeze=True).settings()["freeze"] is True
     windows: dict[str, Any] = {"sliding_window": 4, "use_sliding_window": True, "max_window_layers": 0}
     model = tiny_model("qwen2", layer_types=["sliding_attention"] * 2, **windows)
     batch = collate(layouts(MIXED), SPECIAL.pad)

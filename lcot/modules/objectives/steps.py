@@ -51,6 +51,8 @@ class PlaceText(Objective):
             published runs does.
         flat: Whether all steps stand one behind another from the first place on, whatever their blocks (an ablation).
         smoothing: Label smoothing.
+        measure: ``text`` asks the output head for the tokens; ``cosine`` wants the state *at* the j-th thought to point
+            where the input embedding of token j does (1 - cosine; an ablation of the release).
 
     Raises:
         UserError: If a number is out of range, or a choice unknown.
@@ -67,6 +69,7 @@ class PlaceText(Objective):
         when: Literal["last", "in_turn"] = "last",
         flat: bool = False,
         smoothing: float = 0.0,
+        measure: Literal["text", "cosine"] = "text",
     ) -> None:
         super().__init__(weight)
         check_per_step(per_step)
@@ -74,10 +77,19 @@ class PlaceText(Objective):
             raise UserError.unknown("long_steps", str(long_steps), get_args(LongSteps), where="model.objectives")
         if when not in ("last", "in_turn"):
             raise UserError.unknown("when", str(when), ["last", "in_turn"], where="model.objectives")
+        if measure not in ("text", "cosine"):
+            raise UserError.unknown("measure", str(measure), ["text", "cosine"], where="model.objectives")
+        if measure == "cosine" and smoothing:
+            raise UserError(
+                f"smoothing is {smoothing}, and measure is 'cosine'",
+                where="model.objectives",
+                why="there are no labels to be smoothed",
+                fix="set smoothing to 0, or measure to 'text'",
+            )
         if not 0 <= smoothing < 1:
             raise UserError(f"smoothing is {smoothing}", where="model.objectives", fix="use at least 0 and less than 1")
         self.per_step, self.long_steps, self.when, self.flat = per_step, long_steps, when, flat
-        self.smoothing = smoothing
+        self.smoothing, self.measure = smoothing, measure
 
     @property
     def every_round(self) -> bool:  # type: ignore[override]  # of the class elsewhere
@@ -88,7 +100,7 @@ class PlaceText(Objective):
         """Which token is asked for where.
 
         Returns:
-            Five ``(T,)`` of all T asked tokens: row, step, place (0 is bot, i the i-th thought), token; and one
+            Four ``(T,)`` of all T asked tokens: row, step, place (0 is bot, i the i-th thought), token; and one
             ``(1,)``, what their sum is divided by: with ``spill`` also the tokens behind the last place, as released.
         """
         view = batch.views["steps"]
@@ -102,7 +114,9 @@ class PlaceText(Objective):
             place = columns - own[:, 0]
             step = place // self.per_step  # the block that it falls into
         tokens = view.input_ids[rows, columns]
-        asked = place < batch.thoughts[rows] + (not self.flat and self.long_steps == "spill")
+        place = place + (self.measure == "cosine")
+        last = self.measure == "cosine" or (not self.flat and self.long_steps == "spill")
+        asked = place < batch.thoughts[rows] + last
         asked &= batch.thoughts[rows] > 0
         if self.long_steps == "cut" and not self.flat:
             asked &= within < self.per_step
@@ -114,7 +128,7 @@ class PlaceText(Objective):
         return self.targets(batch)[-1]
 
     def forward(self, scene: Scene) -> Tensor:
-        """The summed cross-entropy in nats."""
+        """The summed cross-entropy in nats, or 1 - cosine."""
         rows, step, place, tokens, _ = self.targets(scene.batch)
         if self.when == "in_turn":
             assert scene.rounds is not None, "thoughts in rounds"
@@ -122,6 +136,9 @@ class PlaceText(Objective):
             states = turns[(step + 1).clamp(max=len(turns) - 1), rows, place]
         else:
             states = scene.thinking.states[rows, place]
+        if self.measure == "cosine":
+            wanted = scene.model.get_input_embeddings()(tokens).float()
+            return (1 - F.cosine_similarity(states.float(), wanted, dim=-1)).sum()[None]
         logits = scene.thinking.logits(scene.model, states).float()
         loss = F.cross_entropy(logits, tokens, reduction="sum", label_smoothing=self.smoothing)
         return loss[None]

@@ -57,7 +57,7 @@ def flowing(case: dict[str, Any]) -> dict[str, float]:
 class TestLotus:
     """Places, with and without padding: the release masks it."""
 
-    @pytest.mark.parametrize(("family", "case"), cases("lotus", "freeze", "cosine", "ia_", "codi"))
+    @pytest.mark.parametrize(("family", "case"), cases("lotus", "ia_", "codi"))
     def test_losses_and_gradients(self, family: str, case: dict[str, Any]) -> None:
         model, batch, rounds = model_of("lotus", family, attention=case["attn"]), lotus_batch(family, case), Rounds()
         options = case["options"]
@@ -69,8 +69,11 @@ class TestLotus:
             when="last" if options["intermediate_loss_after_loop"] else "in_turn",
             flat=options.get("flat_intermediate_supervision", False),
             smoothing=options.get("intermediate_label_smoothing", 0.0),
+            measure="cosine" if options.get("intermediate_loss_type") == "cosine" else "text",
         )
-        thinking = Looped(case["loops"])(model, batch, feed, rounds=rounds)
+        frozen = options.get("freeze_supervised_blocks", False)
+        thinker = Looped(case["loops"], case["c"], freeze=True) if frozen else Looped(case["loops"])
+        thinking = thinker(model, batch, feed, rounds=rounds)
         scene, losses = Scene(model, batch, thinking, rounds), case["losses"]
         text = mean(Text(), scene)
         assert text.item() == pytest.approx(losses["text"], abs=1e-5)
