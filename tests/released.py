@@ -28,6 +28,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
               "num_key_value_heads": 2, "max_position_embeddings": 200, "tie_word_embeddings": False},
 }  # fmt: skip
+CODI = {"pad": 0, "bot": 1, "eot": 2}
+COCONUT = {"bot": 0, "eot": 1, "latent": 2}
+PCCOT = {"bot": 0, "eot": 1, "latent": 2, "pad": 3}
+"""Places of special tokens behind the words, or behind the model's rows."""
+
 WRITTEN = 6
 """Tokens that an answer has at most."""
 
@@ -78,31 +83,31 @@ class Original:
     feed: Feed = field(default_factory=Identity)
     thinker: Parallel | None = None
 
-    def batch(self, questions: Sequence[str]) -> ThoughtBatch:
+    def batch(self, questions: Sequence[str], behind: str = "\n") -> ThoughtBatch:
         rows = []
         for question in questions:
-            before = [*self.tokenizer(question + "\n")["input_ids"], self.bot]
+            before = [*self.tokenizer(question + behind)["input_ids"], self.bot]
             ids = [*before, *[self.latent] * self.thoughts, self.eot]
             count = self.thoughts
             rows.append(Layout(ids, [IGNORE] * len(ids), len(before), count, len(ids), marked=True, stepped=count))
         return collate(rows, self.pad)
 
-    def think(self, questions: Sequence[str], way: Unmasked | None = None) -> Thinking:
+    def think(self, questions: Sequence[str], way: Unmasked | None = None, behind: str = "\n") -> Thinking:
         def thinks(batch: ThoughtBatch, **options: Any) -> Thinking:
             if self.thinker is not None:
                 return self.thinker(self.model, batch, self.feed, keep_cache=True, **options)
             return think(self.model, batch, feed=self.feed, keep_cache=True, **options)
 
-        batch = self.batch(questions)
+        batch = self.batch(questions, behind)
         with torch.no_grad():
             if way is None:
                 return thinks(batch)
             return way.think(thinks, self.model, batch, rounds=self.thinker is not None)
 
-    def tokens(self, questions: Sequence[str], way: Unmasked | None = None) -> list[list[int]]:
+    def tokens(self, questions: Sequence[str], behind: str = "\n") -> list[list[int]]:
         eos = self.tokenizer.eos_token_id
         assert isinstance(eos, int)
-        return decode(self.model, self.think(questions, way), max_new_tokens=WRITTEN, eos=eos)
+        return decode(self.model, self.think(questions, behind=behind), max_new_tokens=WRITTEN, eos=eos)
 
 
 def original(base: Path, family: str, added: Mapping[str, int], thoughts: int, **further: Any) -> Original:
@@ -148,3 +153,9 @@ def saved(file: Path, tensors: Mapping[str, Tensor]) -> Path:
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors with a prefix."""
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def projected(feed: Feed) -> dict[str, Tensor]:
+    """A projection by CODI's names."""
+    state = feed.state_dict()
+    return {name.replace("layers.4.", "prj.ln.").replace("layers.", "prj."): tensor for name, tensor in state.items()}

@@ -16,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lcot.errors import UserError
 from lcot.modules.base import ReasoningModule
 from lcot.reasoning.curriculum import Curriculum, StageClock
+from lcot.reasoning.dialogue import Dialogue
 from lcot.reasoning.forced import Forced
 
 _log = logging.getLogger("lcot")
@@ -181,17 +182,7 @@ class CurriculumCallback(Callback, StageClock):
             stage = pl_module.trained_stage if pl_module.trained_stage is not None else self.schedule.last_stage
         dialogue = getattr(getattr(trainer, "datamodule", None), "dialogue", None)
         entry = checkpoint.setdefault("lcot", {})
-        entry.update(
-            stage=stage,
-            kind=self.schedule.kind,
-            markers=self.schedule.markers,
-            stepwise_passes=self.schedule.stepwise_passes,
-            lead=getattr(self.schedule, "lead", ""),
-            thoughts=self.schedule.thoughts_at_inference(stage),
-            world_size=trainer.world_size,
-            threads=_threads(trainer),
-            dialogue=asdict(dialogue) if dialogue is not None else None,
-        )
+        entry.update(asked_by(self.schedule, stage, dialogue), world_size=trainer.world_size, threads=_threads(trainer))
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with another number of processes, and tell of another number of threads.
@@ -238,6 +229,25 @@ class CurriculumCallback(Callback, StageClock):
         batches = self._trainer.num_training_batches
         # Not known yet in a validation before the first epoch.
         return max(1, int(batches)) if math.isfinite(batches) else 1
+
+
+def asked_by(schedule: Curriculum, stage: int, dialogue: Dialogue | None) -> dict[str, Any]:
+    """What a checkpoint says of how its model is asked.
+
+    Args:
+        schedule: The curriculum.
+        stage: The stage that it was trained to.
+        dialogue: In whose words.
+    """
+    return {
+        "stage": stage,
+        "kind": schedule.kind,
+        "markers": schedule.markers,
+        "stepwise_passes": schedule.stepwise_passes,
+        "lead": getattr(schedule, "lead", ""),
+        "thoughts": schedule.thoughts_at_inference(stage),
+        "dialogue": asdict(dialogue) if dialogue is not None else None,
+    }
 
 
 def _threads(trainer: L.Trainer) -> int | None:

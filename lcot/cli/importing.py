@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _USAGE = """\
 usage: lcot import FILE_OR_FOLDER … -c CONFIG [-c METHOD …] [--base FOLDER] [--lora_alpha N] [--SETTING=VALUE …]
 
-Make a run of weights that others released: Coconut, CODI, PCCoT, SIM-CoT or LOTUS, told by the names of their tensors
-(safetensors, or a state dict that torch.save wrote). test, predict, analyze, compare and lcot.load take it.
+Make a run of weights that others released: Coconut, CODI, PCCoT, SIM-CoT, LOTUS or C-MTP, told by the names of their
+tensors (safetensors, or a state dict that torch.save wrote). test, predict, analyze, compare and lcot.load take it.
 
   lcot import CODI-gpt2/ --base gpt2/ -c gsm8k -c codi --name codi-gpt2
   lcot test -c runs/codi-gpt2/config.yaml --data.test_path=test.txt

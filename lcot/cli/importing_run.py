@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
+from lcot.callbacks.curriculum import asked_by
 from lcot.callbacks.whole_files import WholeFiles
 from lcot.cli.plain import yaml_safe
 from lcot.errors import UserError
@@ -78,12 +78,7 @@ def write_run(
         fill(module, released, files, special, words, alpha, base)
     entry = {
         **module.describe(),
-        "stage": stage,
-        "kind": schedule.kind,
-        "markers": schedule.markers,
-        "stepwise_passes": schedule.stepwise_passes,
-        "thoughts": schedule.thoughts_at_inference(stage),
-        "dialogue": asdict(data.dialogue) if data.dialogue is not None else None,
+        **asked_by(schedule, stage, data.dialogue),
         "imported": released.source,
     }
     state = module.state_dict()

@@ -259,8 +259,9 @@ class Coconut(ReasoningModule):
             compiled = self._compiled_passes() if keep_cache and not torch.is_grad_enabled() else None
             thinks = partial(think, self.model, compiled=compiled, recycle=self.recycle, feed=self.feed, **options)
         if self.unmasked is not None:
-            return self.unmasked.think(thinks, self.model, batch, rounds=self.thinker is not None)
-        thinking = thinks(batch)
+            thinking = self.unmasked.think(thinks, self.model, batch, rounds=self.thinker is not None)
+        else:
+            thinking = thinks(batch)
         return thinking if self.feed is None else replace(thinking, spoken=self.feed.spoken)
 
     def _text_loss(self, batch: ThoughtBatch, thinking: Thinking) -> tuple[Tensor, int, dict[str, Tensor]]:

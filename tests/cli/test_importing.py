@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,33 @@ from peft import LoraConfig, get_peft_model
 
 import lcot as package
 from lcot.modules.coconut import Coconut
-from lcot.reasoning.batch import ThoughtBatch, collate
+from lcot.reasoning.batch import ThoughtBatch, collate, heads
+from lcot.reasoning.decode import decode
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.feeds import Add, Projection
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import SpanHead
 from lcot.reasoning.parallel import Jacobi, Looped
 from lcot.reasoning.unmasked import Unmasked
-from lcot.runs.folder import RunFolder
 from tests.places import ROOT
-from tests.released import WRITTEN, Original, base_folder, original, projection, saved, tiny, under
-from tests.tiny import Outcome, contents, lcot, write_config
+from tests.released import (
+    COCONUT,
+    CODI,
+    PCCOT,
+    WRITTEN,
+    Original,
+    base_folder,
+    original,
+    projected,
+    projection,
+    saved,
+    tiny,
+    under,
+)
+from tests.tiny import Outcome, lcot, write_config
 from tests.training import tiny_data
 
 FAMILIES = ("gpt2", "llama")
-CODI = {"pad": 0, "bot": 1, "eot": 2}
-COCONUT = {"bot": 0, "eot": 1, "latent": 2}
-PCCOT = {"bot": 0, "eot": 1, "latent": 2, "pad": 3}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -123,11 +136,7 @@ class TestCodi:
     ) -> None:
         made = original(base, base.name, CODI, 3)
         made.feed = projection(made.model, 24)
-        tensors = under("codi.", whole(made, rank))
-        names = {"layers.": "prj.", "layers.4.": "prj.ln."}
-        for name, tensor in made.feed.state_dict().items():
-            prefix = next(old for old in sorted(names, key=len, reverse=True) if name.startswith(old))
-            tensors[name.replace(prefix, names[prefix])] = tensor
+        tensors = under("codi.", whole(made, rank)) | projected(made.feed)
         saved(tmp_path / "codi" / form, tensors)
         words = ["--model.feed.width=24", "--curriculum.schedule.thoughts=3", "--lora_alpha=8"]
         outcome = imported("codi", tmp_path / "codi", *words)
@@ -140,6 +149,22 @@ class TestCodi:
             mine, theirs = solver.module.think(rows_of(solver, 3)).fed, made.think(questions(), way).fed
         assert mine is not None and theirs is not None
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("method", ["simcot_codi", "codi"])
+    def test_simcot(self, imported: Callable[..., Outcome], base: Path, tmp_path: Path, method: str) -> None:
+        made = original(base, base.name, CODI, 3)
+        made.feed = projection(made.model)
+        decoder = tiny(base.name, made.pad, seed=5)  # it has no rows for pad, bot and eot
+        tensors = under("codi.", made.model.state_dict()) | projected(made.feed)
+        tensors |= under("decoder.", decoder.state_dict())
+        file = saved(tmp_path / "simcot.safetensors", tensors)
+        check(imported(method, file, "--curriculum.schedule.thoughts=3"), made, tmp_path / "runs" / "released")
+        state = torch.load(tmp_path / "runs/released/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        kept = {name for name in state if name.startswith("objectives.steps.decoder.")}
+        assert bool(kept) == (method == "simcot_codi")
+        for name in kept:
+            mine, theirs = state[name], decoder.state_dict()[name.removeprefix("objectives.steps.decoder.")]
+            torch.testing.assert_close(mine[: len(theirs)], theirs)
 
     def test_a_moved_run_finds_its_tokenizer(
         self, base: Path, imported: Callable[..., Outcome], tmp_path: Path
@@ -223,119 +248,65 @@ class TestPCCoT:
         check(outcome, made, tmp_path / "runs" / "released")
 
 
-class TestRefusals:
-    """One block each, and no run."""
+class TestCMTP:
+    """A student with a head, beside its teacher."""
 
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return base_folder(tmp_path_factory.mktemp("refused") / "base", "gpt2")
+    def test_cmtp(self, imported: Callable[..., Outcome], base: Path, tmp_path: Path) -> None:
+        made = original(base, base.name, {"pad": 0, "bot": 1, "latent": 2, "eot": 3}, 0)
+        head = SpanHead(2)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(4)
+            head.build(made.model)
+        tensors = under("student.", made.model.state_dict()) | under("teacher.", made.model.state_dict())
+        tensors |= {name.replace("layers.", "mtp_projection."): one for name, one in head.state_dict().items()}
+        file = saved(tmp_path / "cmtp.safetensors", tensors)
+        outcome = imported("cmtp", file, "--model.thinker.max_thoughts=4", "--model.feed.span=3")
+        assert outcome.code == 2 and "span is 3, and the curriculum's spans have 2 tokens" in outcome.block
+        outcome = imported(
+            "cmtp", file, "--model.feed.span=3", "--curriculum.schedule.size=3", "--model.thinker.max_thoughts=4"
+        )
+        assert outcome.code == 2 and "--model.feed.span=2 --curriculum.schedule.size=2" in outcome.block
+        outcome = imported("cmtp", file, "--model.thinker.max_thoughts=4")
+        assert outcome.code == 0 and "left out: the frozen teacher" in outcome.out, outcome.err
+        solver, words = package.load(tmp_path / "runs" / "released"), len(made.tokenizer)
+        batch = made.batch(questions())
+        with torch.no_grad():
+            thinking = Given(4).freely(made.model, heads(batch, made.pad), head, made.eot)
+            thinking = replace(thinking, spoken=head.spoken)
+            theirs = decode(made.model, thinking, max_new_tokens=WRITTEN, eos=solver.special.eos)
+        answers = solver.module.answer(rows_of(solver, 0))
+        assert answers.thoughts.tolist() == thinking.thoughts.tolist() and thinking.thoughts.sum() > 0
+        known = [[token for token in row if token < words] for row in theirs]
+        assert [[token for token in row if token < words] for row in answers.tokens] == known
+        result = lcot("test", "-c", tmp_path / "runs" / "released" / "config.yaml")
+        assert result.code == 0, result.err
 
-    @pytest.mark.parametrize(
-        ("method", "change", "words", "said"),
-        [
-            ("pccot", None, [], "a released checkpoint of another method"),
-            ("coconut", None, [], "with a projection (prj), and the config has thinker none and feed none"),
-            ("codi", {"codi.transformer.wpe.weight": None}, [], "1 tensors are missing"),
-            ("codi", {"codi.transformer.h.7.ln_1.weight": (16,)}, [], "transformer.h.7.ln_1.weight: the model of"),
-            ("codi", {"gate.weight": (2,)}, [], "gate.weight: nothing here has a place for them"),
-            ("codi", {"codi.transformer.wpe.weight": (200, 12)}, [], "wpe.weight: [200, 12] in the file, [200, 16] by"),
-            ("codi", {"codi.transformer.wte.weight": (7, 16)}, [], "the released vocabulary has 7 rows"),
-            ("codi", {"codi.transformer.wte.weight": (400, 12)}, [], "wte.weight: [400, 12] in the file"),
-            ("codi", {"prj.ln.weight": None}, [], "missing: layers.4.weight"),
-            ("codi", {"prj.1.weight": (24, 16), "prj.1.bias": (24,), "prj.3.weight": (16, 24)}, [], "width=24"),
-            ("codi", {"latent_policy.fc.weight": (2, 2)}, [], "a released checkpoint of CoLaR"),
-            ("codi", {"mtp_projection.0.weight": (2, 2)}, [], "a released checkpoint of C-MTP"),
-            ("codi", {"pj_in.weight": (2, 2)}, [], "the step decoder is of another width"),
-            ("codi", {"codi.transformer.h.0.attn.c_attn.lora_A.default.weight": (4, 16)}, [], "lora_B.default.weight"),
-            (
-                "codi",
-                {
-                    "codi.transformer.h.0.attn.c_attn.lora_A.default.weight": (4, 16),
-                    "codi.transformer.h.0.attn.c_attn.lora_B.default.weight": (48, 4),
-                },
-                [],
-                "LoRA of rank 4, and no alpha",
-            ),
-            ("simcot_codi", None, [], "the config has a step decoder, and the released weights have none"),
-            ("codi", None, ["--data.tokenizer=words"], "data.tokenizer is 'words'"),
-            ("codi", None, ["--lora_alpha=no"], "--lora_alpha is 'no'"),
-        ],
-    )
-    def test_what_does_not_fit(
-        self,
-        folder: Path,
-        tmp_path: Path,
-        method: str,
-        change: dict[str, tuple[int, ...] | None] | None,
-        words: list[str],
-        said: str,
-    ) -> None:
-        made = original(folder, "gpt2", CODI, 3)
-        feed = projection(made.model)
-        tensors = under("codi.", made.model.state_dict())
-        for name, tensor in feed.state_dict().items():
-            tensors[name.replace("layers.4.", "prj.ln.").replace("layers.", "prj.")] = tensor
-        for name, shape in (change or {}).items():
-            if shape is None:
-                del tensors[name]
-            else:
-                tensors[name] = torch.zeros(shape)
-        file = saved(tmp_path / "model.safetensors", tensors)
-        overlay = ROOT / "configs" / "methods" / f"{method}.yaml"
-        line = ["import", file, "-c", write_config(tmp_path), "-c", overlay, "--base", folder, *words]
-        outcome = lcot(*line, "--name", "no", "--runs_dir", tmp_path / "runs")
-        assert outcome.code == 2 and said in outcome.block, outcome.err
-        assert not (tmp_path / "runs").exists()
 
-    def test_files_that_are_none(self, folder: Path, tmp_path: Path) -> None:
-        config = write_config(tmp_path)
-        (tmp_path / "empty").mkdir()
-        saved(tmp_path / "gate.pt", {"gate": torch.zeros(1)})
-        (tmp_path / "cut.safetensors").write_bytes(b"12345678")
-        torch.save({"codi": Jacobi(2)}, tmp_path / "code.pt")
-        torch.save({"lcot": {}, "state_dict": {}}, tmp_path / "own.ckpt")
-        torch.save({"epoch": 3}, tmp_path / "plain.pt")
-        for name, said in (
-            ("nowhere", "there is no file or folder"),
-            ("empty", "there are no weights in"),
-            ("gate.pt", "no released checkpoint that is known"),
-            ("cut.safetensors", "cannot be read"),
-            ("code.pt", "cannot be read as tensors"),
-            ("own.ckpt", "is a checkpoint of lcot"),
-            ("plain.pt", "'epoch' is none"),
-        ):
-            outcome = lcot("import", tmp_path / name, "-c", config, "--base", folder, "--runs_dir", tmp_path / "runs")
-            assert outcome.code == 2 and said in outcome.block, outcome.err
-        outcome = lcot("import", "-c", config)
-        assert outcome.code == 2 and "lcot import without a file" in outcome.block
-        outcome = lcot("import", tmp_path / "gate.pt", "-c", config, "--base", tmp_path / "nowhere")
-        assert outcome.code == 2 and "there is no such folder" in outcome.block
-        assert not (tmp_path / "runs").exists()
+class TestPublished:
+    """The carried configs of published runs take released weights as they are."""
 
-    def test_a_run_is_never_replaced(self, folder: Path, tmp_path: Path) -> None:
-        made = original(folder, "gpt2", CODI, 3)
-        file = saved(tmp_path / "codi.safetensors", under("codi.", made.model.state_dict()))
-        overlay = ROOT / "configs" / "methods" / "codi.yaml"
-        line = ["import", file, "-c", write_config(tmp_path), "-c", overlay, "--base", folder, "--model.feed=null"]
-        words = ["--name", "one", "--runs_dir", tmp_path / "runs"]
-        assert lcot(*line, *words).code == 0
-        before = contents(tmp_path / "runs")
-        outcome = lcot(*line, *words)
-        assert outcome.code == 2 and "already holds a run" in outcome.block
-        outcome = lcot("fit", "-c", tmp_path / "runs" / "one" / "config.yaml", "--resume=true")
-        assert outcome.code == 2 and "the checkpoint holds weights, and nothing of the training" in outcome.block
-        assert contents(tmp_path / "runs") == before
-
-    def test_nothing_stays_of_a_full_disk(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = original(folder, "gpt2", CODI, 3)
-        file = saved(tmp_path / "codi.safetensors", under("codi.", made.model.state_dict()))
-
-        def full(*args: Any) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(RunFolder, "save_config", full)
-        overlay = ROOT / "configs" / "methods" / "codi.yaml"
-        line = ["import", file, "-c", write_config(tmp_path), "-c", overlay, "--base", folder, "--model.feed=null"]
-        outcome = lcot(*line, "--name", "one", "--runs_dir", tmp_path / "runs")
-        assert outcome.code == 2 and "No space left" in outcome.block, outcome.err
-        assert not (tmp_path / "runs").exists()
+    @pytest.mark.parametrize("method", ["gsm8k_codi", "gsm8k_simcot_codi", "gsm8k_pccot", "gsm8k_lotus"])
+    def test_configs(self, base: Path, tmp_path: Path, method: str) -> None:
+        if method == "gsm8k_pccot":
+            made = original(base, base.name, PCCOT, 24, thinker=Jacobi(3))
+            tensors = dict(made.model.state_dict())
+            told = {"bot_token_id": made.bot, "eot_token_id": made.eot, "latent_token_id": made.latent}
+            saved(tmp_path / "release" / "model.safetensors", tensors)
+            (tmp_path / "release" / "pccot_args.json").write_text(json.dumps(told))
+        elif method == "gsm8k_lotus":
+            made = original(base, base.name, COCONUT, 78, feed=Add(), thinker=Looped(6))
+            saved(tmp_path / "release" / "model.pt", under("base_causallm.", made.model.state_dict()))
+        else:
+            made = original(base, base.name, CODI, 6)
+            made.feed = projection(made.model, 768)
+            tensors = under("codi.", made.model.state_dict()) | projected(made.feed)
+            tensors |= under("decoder.", tiny(base.name, made.pad).state_dict()) if "simcot" in method else {}
+            saved(tmp_path / "release" / "model.safetensors", tensors)
+        words = ["-c", f"paper/{method}", "--base", base, "--name", "one", "--runs_dir", tmp_path / "runs"]
+        outcome = lcot("import", tmp_path / "release", *words, f"--model.max_new_tokens={WRITTEN}")
+        assert outcome.code == 0, outcome.err
+        solver, count = package.load(tmp_path / "runs" / "one"), len(made.tokenizer)
+        asked = questions()
+        written = [[t for t in row if t < count] for row in solver.module.answer(rows_of(solver, made.thoughts)).tokens]
+        behind = "\n" if method == "gsm8k_lotus" else ""
+        assert written == [[t for t in row if t < count] for row in made.tokens(asked, behind=behind)]

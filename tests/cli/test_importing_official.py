@@ -106,6 +106,26 @@ class TestRecorded:
         questions = [found["sequences"]["4"]["question"][row] for row in ROWS]
         torch.testing.assert_close(fed(solver, questions, 4), theirs[:, -1], rtol=1e-4, atol=1e-4)
 
+    def test_cmtp(self, family: str, tmp_path: Path) -> None:
+        folder, found, ids = ORACLE / "cmtp" / family, content("cmtp")[family], content("cmtp")["ids"]
+        tensors = {f"student.{name}": one for name, one in load_file(folder / "model.safetensors").items()}
+        head = load_file(folder / "mtp_head_span2.safetensors")
+        save_file(tensors | {f"mtp_projection.{name}": one for name, one in head.items()}, tmp_path / "c.safetensors")
+        base = base_of(tmp_path / "base", "cmtp", family)
+        words = ["--model.thinker.max_thoughts=16", "--model.max_new_tokens=16"]
+        solver = imported(tmp_path, tmp_path / "c.safetensors", base, "cmtp", *words)
+        entries = [e for e in found["generated"] if e["how"] == "batch 1" and e["span"] == 2]
+        special, rows = solver.special, []
+        for entry in entries:
+            before = [ids["bos"], *found["examples"][entry["rows"][0]]["question"], special.bot]
+            whole = [*before, special.eot]
+            rows.append(Layout(whole, [IGNORE] * len(whole), len(before), 0, len(whole), marked=True))
+        answers = solver.module.answer(collate(rows, special.pad, align=True))
+        assert answers.thoughts.tolist() == [len(entry["think_spans"]) for entry in entries]
+        for row, entry in enumerate(entries):
+            room = max(0, entry["max_new"] - len(entry["think_spans"]) - 1)
+            assert answers.tokens[row][:room] == entry["answer_tokens"][0]
+
     @pytest.mark.parametrize("method", ["lotus", "simcot_coconut"])
     def test_state_dicts_of_coconut(self, family: str, method: str, tmp_path: Path) -> None:
         folder, found = ORACLE / method / family, content(method)[family]

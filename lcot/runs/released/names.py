@@ -22,6 +22,8 @@ from torch import Tensor
 from lcot.errors import UserError
 from lcot.modules.objectives.steps import StepDecoder
 from lcot.reasoning.feeds import Add, Identity, Projection
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import SpanHead
 from lcot.reasoning.parallel import Jacobi, Looped
 from lcot.runs.released.files import Files
 
@@ -29,7 +31,6 @@ PEFT = "base_model.model."
 """What peft puts before the names of the model that it was given."""
 
 _ELSEWHERE = {
-    "mtp_projection.": "C-MTP",
     "latent_policy.": "CoLaR",
 }
 """Parts that no module here has; released checkpoints of these methods are not read."""
@@ -44,7 +45,7 @@ class Released:
     Attributes:
         source: Whose they are, for messages.
         methods: Names of configs whose methods think as these weights were trained to.
-        markers: How ids of special tokens were given out: ``coconut``, ``codi`` or ``pccot``.
+        markers: How ids of special tokens were given out: ``coconut``, ``codi``, ``pccot`` or ``cmtp``.
         model: Of the language model, by transformers' names, with LoRA still apart.
         feed: Of the projection.
         decoder: Of the step decoder.
@@ -78,13 +79,15 @@ def recognised(files: Files) -> Released:
                 f"a released checkpoint of {method}",
                 where=files.told,
                 why=f"its tensors {prefix}… are known, and there is nothing yet that reads them into a module",
-                fix="Coconut, CODI, PCCoT, SIM-CoT and LOTUS are read",
+                fix="Coconut, CODI, PCCoT, SIM-CoT, LOTUS and C-MTP are read",
             )
     groups = _grouped(tensors)
     if "base_causallm" in groups:
         return _of_coconut(files, groups)
     if "codi" in groups:
         return _of_codi(files, groups)
+    if "mtp_projection" in groups:
+        return _of_cmtp(files, groups)
     kind = str(files.beside.get("config.json", {}).get("model_type", ""))
     if any(name.startswith((PEFT, *_PLAIN, "prj.")) for name in tensors):
         bare = {name.removeprefix(PEFT): tensor for name, tensor in tensors.items()}
@@ -122,12 +125,13 @@ def check_method(released: Released, module: Any, files: Files) -> None:
         "lotus": lambda: isinstance(thinker, Looped) and isinstance(feed, Add | Identity),
         "codi": lambda: thinker is None and isinstance(feed, Projection) == bool(released.feed),
         "simcot_codi": lambda: thinker is None and isinstance(feed, Projection) == bool(released.feed),
+        "cmtp": lambda: isinstance(thinker, Given) and isinstance(feed, SpanHead),
         "pccot": lambda: isinstance(thinker, Jacobi) and isinstance(feed, Projection) == bool(released.feed),
     }
     if not any(fitting[name]() for name in released.methods):
         parts = {"thinker": thinker, "feed": feed}
         told = " and ".join(f"{name} {'none' if one is None else type(one).__name__}" for name, one in parts.items())
-        projected = "with a projection (prj)" if released.feed else "without a projection (prj)"
+        projected = f"{'with' if released.feed else 'without'} a projection"
         raise UserError(
             "a released checkpoint of another method",
             where=f"{files.told}; model.thinker, model.feed",
@@ -202,6 +206,19 @@ def _of_codi(files: Files, groups: Mapping[str, dict[str, Tensor]]) -> Released:
     made = Released("CODI", ("codi",), "codi", model, feed, groups.get("decoder", {}))
     if made.decoder:
         made.source, made.methods = "SIM-CoT over CODI", ("simcot_codi", "codi")
+    return made
+
+
+def _of_cmtp(files: Files, groups: Mapping[str, dict[str, Tensor]]) -> Released:
+    _check_left_over(files, groups, {"student", "teacher", "mtp_projection"})
+    if "student" not in groups:
+        raise UserError(
+            "1 part is missing", where=files.told, why="student.…: the language model", fix="give all files"
+        )
+    model = {name.removeprefix(PEFT): tensor for name, tensor in groups["student"].items()}
+    made = Released("C-MTP", ("cmtp",), "cmtp", model, groups["mtp_projection"])
+    if "teacher" in groups:
+        made.left_out.append(f"the frozen teacher ({len(groups['teacher'])} tensors), which no answer needs")
     return made
 
 

@@ -70,6 +70,11 @@ def rows_of(released: Released, files: Files, special: SpecialTokens, words: int
         first = table - 3
         marked = {special.bot: first + 1, special.eot: first + 2} | ({special.pad: first} if own_padding else {})
         fits, wanted = words <= first, f"{words} words, and behind the model's own rows pad, bot and eot"
+    elif released.markers == "cmtp":
+        first = table - 4  # what fills a span up is a pause here
+        marked = {special.bot: first + 1, special.pause: first + 2, special.eot: first + 3}
+        marked |= {special.pad: first} if own_padding else {}
+        fits, wanted = words <= first, f"{words} words, and behind the model's own rows pad, bot, mot and eot"
     else:
         marked = _of_pccot(files, special, words, own_padding)
         last = max(marked[token] for token in (special.bot, special.eot, special.latent))

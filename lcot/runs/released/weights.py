@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lcot.errors import UserError
 from lcot.modules.weights import load_pretrained
+from lcot.reasoning.heads import SpanHead
 from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import SpecialTokens
 from lcot.runs.released.files import Files
@@ -89,7 +90,7 @@ def _plain(
         weight, other = f"{layer}.weight", name.replace(".lora_A.", ".lora_B.")
         if other not in thin or weight not in plain:
             raise _missing([other if other not in thin else weight], files)
-        scale = _scale(files, len(thin[name]), alpha)
+        scale = _scale(files, len(thin[name]), alpha, published=released.markers != "cmtp")
         product = scale * (thin[other].float() @ thin[name].float())
         inner = dict(model.named_modules()).get(layer)
         product = product.T if isinstance(inner, Conv1D) else product
@@ -129,7 +130,7 @@ def _set_rows(plain: dict[str, Tensor], weight: str, values: Tensor, files: File
     plain[weight] = table
 
 
-def _scale(files: Files, rank: int, alpha: float | None) -> float:
+def _scale(files: Files, rank: int, alpha: float | None, published: bool) -> float:
     told = files.beside.get("adapter_config.json", {})
     for name in ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern"):
         if told.get(name):
@@ -141,12 +142,13 @@ def _scale(files: Files, rank: int, alpha: float | None) -> float:
         return alpha / rank
     if isinstance(known, int | float):
         return known / rank
-    if rank == PUBLISHED_RANK:
+    if rank == PUBLISHED_RANK and published:
         return PUBLISHED_ALPHA / rank
     raise UserError(
         f"LoRA of rank {rank}, and no alpha",
         where=files.told,
-        why=f"the file does not hold it; of rank {PUBLISHED_RANK} alone it is known to be {PUBLISHED_ALPHA}",
+        why=f"the file does not hold it; of rank {PUBLISHED_RANK} alone, and CODI's and PCCoT's, it is known:"
+        f" {PUBLISHED_ALPHA}",
         fix="--lora_alpha=NUMBER, as in the training",
     )
 
@@ -194,28 +196,28 @@ def _load_feed(feed: nn.Module, tensors: Mapping[str, Tensor], files: Files) -> 
     wanted = feed.state_dict()
     found = {f"layers.{name}": tensor for name, tensor in tensors.items()}
     if set(found) != set(wanted):
-        missing, left = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+        apart = {"missing": sorted(set(wanted) - set(found)), "left over": sorted(set(found) - set(wanted))}
         raise UserError(
             "the released projection has other layers than the config's feed",
-            where=f"{files.told}: prj.…; model.feed",
-            why="; ".join(
-                f"{word}: {_listed(names)}" for word, names in (("missing", missing), ("left over", left)) if names
-            ),
+            where=f"{files.told}; model.feed",
+            why="; ".join(f"{word}: {_listed(names)}" for word, names in apart.items() if names),
             fix="--model.feed.norm=false for a projection without LayerNorm (prj_no_ln)",
         )
+    first = next(name for name in wanted if name.endswith("weight"))
+    if isinstance(feed, SpanHead):
+        width = found["layers.2.weight"].shape[0] // max(1, found["layers.2.weight"].shape[1])
+        fix = f"--model.feed.span={width} --curriculum.schedule.size={width}"
+    else:
+        fix = f"--model.feed.width={len(found[first])}"
     for name, value in wanted.items():
         if found[name].shape != value.shape:
             raise UserError(
-                f"the released projection is {_width(tensors)} wide, and the config's feed {_width(wanted)}",
-                where=f"{files.told}: prj.…; model.feed.width",
+                "the released projection has another width than the config's feed",
+                where=f"{files.told}; model.feed",
                 why=f"{name}: {list(found[name].shape)} in the file, {list(value.shape)} by the config",
-                fix=f"--model.feed.width={_width(tensors)}",
+                fix=fix,
             )
     feed.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in found.items()})
-
-
-def _width(tensors: Mapping[str, Tensor]) -> int:
-    return next((len(tensor) for name, tensor in tensors.items() if name.endswith("1.weight")), 0)
 
 
 def _missing(names: list[str], files: Files, of: str = "") -> UserError:
