@@ -17,6 +17,7 @@ from lcot.modules.description import vocabulary_hash
 from lcot.modules.frozen import DType, FrozenWeights, fingerprint, freeze
 from lcot.modules.limits import context_length
 from lcot.modules.objectives.base import Objective, TeacherText
+from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.modules.weights import cached, load_pretrained
 from lcot.reasoning.feeds import embedding_table
@@ -158,8 +159,13 @@ class LoadedTeacher:
             self.model.to(device)  # type: ignore[arg-type]
         return self.model
 
-    def check_like(self, model: PreTrainedModel, objectives: Mapping[str, Objective]) -> None:
+    def check_like(self, model: PreTrainedModel, objectives: Mapping[str, Objective], special: SpecialTokens) -> None:
         """Refuse a teacher whose states, or keys and values, are not of the shape of those that they are to teach.
+
+        Args:
+            model: The model that learns.
+            objectives: What it learns, by name.
+            special: The ids that mark thoughts.
 
         Raises:
             UserError: If an objective compares them.
@@ -174,6 +180,10 @@ class LoadedTeacher:
                 why="layer by layer, what the model holds is compared with what its teacher holds",
                 fix="use a teacher of the same shape, or leave the objective out",
             )
+        with renamed(_SETTINGS):
+            for one in objectives.values():
+                if isinstance(one, KeyValueDistillation):
+                    one.build(self.model, special)
 
 
 def teacher_for(module: Any, teacher: Teacher) -> LoadedTeacher | None:
@@ -194,7 +204,7 @@ def teacher_for(module: Any, teacher: Teacher) -> LoadedTeacher | None:
         return None
     data: Any = getattr(module._trainer, "datamodule", None)
     loaded = teacher.load(module.tokenizer, module.special, getattr(data, "tokenizer_name", ""))
-    loaded.check_like(module.model, module.objectives.wanted)
+    loaded.check_like(module.model, module.objectives.wanted, module.special)
     limit, own = context_length(loaded.model), context_length(module.model)
     if data is not None and limit is not None and (own is None or limit < own):
         with renamed({"the model has": "the teacher has", **_SETTINGS}):

@@ -33,14 +33,16 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import Cache
+from transformers import Cache, PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective, Scene
 from lcot.modules.objectives.distillation import OF_BATCH, Deviation
 from lcot.reasoning.batch import ThoughtBatch
-from lcot.reasoning.cache import keys_and_values
+from lcot.reasoning.cache import attends_to_all, growing_cache, keys_and_values
 from lcot.reasoning.keyed import keyed_seed, run_seed
+from lcot.reasoning.observed import observed
+from lcot.reasoning.tokens import SpecialTokens
 
 Choice = Literal["score", "random"]
 """Which columns are kept: those of the highest scores, or any (an ablation), drawn for each example, layer and head,
@@ -98,6 +100,24 @@ class KeyValueDistillation(Objective):
     def mates_matter(self) -> bool:
         """Whether a row's distance depends on the rows beside it."""
         return self.deviation in OF_BATCH
+
+    def build(self, model: PreTrainedModel, special: SpecialTokens) -> None:
+        """Look whether the model's keys, values and attention can be had.
+
+        Raises:
+            UserError: If they cannot.
+        """
+        if not attends_to_all(growing_cache(model.config, 1)):
+            raise UserError(
+                f"keys and values are distilled, and some layers of a {model.config.model_type} model do not keep them",
+                where="model.objectives, model.backbone",
+                why="they attend to a window of the columns, or to none",
+                fix="use a model whose layers attend to all columns, or leave the objective out",
+            )
+        if self.attention:
+            both = torch.ones(1, 2, dtype=torch.bool, device=model.device)
+            with torch.no_grad(), observed(model, both[:, 1:].long(), both[:, 1:], both):
+                model.base_model(input_ids=both.long() * special.eos, attention_mask=both.long(), use_cache=False)
 
     def count(self, batch: ThoughtBatch) -> Tensor:
         """Rows with thoughts, and with hidden steps that a teacher reads."""

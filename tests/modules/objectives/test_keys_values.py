@@ -286,11 +286,17 @@ def test_rows_without_anything_to_learn_give_nothing() -> None:
     assert objective.count(collate(rows, SPECIAL.pad)).tolist() == [0]
 
 
-def test_a_model_with_windows_is_refused() -> None:
-    model = tiny_model("qwen2", use_sliding_window=True, sliding_window=4, max_window_layers=0)
-    batch = collate(rows_of([(9, 2)])[1], SPECIAL.pad)
-    with pytest.raises(UserError, match="keys and values of some layers are not kept"):
-        KeyValueDistillation()(scene_of(model, batch, None, kava=KeyValueDistillation()))
+def test_models_that_keep_less_are_refused_before_anything_is_trained() -> None:
+    window = tiny_model("qwen2", use_sliding_window=True, sliding_window=4, max_window_layers=0)
+    with pytest.raises(UserError, match="some layers of a qwen2 model do not keep them"):
+        KeyValueDistillation().build(window, SPECIAL)
+    own = tiny_model("gpt2", reorder_and_upcast_attn=True)
+    own.set_attn_implementation("eager")
+    with pytest.raises(UserError, match="the attention of a gpt2 model cannot be looked at"):
+        KeyValueDistillation().build(own, SPECIAL)
+    KeyValueDistillation(importance=0.0).build(own, SPECIAL)  # does without
+    for architecture in ("gpt2", "llama", "qwen3"):
+        KeyValueDistillation().build(tiny_model(architecture), SPECIAL)
 
 
 @pytest.mark.parametrize(
