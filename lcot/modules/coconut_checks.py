@@ -43,6 +43,17 @@ def check_thoughts(
             why="they would have no effect",
             fix="set kind to 'continuous', or these to null (objectives to weight 0)",
         )
+    numbers = {number for stage in range(schedule.last_stage + 1) for number in schedule.numbers_trained(stage)}
+    if idle and numbers == {0}:
+        raise UserError(
+            "no stage has thoughts, and there are settings for them",
+            where=f"curriculum.schedule and {', '.join(idle)}",
+            why="they would have no effect",
+            fix="give rows at least one thought, or set these to null (objectives to weight 0)",
+        )
+    most = max(numbers, default=0)  # none that is fixed, where thoughts are made of spans
+    for one in objectives.values():
+        one.check_number(most)
     counting = {
         "thinker": thinker,
         **{f"objectives.{name}": one for name, one in objectives.items()},
@@ -55,6 +66,13 @@ def check_thoughts(
                 where=f"model.{name}.per_step and curriculum.schedule.thoughts_per_step",
                 why="thoughts would be taken for those of other steps",
                 fix="set both to the same number",
+            )
+        if own is not None and (left := [number for number in numbers if number % own]):
+            raise UserError(
+                f"per_step is {own}, and rows have {max(left)} thoughts",
+                where=f"model.{name}.per_step and curriculum.schedule",
+                why=f"{max(left) % own} of them would stand for no whole step",
+                fix="let per_step go into the number of thoughts",
             )
 
 

@@ -107,6 +107,16 @@ class Objective(nn.Module, ABC):
             special: The ids that mark thoughts, texts and padding.
         """
 
+    def check_number(self, thoughts: int) -> None:
+        """Refuse a number of thoughts that it cannot be learnt with.
+
+        Args:
+            thoughts: Most of any row.
+
+        Raises:
+            UserError: If it cannot.
+        """
+
     @abstractmethod
     def count(self, batch: ThoughtBatch) -> Tensor:
         """What each sum is divided by, ``(G,)``; it is read off the batch alone, before anything is computed.

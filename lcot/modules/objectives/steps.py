@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lcot.errors import UserError
-from lcot.modules.lora import merged
 from lcot.modules.objectives.base import Objective, Scene
+from lcot.modules.objectives.decoders import Start, check_start, make_decoder
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.think import output_head
@@ -183,7 +183,7 @@ class StepDecoder(Objective):
         rest: Literal["join", "drop"] = "join",
         missing: Literal["skip", "answer"] = "skip",
         beyond: bool = False,
-        start: Literal["random", "copy"] = "random",
+        start: Start = "random",
     ) -> None:
         super().__init__(weight)
         check_per_step(per_step)
@@ -191,10 +191,10 @@ class StepDecoder(Objective):
             ("mean", mean, get_args(PerStep)),
             ("rest", rest, ("join", "drop")),
             ("missing", missing, ("skip", "answer")),
-            ("start", start, ("random", "copy")),
         ):
             if value not in known:
                 raise UserError.unknown(name, str(value), known, where="model.objectives")
+        check_start(start)
         if beyond and per_step != 1:
             raise UserError(
                 f"beyond is true, and per_step is {per_step}",
@@ -204,27 +204,28 @@ class StepDecoder(Objective):
             )
         self.per_step, self.changes, self.mean = per_step, dict(config or {}), mean
         self.first_position, self.rest, self.missing, self.beyond = first_position, rest, missing, beyond
-        self.start = start
+        self.start: Start = start
         self.decoder: PreTrainedModel | None = None
         self._eos = -1
 
     def build(self, model: PreTrainedModel, special: SpecialTokens) -> None:
         """Make the decoder, of the model's own shape."""
-        shape = type(model.config).from_dict({**model.config.to_dict(), **self.changes})
-        if shape.hidden_size != model.config.hidden_size:
+        self.decoder, self._eos = make_decoder(model, self.changes, self.start), special.eos
+
+    def check_number(self, thoughts: int) -> None:
+        """Refuse more groups than have a mean of their own.
+
+        Raises:
+            UserError: If rows have more.
+        """
+        groups = thoughts // self.per_step + self.beyond
+        if self.mean == "groups" and groups > GROUPS:
             raise UserError(
-                f"the step decoder is {shape.hidden_size} wide, and the language model {model.config.hidden_size}",
-                where="model.objectives, config of the step decoder",
-                why="it reads the thoughts as they are",
-                fix="leave the width as it is",
+                f"mean is 'groups', and rows have {groups} groups of thoughts",
+                where="model.objectives and curriculum.schedule",
+                why=f"{GROUPS} groups have a mean of their own, on all processes alike",
+                fix="set mean to 'tokens', or use fewer thoughts",
             )
-        made = AutoModelForCausalLM.from_config(shape)  # type: ignore[no-untyped-call]
-        assert isinstance(made, PreTrainedModel)
-        if self.start == "copy":
-            _copy(model, made)
-        if made.get_output_embeddings().weight is not made.get_input_embeddings().weight:  # type: ignore[no-untyped-call]
-            made.get_input_embeddings().requires_grad_(False)  # steps are read by the language model's own
-        self.decoder, self._eos = made, special.eos
 
     def count(self, batch: ThoughtBatch) -> Tensor:
         """Tokens or steps; by ``groups``, tokens of each k-th step."""
@@ -303,21 +304,6 @@ class StepDecoder(Objective):
         offsets = torch.arange(int(length.max()) + 1 if len(rows) else 1, device=starts.device)
         ids = table[rows[:, None], (begin[:, None] + offsets).clamp(max=table.shape[1] - 1)]
         return rows, group, torch.where(offsets < length, ids, self._eos), offsets <= length
-
-
-def _copy(model: PreTrainedModel, decoder: PreTrainedModel) -> None:
-    with merged(model):  # a model with LoRA has other names for its weights
-        weights = {name: weight.detach() for name, weight in model.state_dict().items()}
-    own = decoder.state_dict()
-    other = [name for name, weight in own.items() if name not in weights or weights[name].shape != weight.shape]
-    if other:
-        raise UserError(
-            f"start is 'copy', and {len(other)} of the step decoder's weights are not those of the language model",
-            where="model.objectives, config of the step decoder",
-            why=f"such as {other[0]}",
-            fix="change no more than the number of layers, to fewer, or set start to 'random'",
-        )
-    decoder.load_state_dict({name: weights[name] for name in own})
 
 
 def check_per_step(count: int) -> None:
