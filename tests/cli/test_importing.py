@@ -112,6 +112,24 @@ class TestCoconut:
         outcome = imported("lotus", tmp_path / "lotus", *words, "--curriculum.schedule.epochs_per_stage=1")
         check(outcome, made, tmp_path / "runs" / "released")
 
+    @pytest.mark.parametrize("by", ["copy", "model"])
+    def test_lotus_with_a_decoder(self, imported: Callable[..., Outcome], base: Path, tmp_path: Path, by: str) -> None:
+        made = original(base, base.name, COCONUT, 8, feed=Add(), thinker=Looped(2))
+        decoder = tiny(base.name, made.latent + 1, seed=5)
+        tensors = under("base_causallm.", made.model.state_dict())
+        file = saved(tmp_path / "model.pt", tensors | under("ia_decoder.model.", decoder.state_dict()))
+        objective = f"{{ia: {{class_path: InterAnswer, init_args: {{per_step: 4, by: {by}}}}}}}"
+        words = ["--model.thinker.per_step=4", "--curriculum.schedule.max_stage=2", f"--model.objectives={objective}"]
+        outcome = imported("lotus", file, *words, "--curriculum.schedule.epochs_per_stage=1")
+        check(outcome, made, tmp_path / "runs" / "released")
+        assert ("left out" in outcome.out) == (by == "model")
+        state = torch.load(tmp_path / "runs/released/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        copied = {name.rpartition("decoder.")[2]: one for name, one in state.items() if "objectives.ia." in name}
+        assert bool(copied) == (by == "copy")
+        for name, tensor in copied.items():
+            theirs = decoder.state_dict()[name]
+            torch.testing.assert_close(tensor[: len(theirs)], theirs)
+
     @pytest.mark.parametrize("method", ["simcot", "coconut"])
     def test_simcot(self, base: Path, imported: Callable[..., Outcome], tmp_path: Path, method: str) -> None:
         made = original(base, base.name, COCONUT, 2)

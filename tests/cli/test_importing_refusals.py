@@ -8,11 +8,26 @@ from typing import Any
 import pytest
 import torch
 
+from lcot.modules.objectives.base import Objective, Scene
+from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.parallel import Jacobi
 from lcot.runs.folder import RunFolder
 from tests.places import ROOT
 from tests.released import CODI, base_folder, original, projected, projection, saved, under
 from tests.tiny import contents, lcot, write_config
+
+
+class Weighed(Objective):
+    """Trains a number."""
+
+    def build(self, model: Any, special: Any) -> None:
+        self.number = torch.nn.Parameter(torch.zeros(1))
+
+    def count(self, batch: ThoughtBatch) -> torch.Tensor:
+        return torch.tensor([len(batch)])
+
+    def forward(self, scene: Scene) -> torch.Tensor:
+        return self.number
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +60,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
             [],
             "LoRA of rank 4, and no alpha",
+        ),
+        (
+            "codi",
+            None,
+            ["--model.objectives={ia: {class_path: tests.cli.test_importing_refusals.Weighed}}"],
+            "the objective 'ia' trains weights of its own",
         ),
         ("simcot_codi", None, [], "the config has a step decoder, and the released weights have none"),
         ("codi", None, ["--data.tokenizer=words"], "data.tokenizer is 'words'"),

@@ -72,6 +72,11 @@ class InterAnswer(Objective):
         self._pad = -1
 
     @property
+    def copy(self) -> StepDecoder | None:
+        """What holds the copy; ``None`` where the model itself writes."""
+        return self._copy
+
+    @property
     def every_round(self) -> bool:  # type: ignore[override]  # of the class elsewhere
         """Where steps are read in turn."""
         return self.when == "in_turn"

@@ -20,6 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from lcot.errors import UserError
+from lcot.modules.objectives.inter_answer import InterAnswer
 from lcot.modules.objectives.steps import StepDecoder
 from lcot.reasoning.feeds import Add, Identity, Projection
 from lcot.reasoning.given import Given
@@ -171,12 +172,36 @@ def check_told(files: Files, module: Any, thoughts: int) -> None:
             )
 
 
-def decoder_of(module: Any) -> tuple[str, StepDecoder] | None:
-    """The step decoder of a module, with its name among the objectives; ``None`` if there is none."""
-    for name, objective in module.objectives.wanted.items():
+def decoder_of(module: Any) -> StepDecoder | None:
+    """The second language model of a module's objectives; ``None`` if there is none."""
+    for objective in module.objectives.wanted.values():
         if isinstance(objective, StepDecoder):
-            return name, objective
+            return objective
+        if isinstance(objective, InterAnswer) and objective.copy is not None:
+            return objective.copy
     return None
+
+
+def check_filled(module: Any, files: Files) -> None:
+    """Refuse objectives that train something which no release has.
+
+    Args:
+        module: Built.
+        files: Where the weights are from.
+
+    Raises:
+        UserError: If there are any.
+    """
+    known = decoder_of(module)
+    own = set() if known is None else set(map(id, known.parameters()))
+    for name, objective in module.objectives.wanted.items():
+        if any(id(parameter) not in own for parameter in objective.parameters()):
+            raise UserError(
+                f"the objective {name!r} trains weights of its own, and the released ones have none for it",
+                where=f"{files.told}; model.objectives.{name}",
+                why="they would be random numbers",
+                fix=f"--model.objectives.{name}.weight=0: no answer needs it",
+            )
 
 
 def _of_coconut(files: Files, groups: Mapping[str, dict[str, Tensor]]) -> Released:
@@ -187,8 +212,11 @@ def _of_coconut(files: Files, groups: Mapping[str, dict[str, Tensor]]) -> Releas
     if decoder:
         made.source, made.methods = "SIM-CoT over Coconut", ("simcot", "coconut")
     if "ia_decoder" in groups:
-        made.source, made.methods = "LOTUS", ("lotus",)
-        made.left_out.append(f"a decoder of the intermediate answers ({len(groups['ia_decoder'])} tensors)")
+        made.source, made.methods, own = "LOTUS", ("lotus",), groups["ia_decoder"]
+        if all(name.startswith("model.") for name in own):  # a copy of the whole model
+            made.decoder = {name.removeprefix("model."): tensor for name, tensor in own.items()}
+        else:
+            made.left_out.append(f"a small decoder of the intermediate answers ({len(own)} tensors)")
     return made
 
 

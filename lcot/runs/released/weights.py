@@ -18,7 +18,7 @@ from lcot.reasoning.heads import SpanHead
 from lcot.reasoning.think import output_head
 from lcot.reasoning.tokens import SpecialTokens
 from lcot.runs.released.files import Files
-from lcot.runs.released.names import Released, decoder_of
+from lcot.runs.released.names import Released, check_filled, decoder_of
 from lcot.runs.released.vocabulary import moved, rows_of
 
 PUBLISHED_RANK, PUBLISHED_ALPHA = 128, 32
@@ -52,6 +52,7 @@ def fill(
         UserError: If weights are missing, left over, or of another width or vocabulary.
     """
     model: PreTrainedModel = module.model
+    check_filled(module, files)
     tensors = _plain(model, released, files, alpha, base)
     table = tensors.get(_table_names(model)[0])
     if table is None:
@@ -61,8 +62,8 @@ def fill(
     if module.feed is not None and module.feed.state_dict():
         _load_feed(module.feed, released.feed, files)
     decoder = decoder_of(module)
-    if decoder is not None and decoder[1].decoder is not None:
-        _load(decoder[1].decoder, released.decoder, rows, files, "of the step decoder: ")
+    if decoder is not None and decoder.decoder is not None:
+        _load(decoder.decoder, released.decoder, rows, files, "of the step decoder: ")
 
 
 def _plain(
