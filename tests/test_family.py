@@ -27,8 +27,8 @@ from tests.training import tiny_data, tiny_module
 from tests.whole_runs import last, run, same_state, scalars, settings
 from tests.whole_runs import write_config as write_run
 
-METHODS = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi", "cmtp")
-SPANS = ("cmtp",)
+METHODS = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi", "cmtp", "colar")
+SPANS = ("cmtp", "colar")
 """Those that end their thoughts themselves."""
 DISTILLED: dict[str, Any] = {
     "teacher": {"class_path": "TeacherText"},
@@ -113,7 +113,7 @@ class TestEveryMethod:
         outcome = lcot("show", *of_method(folder / "tiny.yaml", method))
         assert outcome.code == 0, outcome.err
         views = {"lotus": ["steps"], "simcot": ["steps"], "simcot_codi": ["steps", "teacher"]}
-        wanted = {**views, "cmtp": ["spans", "teacher"]}.get(method, ["teacher"])
+        wanted = {**views, "cmtp": ["spans", "teacher"], "colar": ["spans"]}.get(method, ["teacher"])
         assert all(f"its view {view!r}" in outcome.out for view in wanted)
 
 

@@ -27,6 +27,15 @@ SPANNED: dict[str, dict[str, Any]] = {
         },
         "schedule": {"class_path": "Spanwise", "init_args": {"size": 2, "fill": True}},
     },
+    "colar": {
+        "model": {
+            "thinker": {"class_path": "Given", "init_args": {"max_thoughts": 5}},
+            "feed": {"class_path": "LatentHead", "init_args": {"width": 12}},
+            "objectives": {"latents": {"class_path": "LatentLoss", "init_args": {"weight": 0.5, "entropy": -0.01}}},
+            "sampling": {"thoughts": 0.5},
+        },
+        "schedule": {"class_path": "Spanwise", "init_args": {"size": [1, 3], "labels": "drawn", "said": "{size}\n"}},
+    },
 }
 """Settings of methods whose thoughts are made of spans."""
 
@@ -95,6 +104,15 @@ def cmtp(folder: Path) -> Path:
         ),
         (["-c", METHOD / "cmtp.yaml", "--curriculum.schedule.size=0"], "size is 0"),
         (["-c", METHOD / "cmtp.yaml", "--model.feed=Projection"], "there is a Given, and the feed is Projection"),
+        (
+            ["-c", METHOD / "cmtp.yaml", "--model.sampling.thoughts=1"],
+            "thoughts are to be drawn (thoughts 1.0), and this model's are what they are",
+        ),
+        (["-c", METHOD / "colar.yaml", "--model.sampling.thoughts=-1"], "thoughts is -1"),
+        (["-c", METHOD / "colar.yaml", "--curriculum.schedule.labels=none"], "and the thoughts have no labels"),
+        (["-c", METHOD / "colar.yaml", "--curriculum.schedule.said="], "size is [1, 5], and said is ''"),
+        (["-c", METHOD / "colar.yaml", "--model.feed=SpanHead"], "there is a latents, and the feed is SpanHead"),
+        (["-c", METHOD / "colar.yaml", "--model.feed.std=0"], "std is 0"),
         (["-c", METHOD / "cmtp.yaml", "--model.halting={}"], "halting is a classifier, and there is a thinker"),
         (
             ["--model.objectives={spans: {class_path: SpanTokens}}"],

@@ -9,6 +9,7 @@ from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
 from lcot.modules.objectives.inter_answer import InterAnswer
 from lcot.modules.objectives.keys_values import KeyValueDistillation
+from lcot.modules.objectives.latents import LatentLoss
 from lcot.modules.objectives.spans import SpanTokens
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.schedules import WarmupStableDecay
@@ -23,6 +24,7 @@ __all__ = [
     "Halting",
     "InterAnswer",
     "KeyValueDistillation",
+    "LatentLoss",
     "LoRA",
     "Objective",
     "Paths",

@@ -95,6 +95,11 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         """Thoughts that inference may add to those of the curriculum."""
         return 0
 
+    @property
+    def draws_thoughts(self) -> bool:
+        """Whether thoughts can be drawn at random when answering."""
+        return False
+
     # -- what a method defines ------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -149,8 +154,15 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
         """Refuse a curriculum that the method cannot follow.
 
         Raises:
-            UserError: If its thoughts are of a kind that the method has not.
+            UserError: If its thoughts are of a kind that the method has not, or to be drawn where nothing draws any.
         """
+        if self.sampling.thoughts and not self.draws_thoughts:
+            raise UserError(
+                f"thoughts are to be drawn (thoughts {self.sampling.thoughts}), and this model's are what they are",
+                where="model.sampling.thoughts",
+                why="only a head that expects many thoughts, such as LatentHead, can draw one of them",
+                fix="leave it out",
+            )
         kind = schedule.kind
         if kind not in self.kinds:
             raise UserError(

@@ -73,7 +73,7 @@ class Coconut(ReasoningModule):
         thinker: How thoughts come about: in rounds over all of them at once (``Jacobi``, ``Looped``), or made of the
             written chain in training (``Given``); one after another if not given.
         feed: What a state becomes before it is read as a thought (``Projection``, ``Add``, ``Rescale``,
-            ``Expectation``, the head ``SpanHead``, or a class of one's own); itself if not given.
+            ``Expectation``, the heads ``SpanHead`` and ``LatentHead``, or a class of one's own); itself if not given.
         objectives: What is learnt beside the text, by names under which the means are logged; ``text`` itself may be
             given a weight.
         teacher: A frozen model that reads the written chains for those objectives that learn from a teacher; the model
@@ -203,6 +203,11 @@ class Coconut(ReasoningModule):
         if isinstance(self.thinker, Given):
             return self.thinker.max_thoughts
         return self.halting.max_thoughts if self.halting is not None else 0
+
+    @property
+    def draws_thoughts(self) -> bool:
+        """Whether the feed is a head that can."""
+        return isinstance(self.feed, Head) and self.feed.draws
 
     def loss(self, batch: ThoughtBatch) -> tuple[Tensor, int, dict[str, Tensor]]:
         """Cross-entropy summed over supervised tokens; with a classifier, its weighted loss is added.
@@ -365,7 +370,7 @@ class Coconut(ReasoningModule):
         prompts = heads(batch, self.special.pad)
         if isinstance(self.thinker, Given):
             assert isinstance(self.feed, Head)
-            thinking = self.thinker.freely(self.model, prompts, self.feed, self.special.eot)
+            thinking = self.thinker.freely(self.model, prompts, self.feed, self.special.eot, self.sampling)
             return replace(thinking, spoken=self.feed.spoken)
         assert self.halting is not None
         classifier, threshold = self.halt, self.halting.threshold

@@ -108,6 +108,13 @@ def check_spans(module: Any, schedule: Curriculum) -> None:
             why="the head gives as many tokens as a span has",
             fix="set both to the same number",
         )
+    if feed.draws and schedule.form.labels == "none":
+        raise UserError(
+            f"the feed is {type(feed).__name__}, and the thoughts have no labels",
+            where="model.feed and curriculum.schedule.labels",
+            why="thinking ends where the output head says eot, and nobody would teach it to",
+            fix="set curriculum.schedule.labels to 'drawn'",
+        )
     if module.teacher is not None and schedule.form.teacher == "marked":
         raise UserError(
             f"the teacher's rows are marked, and the teacher is {module.teacher.path!r}",

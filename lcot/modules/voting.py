@@ -61,6 +61,8 @@ class Voting:
         if sampling.temperature:
             found |= {"top_k": sampling.top_k, "top_p": sampling.top_p}
         found["repetition_penalty"] = sampling.repetition_penalty
+        if sampling.thoughts:
+            found |= {"thoughts": sampling.thoughts, "thoughts_seed": sampling.seed}
         if sampling.temperature:
             found["seeds"] = [sampling.seed + run for run in range(self.runs)]
         return {**found, "paths": paths, "samples": self.samples, "votes": paths * self.samples, "runs": self.runs}

@@ -7,7 +7,7 @@ from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.feeds import Add, Expectation, Feed, Identity, Projection, Rescale
 from lcot.reasoning.given import Given
-from lcot.reasoning.heads import Head, SpanHead
+from lcot.reasoning.heads import Head, LatentHead, SpanHead
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.parallel import Jacobi, Looped, Parallel
 from lcot.reasoning.spanwise import Spanwise
@@ -30,6 +30,7 @@ __all__ = [
     "Head",
     "Identity",
     "Jacobi",
+    "LatentHead",
     "LayoutBuilder",
     "Looped",
     "Parallel",

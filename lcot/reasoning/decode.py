@@ -29,6 +29,9 @@ class Sampling:
             positive, and multiplied by it where they are negative (CTRL, arXiv 1909.05858, as transformers has it); 1
             changes nothing. It acts on greedy choice too. Tokens of the prompt do not count, since thoughts have no
             ids; nor do they in transformers if it is given embeddings, as by the released SoftCoT code.
+        thoughts: Multiplies the deviations of thoughts that a head draws (CoLaR's ``LatentHead``); 0 takes the thoughts
+            that it expects. They are drawn once a question, however many texts are written, and keyed by ``seed`` and
+            the question.
     """
 
     temperature: float = 0.0
@@ -36,8 +39,11 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     repetition_penalty: float = 1.0
+    thoughts: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.thoughts < 0:
+            raise UserError(f"thoughts is {self.thoughts}", where="sampling.thoughts", fix="use 0 or more")
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
             raise UserError(
                 f"temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p},"

@@ -17,8 +17,10 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.cache import growing_cache
+from lcot.reasoning.decode import Sampling
 from lcot.reasoning.feeds import Feed
 from lcot.reasoning.heads import Head
+from lcot.reasoning.keyed import keyed_seed, normal
 from lcot.reasoning.spans import SPANS, span_tokens
 from lcot.reasoning.think import Passes, Thinking, refuse_dropped_cache, think
 from lcot.reasoning.thinker import Thinker
@@ -100,7 +102,7 @@ class Given(Thinker):
         prompts: ThoughtBatch,
         feed: Head,
         eot: int,
-        noise: Callable[[int], Tensor] | None = None,
+        sampling: Sampling | None = None,
     ) -> Thinking:
         """Think until the head says that it is enough, row by row.
 
@@ -109,8 +111,11 @@ class Given(Thinker):
             prompts: Rows that end with bot.
             feed: The head.
             eot: Token id of ``<eot>``.
-            noise: ``(B, D)`` standard normal numbers for the thought of a number, from 0; none if not given.
+            sampling: Whether thoughts are drawn, and how; those that the head expects if not given.
         """
+        noise: Callable[[int], Tensor] | None = None
+        if sampling is not None and sampling.thoughts:
+            noise = question_noise(prompts, sampling.seed, model.config.hidden_size, sampling.thoughts)
 
         def made(states: Tensor, number: int) -> Tensor:
             drawn = None if noise is None else noise(number)[:, None].to(states.device)
@@ -120,3 +125,24 @@ class Given(Thinker):
             return feed.stops(states, model, eot)
 
         return think_until(model, prompts, stop, self.max_thoughts, eot, made=made)
+
+
+def question_noise(prompts: ThoughtBatch, seed: int, width: int, factor: float) -> Callable[[int], Tensor]:
+    """Normal numbers for the thoughts about questions: those of a question are the same in any batch and data set.
+
+    Args:
+        prompts: B rows that end with bot.
+        seed: Keys the numbers, together with a row's tokens and the number of the thought.
+        width: D, how many a thought has.
+        factor: Multiplies them.
+
+    Returns:
+        What gives the numbers ``(B, D)`` of all rows' thoughts of a number.
+    """
+    rows = zip(prompts.input_ids.cpu(), prompts.attention_mask.cpu(), strict=True)
+    keys = [keyed_seed("thoughts", seed, *ids[mask].tolist()) for ids, mask in rows]
+
+    def numbers(thought: int) -> Tensor:
+        return factor * torch.stack([normal(width, key, thought) for key in keys])
+
+    return numbers

@@ -6,6 +6,9 @@ import hashlib
 import os
 import random
 
+import torch
+from torch import Tensor
+
 
 def keyed_seed(*fields: object) -> int:
     """A 63-bit seed that depends on every field and on their order.
@@ -19,6 +22,11 @@ def keyed_seed(*fields: object) -> int:
 def keyed_random(*fields: object) -> random.Random:
     """A generator of its own for the given fields."""
     return random.Random(keyed_seed(*fields))
+
+
+def normal(size: int, *fields: object) -> Tensor:
+    """Standard normal numbers ``(size,)`` in float32 on the CPU."""
+    return torch.randn(size, generator=torch.Generator().manual_seed(keyed_seed(*fields)))
 
 
 def run_seed() -> int:

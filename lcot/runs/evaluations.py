@@ -21,7 +21,7 @@ from lcot.runs.settings import Flat, differences, evaluation_settings, method_se
 _SPEED = ("data.eval_batch_size", "model.compiled_decoding")
 _SAMPLING = "model.sampling"
 
-WITHOUT_EFFECT = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "seed": 0}
+WITHOUT_EFFECT = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "seed": 0, "thoughts": 0.0}
 """Settings of sampling that are not named where they have no effect, as they are by default: versions differ in which
 of them they know."""
 
@@ -40,7 +40,8 @@ def decoding(sampling: Any) -> Any:
     chosen = {name: value for name, value in sampling.items() if value != WITHOUT_EFFECT.get(name, ...)}
     if chosen.get("temperature"):
         return chosen
-    penalty = {name: chosen[name] for name in ("repetition_penalty",) if name in chosen}
+    kept = ("repetition_penalty", "thoughts", *(("seed",) if "thoughts" in chosen else ()))
+    penalty = {name: chosen[name] for name in kept if name in chosen}
     return {"temperature": 0.0, **penalty} if penalty else "greedy"
 
 

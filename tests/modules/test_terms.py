@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from lcot.modules.coconut import Coconut
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
 from lcot.modules.objectives.keys_values import KeyValueDistillation
+from lcot.modules.objectives.latents import LatentLoss
 from lcot.modules.objectives.spans import SpanTokens
 from lcot.modules.objectives.steps import PlaceText, StepDecoder
 from lcot.modules.terms import Term, divided, mean_of, numbers_of, taken_apart
@@ -20,7 +22,7 @@ from lcot.reasoning.batch import ThoughtBatch, Window, collate
 from lcot.reasoning.curriculum import Stage
 from lcot.reasoning.feeds import Feed, Projection
 from lcot.reasoning.given import Given
-from lcot.reasoning.heads import SpanHead
+from lcot.reasoning.heads import LatentHead, SpanHead
 from lcot.reasoning.layout import Layout
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.thinker import Thinker
@@ -100,6 +102,18 @@ def test_accumulated_spans_are_one_batch(size: int) -> None:
         object.__setattr__(example, "mark", 1)
         stage = Stage(0 if number == 3 else 9, 0, span=size)
         made.append(build.train(example, stage).with_views(build.views(example, stage, module.views)))
+    assert not made[3].thoughts
+    check_accumulation(module, made)
+
+
+@pytest.mark.parametrize("loss", ["mse", "nll"])
+def test_accumulated_latents_are_one_batch(loss: Any) -> None:
+    """Each row has spans of its own size, tokens that it drew as labels, and noise of its own."""
+    module = module_of({"latents": LatentLoss(0.5, loss, entropy=0.1)}, LatentHead(), Given())
+    build, made = span_builder(labels="drawn"), []
+    for number, example in enumerate(random_examples(7, 5)):
+        stage = Stage(0 if number == 3 else 9, 0, span=1 + number % 3, draw=100 + number)
+        made.append(build.train(replace(example, steps=[]) if number == 3 else example, stage))
     assert not made[3].thoughts
     check_accumulation(module, made)
 

@@ -17,10 +17,11 @@ from lcot.modules.objectives.base import Scene
 from lcot.modules.objectives.spans import SpanTokens
 from lcot.reasoning.batch import ThoughtBatch, collate, heads
 from lcot.reasoning.curriculum import Stage
-from lcot.reasoning.decode import decode
+from lcot.reasoning.decode import Sampling, decode
 from lcot.reasoning.feeds import Feed
 from lcot.reasoning.given import Given
-from lcot.reasoning.heads import Head, SpanHead
+from lcot.reasoning.heads import Head, LatentHead, SpanHead
+from lcot.reasoning.keyed import keyed_seed, normal
 from lcot.reasoning.layout import IGNORE, EncodedExample, Layout
 from lcot.reasoning.think import supervised_loss
 from lcot.reasoning.until import think_until
@@ -198,6 +199,46 @@ def test_a_number_that_is_asked_for(name: str) -> None:
             inputs, _ = slow_thoughts(model, head, [*one.question, SPECIAL.bot], number, None)
             torch.testing.assert_close(thinking.fed[number, :number], inputs[0, len(inputs[0]) - number :])
             assert texts[number] == slow_text(model, head, inputs, 4, SPECIAL.eot)
+
+
+def slowly_drawn(
+    model: PreTrainedModel, head: LatentHead, question: list[int], most: int, sampling: Sampling
+) -> Tensor:
+    """Inputs of a question and the thoughts that are drawn for it, up to a bound or an eot."""
+    inputs, key = embedded(model, question), keyed_seed("thoughts", sampling.seed, *question)
+    for number in range(most):
+        state = last_states(model, inputs)[:, -1:]
+        if bool(head.stops(state[:, 0], model, SPECIAL.eot)[0]):
+            break
+        mean, log_std = head.expected(state)
+        drawn = mean + log_std.exp() * sampling.thoughts * normal(32, key, number)
+        inputs = torch.cat([inputs, drawn * head.std], dim=1)
+    return inputs
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("factor", [0.0, 1.5])
+def test_thoughts_of_a_latent_head(name: str, factor: float) -> None:
+    """What is drawn depends on question and seed alone, not on the batch; without a factor the means are thought."""
+    model = tiny_model(name)
+    model.eval()  # type: ignore[no-untyped-call]
+    head, build = LatentHead(), span_builder(lead="fast 2")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        head.build(model)
+    made = random_examples(12, seed=8)
+    prompts = heads(collate([build.prompt(one, 0) for one in made], SPECIAL.pad), SPECIAL.pad)
+    found = []
+    with torch.no_grad():
+        for seed in (0, 1):
+            sampling = Sampling(seed=seed, thoughts=factor)
+            thinking = Given(4).freely(model, prompts, head, SPECIAL.eot, sampling)
+            found.append(thinking.state_at(thinking.prompt_ends - 1))
+            for row, one in enumerate(made):
+                inputs = slowly_drawn(model, head, build.prompt(one, 0).ids[:-1], 4, sampling)
+                end = last_states(model, torch.cat([inputs, embedded(model, [SPECIAL.eot])], dim=1))[0, -1]
+                torch.testing.assert_close(found[-1][row], end, rtol=1e-3, atol=1e-3)
+    assert torch.equal(*found) == (factor == 0)
 
 
 def test_what_is_made_before_a_thought(model: PreTrainedModel) -> None:
