@@ -98,10 +98,6 @@ def cmtp(folder: Path) -> Path:
             "span is 3, and the curriculum's spans have 2 tokens",
         ),
         (["-c", METHOD / "cmtp.yaml", "--model.feed.span=0"], "span is 0"),
-        (
-            ["-c", METHOD / "cmtp.yaml", "--model.teacher.path=runs/cot", "--model.objectives.teacher.weight=0"],
-            "the teacher's rows are marked, and the teacher is 'runs/cot'",
-        ),
         (["-c", METHOD / "cmtp.yaml", "--curriculum.schedule.size=0"], "size is 0"),
         (["-c", METHOD / "cmtp.yaml", "--model.feed=Projection"], "there is a Given, and the feed is Projection"),
         (
@@ -148,3 +144,13 @@ def test_data_without_steps_are_refused(folder: Path, tmp_path: Path) -> None:
     outcome = lcot("fit", *words, "--data=GSM8K", *data, "--runs_dir", tmp_path / "runs")
     assert outcome.code == 2 and "none of the 12 train problems has a reasoning step" in outcome.block, outcome.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_frozen_teacher_reads_no_marks(folder: Path, cmtp: Path, tmp_path: Path) -> None:
+    words = [*of_method(folder / "tiny.yaml", "cmtp"), "--runs_dir", tmp_path / "runs", f"--model.teacher.path={cmtp}"]
+    words += ["--model.objectives.teacher.weight=0", f"--data.tokenizer={cmtp / 'tokenizer'}"]
+    outcome = lcot("fit", *words)
+    assert outcome.code == 2 and f"the teacher's rows are marked, and the teacher is '{cmtp}'" in outcome.block
+    assert not (tmp_path / "runs").exists()
+    outcome = lcot("fit", *words, "--curriculum.schedule.teacher=plain")
+    assert outcome.code == 0, outcome.err
