@@ -36,7 +36,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_method_has_its_rows() -> None:
-    assert {method for method, _, _ in ROWS} == {"codi", "pccot", "kava", "lotus", "simcot", "simcot_codi"}
+    assert {method for method, _, _ in ROWS} == {
+        "codi",
+        "pccot",
+        "kava",
+        "lotus",
+        "simcot",
+        "simcot_codi",
+        "cmtp",
+        "colar",
+    }
     assert len(ROWS) >= 25 and all((ROOT / "configs" / "methods" / f"{method}.yaml").is_file() for method, _, _ in ROWS)
 
 

@@ -18,7 +18,17 @@ from tests.tiny import RECORD, Outcome, contents, lcot
 
 PAPER = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
 METHODS = ROOT / "configs" / "methods"
-PAPERS = ("2412.06769", "2505.12514", "2502.21074", "2506.18582", "2509.20317", "2606.31779", "2510.02312")
+PAPERS = (
+    "2412.06769",
+    "2505.12514",
+    "2502.21074",
+    "2506.18582",
+    "2509.20317",
+    "2606.31779",
+    "2510.02312",
+    "2607.16972",
+    "2505.16552",
+)
 UNDER_COT = ("gsm8k_coconut", "gsm8k_llama3_8b", "prosqa_coconut_mixed", "prosqa_symbolic_coconut")
 """Configs of each kind of curriculum that chains of thought take the place of."""
 

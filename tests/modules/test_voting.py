@@ -66,6 +66,9 @@ def test_greedy_texts_are_not_repeated() -> None:
     [
         (Voting(), Sampling(top_k=5, seed=3), 1,
          {"temperature": 0.0, "repetition_penalty": 1.0, "paths": 1, "samples": 1, "votes": 1, "runs": 1}),
+        (Voting(), Sampling(seed=2, thoughts=0.5), 1,
+         {"temperature": 0.0, "repetition_penalty": 1.0, "thoughts": 0.5, "thoughts_seed": 2,
+          "paths": 1, "samples": 1, "votes": 1, "runs": 1}),
         (Voting(10, 5), Sampling(1.0, top_k=50, seed=41), 1,
          {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "repetition_penalty": 1.0, "seeds": [41, 42, 43, 44, 45],
           "paths": 1, "samples": 10, "votes": 10, "runs": 5}),

@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lcot.reasoning import keyed
-from lcot.reasoning.keyed import keyed_random, keyed_seed
+from lcot.reasoning.keyed import keyed_random, keyed_seed, normal
 
 KEYS: list[tuple[object, ...]] = [
     (),
@@ -80,3 +81,11 @@ def test_neighbouring_keys_draw_uniformly() -> None:
     draws = [keyed_random("stage", 0, 0, index).random() for index in range(4000)]
     counts = [sum(part <= 10 * draw < part + 1 for draw in draws) for part in range(10)]
     assert min(counts) > 320 and max(counts) < 480
+
+
+def test_normal_numbers_are_those_of_their_key() -> None:
+    state = torch.get_rng_state()
+    first = normal(2000, "noise", 1)
+    assert torch.equal(first, normal(2000, "noise", 1)) and not torch.equal(first, normal(2000, "noise", 2))
+    assert abs(first.mean().item()) < 0.1 and abs(first.std().item() - 1) < 0.1
+    assert torch.equal(state, torch.get_rng_state())

@@ -40,6 +40,11 @@ from tests.tiny import lcot, write_config
             "test-temperature-0.7-seed-1.json",
             "temperature=0.7, seed=1",
         ),
+        (
+            {"model.init_args.sampling": {"temperature": 0.0, "top_p": 0.9, "seed": 3, "thoughts": 0.5}},
+            "test-temperature-0.0-thoughts-0.5-seed-3.json",
+            "temperature=0.0, thoughts=0.5, seed=3",
+        ),
     ],
 )
 def test_the_file_is_named_by_what_is_not_the_runs_own(changes: dict[str, Any], name: str, said: str) -> None:
