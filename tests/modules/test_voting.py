@@ -76,7 +76,7 @@ def test_greedy_texts_are_not_repeated() -> None:
          {"temperature": 0.7, "top_k": 0, "top_p": 0.9, "repetition_penalty": 1.05, "seeds": [0],
           "paths": 3, "samples": 2, "votes": 6, "runs": 1}),
     ],
-    ids=["greedy", "runs", "paths"],
+    ids=["greedy", "drawn thoughts", "runs", "paths"],
 )  # fmt: skip
 def test_what_a_report_says(voting: Voting, sampling: Sampling, paths: int, expected: dict[str, Any]) -> None:
     assert voting.described(sampling, paths) == expected
