@@ -356,5 +356,7 @@ def test_a_run_that_looks_at_padding_is_loaded_so(folder: Path, tmp_path: Path) 
     assert outcome.code == 0, outcome.err
     solver = package.load(tmp_path / "open")
     assert solver.module.unmasked == Unmasked("ordinary", text=False)
+    outcome = lcot("analyze", tmp_path / "open", "--limit", 2)
+    assert outcome.code == 0 and "thoughts look at padding (model.unmasked)" in outcome.out, outcome.err
     solver.save_pretrained(tmp_path / "exported")
     assert package.load(tmp_path / "exported").module.unmasked == solver.module.unmasked

@@ -155,6 +155,8 @@ class TestCodi:
         made = original(base, base.name, CODI, 3)
         made.feed = projection(made.model, 24)
         tensors = under("codi.", whole(made, rank)) | projected(made.feed)
+        if rank is None and base.name == "gpt2":  # of tied tensors a file may hold either
+            del tensors["codi.transformer.wte.weight"]
         saved(tmp_path / "codi" / form, tensors)
         words = ["--model.feed.width=24", "--curriculum.schedule.thoughts=3", "--lora_alpha=8"]
         outcome = imported("codi", tmp_path / "codi", *words)

@@ -76,7 +76,10 @@ def _plain(
     plain = {
         name.replace("token_adapter.base_layer.", "").replace("base_layer.", ""): one for name, one in found.items()
     }
-    if _table_names(model)[0] not in plain and (thin or trained):
+    table, head = _table_names(model)
+    if table not in plain and head in plain and _tied(model):
+        plain[table] = plain[head]  # of two names for one tensor, safetensors may have kept either
+    if table not in plain and (thin or trained):
         if base is None:
             raise UserError(
                 "an adapter without the model that it belongs to",
@@ -161,13 +164,16 @@ def _table_names(model: PreTrainedModel) -> tuple[str, str]:
     return f"{names[id(embedding)]}.weight", f"{names[id(head)]}.weight"
 
 
+def _tied(model: PreTrainedModel) -> bool:
+    return output_head(model).weight is model.get_input_embeddings().weight
+
+
 def _load(
     model: PreTrainedModel, tensors: Mapping[str, Tensor], rows: Mapping[int, int], files: Files, of: str
 ) -> None:
     wanted, (table, head) = model.state_dict(), _table_names(model)
-    tied = wanted[table].data_ptr() == wanted[head].data_ptr()
     found = {name: tensor for name, tensor in tensors.items() if not _BUFFERS.search(name)}
-    if tied and table in found:
+    if _tied(model) and table in found:
         found[head] = found[table]  # the released code ties them again, whatever was saved
     missing = [name for name in wanted if name not in found]
     if missing:
