@@ -31,11 +31,6 @@ from lcot.runs.released.files import Files
 PEFT = "base_model.model."
 """What peft puts before the names of the model that it was given."""
 
-_ELSEWHERE = {
-    "latent_policy.": "CoLaR",
-}
-"""Parts that no module here has; released checkpoints of these methods are not read."""
-
 _PLAIN = ("transformer.", "model.", "lm_head.", "gpt_neox.", "embed_out.")
 
 
@@ -74,14 +69,14 @@ def recognised(files: Files) -> Released:
         UserError: If they are of a method that is not read, or of none that is known.
     """
     tensors = files.tensors
-    for prefix, method in _ELSEWHERE.items():
-        if any(name.startswith(prefix) for name in tensors):
-            raise UserError(
-                f"a released checkpoint of {method}",
-                where=files.told,
-                why=f"its tensors {prefix}… are known, and there is nothing yet that reads them into a module",
-                fix="Coconut, CODI, PCCoT, SIM-CoT, LOTUS and C-MTP are read",
-            )
+    if any(name.startswith("latent_policy.") for name in tensors):
+        raise UserError(
+            "a released checkpoint of CoLaR",
+            where=files.told,
+            why="it marks both ends of the thoughts with ###, which are two tokens here: a run of it would never end"
+            " its thoughts where the release does",
+            fix="Coconut, CODI, PCCoT, SIM-CoT, LOTUS and C-MTP are read; CoLaR is trained with -c colar",
+        )
     groups = _grouped(tensors)
     if "base_causallm" in groups:
         return _of_coconut(files, groups)
