@@ -278,14 +278,8 @@ def test_what_does_not_go_together_is_one_block(folder: Path, tmp_path: Path, wo
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("method", "said"),
-    [
-        *((method, "no example of the train split has steps") for method in ("codi", "kava", "simcot_codi")),
-        *((method, "none of the 8 train problems has a reasoning step") for method in ("lotus", "simcot")),
-    ],
-)
-def test_data_without_steps_are_one_block(tmp_path: Path, method: str, said: str) -> None:
+@pytest.mark.parametrize("method", ["codi", "kava", "simcot_codi", "lotus", "simcot"])
+def test_data_without_steps_are_one_block(tmp_path: Path, method: str) -> None:
     records = [{"question": f"Is {number} odd?", "steps": [], "answer": "yes"} for number in range(8)]
     data = write_records(tmp_path / "data.json", *records)
     init: dict[str, Any] = {f"{split}_path": str(data) for split in ("train", "val", "test")}
@@ -293,7 +287,7 @@ def test_data_without_steps_are_one_block(tmp_path: Path, method: str, said: str
         tmp_path, {"data": {"class_path": "JSONReasoning", "init_args": {**init, "need_steps": False}}}
     )
     outcome = lcot("fit", *of_method(config, method), "--runs_dir", tmp_path / "runs")
-    assert outcome.code == 2 and said in outcome.block, outcome.err
+    assert outcome.code == 2 and "none of the 8 train problems has a reasoning step" in outcome.block, outcome.err
     assert not (tmp_path / "runs").exists()
     # One that has some is enough: rows without are not counted.
     write_records(data, *records, {**records[0], "steps": ["It", "is"]})

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from lcot.datamodules.dialogues import Asking, check_kind, numbers_of_thoughts
-from lcot.datamodules.doubts import say_cut, say_shared, without_last_steps
+from lcot.datamodules.doubts import say_cut, say_shared, with_steps
 from lcot.datamodules.measure import Longest, assistant_rows, gold_check, measure
 from lcot.datamodules.options import check_choice, check_least
 from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset
@@ -131,10 +131,8 @@ class ReasoningDataModule(L.LightningDataModule):
         Raises:
             DataError: If they cannot be had, or no training problem has a step left that the method needs.
         """
-        source = self.make_source(split)
-        if self.last_step == "keep":
-            return source
-        return without_last_steps(source, self.clock().schedule, split, self.views)
+        source, dropping = self.make_source(split), self.last_step == "drop"
+        return with_steps(source, dropping, self.clock().schedule, split, self.views)
 
     @property
     def views(self) -> tuple[str, ...]:

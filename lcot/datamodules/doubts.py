@@ -87,11 +87,12 @@ def check_chains(
     )
 
 
-def without_last_steps(source: Source, schedule: Curriculum, split: str, views: Collection[str]) -> Source:
-    """A source without the last step of each chain, unless a method that needs steps would have none to train on.
+def with_steps(source: Source, dropping: bool, schedule: Curriculum, split: str, views: Collection[str]) -> Source:
+    """A source as rows are made of it, unless a method that needs steps would have none to train on.
 
     Args:
         source: The examples.
+        dropping: Whether the last step of each chain is left out.
         schedule: The curriculum.
         split: Name of the split; steps are asked of ``train`` alone.
         views: Rows that the objectives read beside the main one.
@@ -99,12 +100,15 @@ def without_last_steps(source: Source, schedule: Curriculum, split: str, views: 
     Raises:
         DataError: If no training problem has a step left.
     """
-    shorter = WithoutLastStep(source)
-    if split == "train" and (views or needs_chains(schedule)):
-        if not any(shorter.example(index, 0).steps for index in range(len(source))):  # ends with the first that has
+    made = WithoutLastStep(source) if dropping else source
+    if split == "train" and (views or (dropping and needs_chains(schedule))):
+        if not any(made.example(index, 0).steps for index in range(len(made))):  # ends with the first that has
             needs = _taught(views) if views else "the curriculum writes and hides steps"
-            raise _none_left(len(source), "the data", needs)
-    return shorter
+            if dropping:
+                raise _none_left(len(made), "the data", needs)
+            what, fix = f"none of the {len(made):,} train problems has a reasoning step", "use data with steps"
+            raise DataError(what, where="the data and model.objectives", why=needs, fix=fix)
+    return made
 
 
 def _taught(views: Collection[str]) -> str:

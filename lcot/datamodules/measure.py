@@ -103,7 +103,7 @@ def measure(
         The examples that are left, and for each the number of tokens before its first thought.
 
     Raises:
-        DataError: If a row is too long, none is left, or the model's objectives read steps and no example has any.
+        DataError: If a row is too long, or none is left.
     """
     lengths: list[int] = []
     kept: list[int] = []
@@ -133,14 +133,6 @@ def measure(
             lengths.append(head)
     if not kept:
         raise DataError(f"no example of the {split} split is left", where="data.max_length and data.too_long")
-    if builder.further and not any(stages):
-        raise DataError(
-            f"no example of the {split} split has steps, and the model's objectives read them",
-            where=f"the data and model.objectives (they read the view{'s' * (len(builder.further) > 1)}"
-            f" {', '.join(map(repr, builder.further))})",
-            why="there would be nothing to learn from a chain that nobody wrote",
-            fix="use data with steps, or a method without such objectives",
-        )
     if len(kept) == len(source):
         return source, lengths
     dropped = len(source) - len(kept)

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, Multiplication, ProsQA, StrategyQA
+from lcot.datamodules import GSM8K, AQuA, ASDiv, JSONReasoning, ListSource, Multiplication, ProsQA, StrategyQA
 from lcot.datamodules.doubts import needs_chains, say_cut, say_shared
 from lcot.datamodules.files import FileReasoning
 from lcot.errors import DataError
 from lcot.reasoning.curriculum import Curriculum, Fixed, StageClock
+from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.tokenwise import Tokenwise
 from tests.datamodules.reading import json_lines, write
@@ -334,6 +335,16 @@ def test_objectives_that_read_the_chain_need_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 train problems has a reasoning step") as caught:
         data.make_source("train")
     assert "their views: teacher" in str(caught.value.why) and "no objectives" in str(caught.value.fix)
+
+
+def test_a_source_of_ones_own_needs_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = ReasoningExample("Is it?", (), "yes", "a")
+    monkeypatch.setattr(ProsQA, "make_source", lambda data, split: ListSource([example] * 3))
+    data = under(ProsQA(seed=1), Fixed("all", thoughts=2, kind="continuous"), Reads())
+    with pytest.raises(DataError, match="none of the 3 train problems has a reasoning step") as caught:
+        data.seen("train")
+    assert "their views: teacher" in str(caught.value.why)
+    assert len(data.seen("val")) == len(under(ProsQA(seed=1), Fixed("all")).seen("train")) == 3
 
 
 def test_a_run_without_last_steps_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

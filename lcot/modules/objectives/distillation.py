@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective, Scene
 from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.layout import IGNORE
 
 Distance = Literal["smooth_l1", "l2", "cosine"]
 """Smooth L1 with β = 1, squared difference (both means over D), or 1 - cosine."""
@@ -24,6 +25,8 @@ Deviation = Literal["row", "batch", "batch_squared", "all_layers", "none"]
 """What a layer's distance is divided by: the teacher's standard deviation (unbiased) over the D values of the row
 itself; over the B · D values of the whole batch, as released by CODI, PCCoT and C-MTP, so that batch mates matter; its
 square, as CODI does with ``l2``; one over all layers (PCCoT's ``use_layerwise_std: false``); or nothing."""
+
+At = Literal["before", "first"]
 
 OF_BATCH = ("batch", "batch_squared", "all_layers")
 """Those by which batch mates matter."""
@@ -74,6 +77,8 @@ class Distillation(Objective):
         deviation: What each layer's distance is divided by. ``row`` is the default since no batch mates matter then;
             released weights were trained with ``batch``.
         embeddings: Whether the input embeddings count as a layer, as in CODI; PCCoT leaves them out.
+        at: At which token: the last one ``before`` the answer, or the ``first`` one of the text behind the thoughts, be
+            it of a step or of the answer's mark, as in the release of LOTUS.
 
     Raises:
         UserError: If a choice is unknown, or a weight is negative.
@@ -88,15 +93,21 @@ class Distillation(Objective):
         distance: Distance = "smooth_l1",
         deviation: Deviation = "row",
         embeddings: bool = True,
+        at: At = "before",
     ) -> None:
         super().__init__(weight)
-        for name, value, known in (("distance", distance, Distance), ("deviation", deviation, Deviation)):
+        for name, value, known in (
+            ("distance", distance, Distance),
+            ("deviation", deviation, Deviation),
+            ("at", at, At),
+        ):
             if value not in get_args(known):
                 where = f"model.objectives, {name} of the distillation"
                 raise UserError.unknown(name, str(value), get_args(known), where=where)
         self.distance: Distance = distance
         self.deviation: Deviation = deviation
         self.embeddings = embeddings
+        self.at: At = at
 
     @property
     def mates_matter(self) -> bool:
@@ -105,12 +116,23 @@ class Distillation(Objective):
 
     def count(self, batch: ThoughtBatch) -> Tensor:
         """Rows whose answer is written in both views."""
-        return _both(batch).sum()[None]
+        return self._both(batch).sum()[None]
+
+    def columns(self, batch: ThoughtBatch) -> Tensor:
+        """``(B,)`` columns of a batch, or of its view of the teacher, whose states are compared; -1 where none is."""
+        if self.at == "before":
+            return before_answer(batch)
+        chain = batch.places.get("chain")  # of a teacher: hidden steps end where the second entry says
+        columns = batch.prompt_ends if chain is None else chain[:, 1]
+        return torch.where((batch.labels != IGNORE).any(dim=1), columns, -1)
+
+    def _both(self, batch: ThoughtBatch) -> Tensor:
+        return (self.columns(batch) >= 0) & (self.columns(batch.views["teacher"]) >= 0)
 
     def forward(self, scene: Scene) -> Tensor:
         """The sum over rows."""
         assert scene.teacher is not None and scene.teacher.layers is not None and scene.thinking.layers is not None
-        first, there = (0 if self.embeddings else 1), _both(scene.batch)
+        first, there = (0 if self.embeddings else 1), self._both(scene.batch)
         student, teacher = (layers[first:, there] for layers in (scene.thinking.layers, scene.teacher.layers))
         return distance(student, teacher, self.distance, self.deviation).sum()[None]
 
@@ -130,7 +152,3 @@ def before_answer(batch: ThoughtBatch) -> Tensor:
         )
     columns = batch.places["answer"][:, 0]
     return torch.where(columns > 0, columns - 1, -1)
-
-
-def _both(batch: ThoughtBatch) -> Tensor:
-    return (before_answer(batch) >= 0) & (before_answer(batch.views["teacher"]) >= 0)

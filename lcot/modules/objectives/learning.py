@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective, Scene, TeacherText, Text
-from lcot.modules.objectives.distillation import before_answer
+from lcot.modules.objectives.distillation import Distillation, before_answer
 from lcot.modules.objectives.keys_values import answer_columns
 from lcot.modules.terms import TEXT, Term
 from lcot.reasoning.batch import ThoughtBatch
@@ -69,6 +69,14 @@ class Objectives(nn.ModuleDict):
                     fix="give it another name" if name == TEXT else f"call it {TEXT!r}",
                 )
         super().__init__({name: objective for name, objective in given.items() if name != TEXT and objective.weight})
+        places = {one.at: name for name, one in self.items() if isinstance(one, Distillation)}
+        if len(places) > 1:
+            raise UserError(
+                f"at is {' and '.join(map(repr, places))}",
+                where=", ".join(f"model.objectives.{name}.at" for name in places.values()),
+                why="states of all layers are kept at one token",
+                fix="set them alike, or leave one objective out",
+            )
         self.text_weight = given[TEXT].weight if TEXT in given else 1.0
 
     @property
@@ -115,12 +123,14 @@ class Objectives(nn.ModuleDict):
         layers = any(objective.layers for objective in wanted)
         kept = any(objective.keys_values for objective in wanted)
         rounds = Rounds() if any(objective.every_round for objective in wanted) else None
-        at = before_answer(batch) if layers else None
+        distilled = [one for one in wanted if isinstance(one, Distillation)]
+        columns = distilled[0].columns if distilled else before_answer
+        at = columns(batch) if layers else None
         thinking = thinks(batch, keep_cache=kept, rounds=rounds, layers_at=at)
         scene = Scene(model, batch, thinking, rounds)
         if "teacher" in self.views:
             view = batch.views["teacher"]
-            at = before_answer(view) if layers else None
+            at = columns(view) if layers else None
             # Distillation alone asks for no gradient of the teacher.
             learns = any(isinstance(one, TeacherText) for one in wanted)
             reader = teacher if teacher is not None else model

@@ -12,12 +12,16 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from lcot.errors import UserError
 from lcot.modules.objectives.base import Objective, Scene, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation, before_answer
+from lcot.modules.objectives.learning import Objectives
+from lcot.modules.objectives.steps import PlaceText
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.decode import decode
-from lcot.reasoning.feeds import Feed, Identity, Projection
-from lcot.reasoning.parallel import Jacobi, Rounds
+from lcot.reasoning.feeds import Add, Feed, Identity, Projection
+from lcot.reasoning.layout import IGNORE, Layout
+from lcot.reasoning.parallel import Jacobi, Looped, Rounds
 from lcot.reasoning.think import output_head, think
 from lcot.reasoning.unmasked import Pads, Unmasked
 from tests.modules.objectives.official import (
@@ -29,6 +33,7 @@ from tests.modules.objectives.official import (
     layout,
     model_of,
     needs_oracle,
+    steps,
     teacher,
 )
 from tests.modules.objectives.test_steps_official import flowing, mean, norms
@@ -262,3 +267,59 @@ class TestPCCoT:
             assert [text + [ids["pad"]] * (8 - len(text)) for text in texts] == entry["tokens"], entry
             tried += len(texts)
         assert tried >= 16
+
+
+class TestLotus:
+    """A frozen teacher, at the first token behind the thoughts. Padded cases follow the definition, as above."""
+
+    def batch(self, family: str, case: dict[str, Any]) -> ThoughtBatch:
+        found = content("lotus")
+        key = f"stage{case['stage']}_c{case['c']}_max{case['max_latent_stage']}"
+        sequences, ids, made = found[family]["sequences"][key], found["ids"], []
+        for row in case["rows"]:
+            entry = sequences[str(row)]
+            whole, labels = entry["input_ids"], entry["labels"]
+            head, slots = whole.index(ids["start"]) + 1, whole.count(ids["latent"])
+            first = next(place for place, label in enumerate(labels) if label != IGNORE)
+            hidden = [token for step in entry["replaced_cot_steps"] for token in step]
+            question, text = whole[: head - 1], whole[first:]
+            start = len(question) + len(hidden)
+            told = Layout(
+                [*question, *hidden, *text],
+                [IGNORE] * len(question) + hidden + text,
+                head=len(question),
+                thoughts=0,
+                prompt=len(question),
+                places={"chain": (len(question), start, start)},
+            )
+            after = whole[head + slots : first]
+            hints = steps(entry["replaced_cot_steps"])
+            made.append(layout(whole[:head], slots, ids["latent"], after, text, teacher=told, steps=hints))
+        return collate(made, ids["pad"])
+
+    @pytest.mark.parametrize(("family", "case"), [one for one in cases("lotus") if "codi" in str(one.id)])
+    def test_losses_and_gradients(self, family: str, case: dict[str, Any]) -> None:
+        model, batch, rounds = model_of("lotus", family, attention=case["attn"]), self.batch(family, case), Rounds()
+        options = case["options"]
+        kind = {"mse": "l2"}.get(options.get("codi_loss_type", "smooth_l1"), options.get("codi_loss_type", "smooth_l1"))
+        kd = Distillation(options["codi_loss_weight"], kind, "none", at="first")
+        places = PlaceText(options["intermediate_loss_weight"], case["c"], "spill")
+        thinking = Looped(case["loops"])(model, batch, Add(), rounds=rounds, layers_at=kd.columns(batch))
+        view = batch.views["teacher"]
+        with torch.no_grad():
+            told = think(model_of("lotus", family, "teacher", case["attn"]), view, layers_at=kd.columns(view))
+        scene = Scene(model, batch, thinking, rounds, teacher=told)
+        expected = defined("lotus", case) if "padded" in case["name"] else case
+        assert kd.count(batch).item() == len(case["rows"])
+        assert mean(kd, scene).item() == pytest.approx(expected["losses"]["codi"], abs=1e-5)
+        total = mean(Text(), scene) + kd.weight * mean(kd, scene) + places.weight * mean(places, scene)
+        assert total.item() == pytest.approx(expected["losses"]["total"], abs=2e-5)
+        if "grad_norms" in expected:
+            total.backward()  # type: ignore[no-untyped-call]
+            assert norms(("", model)) == pytest.approx(flowing(expected), rel=1e-4)
+
+
+def test_states_of_all_layers_are_of_one_token() -> None:
+    pair = {"one": Distillation(at="first"), "other": Distillation(at="before")}
+    with pytest.raises(UserError, match="at is 'first' and 'before'"):
+        Objectives(pair)
