@@ -13,6 +13,7 @@ from torch import Tensor
 from lcot.modules.coconut import Coconut
 from lcot.modules.objectives.base import Objective, TeacherText, Text
 from lcot.modules.objectives.distillation import Distillation
+from lcot.modules.objectives.inter_answer import InterAnswer
 from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.objectives.latents import LatentLoss
 from lcot.modules.objectives.spans import SpanTokens
@@ -84,8 +85,10 @@ def gradients(module: Coconut, loss: Tensor) -> dict[str, Tensor]:
         {"steps": StepDecoder(mean="tokens"), "places": PlaceText(0.3)},
         {"steps": StepDecoder(mean="rows", missing="answer"), "text": Text(0.7)},
         {"steps": StepDecoder(mean="groups", beyond=True), "places": PlaceText(long_steps="spill", flat=True)},
+        {"places": PlaceText(measure="cosine"), "written": InterAnswer(when="last", by="copy")},
+        {"distillation": Distillation(at="first", deviation="none"), "written": InterAnswer(when="last", padded=True)},
     ],
-    ids=["distilled", "tokens", "rows", "groups"],
+    ids=["distilled", "tokens", "rows", "groups", "pointed", "first"],
 )
 def test_accumulated_batches_are_one_batch(objectives: dict[str, Objective]) -> None:
     """Whatever their sizes, and whatever each term counts; the order and the padding of rows do not matter either."""
