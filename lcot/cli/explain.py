@@ -8,6 +8,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,11 @@ def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Setti
         return _nested_null(setting)
     if name.endswith((".yaml", ".yml", ".json")):
         return UserError(f"there is no config {name!r}", where=setting.place if setting else None, fix="check the path")
+    kinds = list(_bases(getattr(action, "_typehint", None)))
+    if len(known) == len(kinds) == 1 and is_dataclass(kinds[0]):  # or null: there is nothing to choose
+        return _group_told(
+            short(setting.key if setting else key), name, setting, [one.name for one in fields(kinds[0])]
+        )
     error = UserError.unknown("class", name, known, where=setting.place if setting else None)
     reason = re.search(r"No module named '[^']*'", message)
     if reason:
@@ -248,10 +254,16 @@ def _set_as(settings: Settings, key: str, value: str) -> Setting | None:
 def _no_group(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
     key = found["key"]
     setting = settings.find(key)
-    full = setting.key if setting else key
-    inner = sorted({name.split(".")[-1] for name in _names(actions) if name.startswith(f"{key}.")})
+    full, value = (setting.key, setting.value) if setting else (key, found["value"])
+    return _group_told(
+        full, value, setting, [name.split(".")[-1] for name in _names(actions) if name.startswith(f"{key}.")]
+    )
+
+
+def _group_told(full: str, value: str, setting: Setting | None, names: Iterable[str]) -> UserError:
+    inner = sorted(set(names))
     return UserError(
-        f"{full} is {(setting.value if setting else found['value'])!r}",
+        f"{full} is {value!r}",
         where=setting.place if setting else None,
         why=f"it is a group of settings{': ' * (0 < len(inner) <= 20)}{', '.join(inner if len(inner) <= 20 else [])}",
         fix=f"set one of them, such as --{full}.{'path' if 'path' in inner else inner[-1]}=…" if inner else None,

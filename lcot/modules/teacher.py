@@ -46,6 +46,12 @@ class Teacher:
     revision: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.path.strip() or self.path == "None":  # what the parser makes of null
+            raise UserError(
+                "the teacher has no path",
+                where="model.teacher.path",
+                fix="give the folder of a run or of a model; or set model.teacher to null",
+            )
         if self.revision is not None and self._folder.is_dir():
             raise UserError(
                 f"model.teacher.revision is {self.revision!r}",
