@@ -41,9 +41,9 @@ from tests.tiny import lcot, write_config
             "temperature=0.7, seed=1",
         ),
         (
-            {"model.init_args.sampling": {"temperature": 0.0, "top_p": 0.9, "seed": 3, "thoughts": 0.5}},
-            "test-temperature-0.0-thoughts-0.5-seed-3.json",
-            "temperature=0.0, thoughts=0.5, seed=3",
+            {"model.init_args.sampling": {"temperature": 0.0, "seed": 3, "thoughts": 0.5}},
+            "test-temperature-0.0-seed-3-thoughts-0.5.json",
+            "temperature=0.0, seed=3, thoughts=0.5",
         ),
     ],
 )
