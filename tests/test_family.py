@@ -278,7 +278,7 @@ def test_what_does_not_go_together_is_one_block(folder: Path, tmp_path: Path, wo
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("method", ["codi", "kava", "simcot_codi", "lotus", "simcot"])
+@pytest.mark.parametrize("method", ["codi", "kava", "simcot_codi", "lotus", "simcot", "cmtp", "colar"])
 def test_data_without_steps_are_one_block(tmp_path: Path, method: str) -> None:
     records = [{"question": f"Is {number} odd?", "steps": [], "answer": "yes"} for number in range(8)]
     data = write_records(tmp_path / "data.json", *records)

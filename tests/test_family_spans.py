@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,16 @@ import pytest
 
 import lcot as package
 from lcot.errors import UserError
+from lcot.modules.coconut import Coconut
+from lcot.modules.halting import Halting
+from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.given import Given
+from lcot.reasoning.heads import SpanHead
+from lcot.reasoning.think import Thinking
 from tests.test_family import METHOD, check_same, of_method, whole
 from tests.test_resume import in_training
 from tests.tiny import lcot, write_config
+from tests.training import tiny_module
 from tests.whole_runs import last, run, same_state
 from tests.whole_runs import write_config as write_run
 
@@ -154,3 +162,25 @@ def test_a_frozen_teacher_reads_no_marks(folder: Path, cmtp: Path, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
     outcome = lcot("fit", *words, "--curriculum.schedule.teacher=plain")
     assert outcome.code == 0, outcome.err
+
+
+class Bent(Coconut):
+    """Thinks in a way of its own."""
+
+    def think(self, batch: ThoughtBatch, **options: Any) -> Any:
+        return super().think(batch, **options)
+
+
+class Straight(Bent):
+    """Says also how questions are thought about."""
+
+    def thinkings(self, batch: ThoughtBatch, paths: int) -> Iterator[Thinking]:
+        yield self.think(batch, keep_cache=True)
+
+
+@pytest.mark.parametrize("parts", [{"thinker": Given(), "feed": SpanHead()}, {"halting": Halting()}])
+def test_a_think_of_ones_own_is_what_answers(parts: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="Bent has a think\\(\\) of its own, and the number of thoughts is not fixed"):
+        Bent(tiny_module().backbone, **parts)
+    Straight(tiny_module().backbone, **parts)
+    Bent(tiny_module().backbone)

@@ -210,6 +210,14 @@ def check_together(module: Any) -> None:
                 else f"it teaches a {kind.__name__}",
                 fix=f"set model.feed to {'SpanHead' if kind is Head else kind.__name__}",
             )
+    if module.ends_thoughts and _own(module, "think") and not _own(module, "thinkings"):
+        by = "thinker" if isinstance(module.thinker, Given) else "halting"
+        raise UserError(
+            f"{type(module).__name__} has a think() of its own, and the number of thoughts is not fixed",
+            where=f"model.{by}",
+            why="questions would be thought about in another way, until there is enough",
+            fix=f"write a thinkings() as well, or leave model.{by} out",
+        )
     every = [name for name, one in module.objectives.wanted.items() if one.every_round]
     if every and not rounds:
         raise UserError(
@@ -217,3 +225,8 @@ def check_together(module: Any) -> None:
             where=f"model.objectives.{every[0]}, model.thinker",
             fix="give a thinker such as Looped, or let the objective look at the last states",
         )
+
+
+def _own(module: Any, name: str) -> bool:
+    """Whether a method of a module is none of Coconut's."""
+    return next(kind for kind in type(module).__mro__ if name in vars(kind)).__module__ != "lcot.modules.coconut"
