@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import os
 import re
-import typing
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lcot.callbacks.best_checkpoint import METRICS
-from lcot.cli.parts import check_whole
 from lcot.errors import UserError
 from lcot.settings import Settings, cut
-from lcot.signatures import parameters
 
 _ORIGINS = (
     *("data.tokenizer", "data.dialogue.assistant"),
@@ -30,38 +24,6 @@ _LONGEST = 200
 
 _Moot = tuple[bool, str, tuple[str, ...], str]
 """Whether it applies, the section, names in it, and why they do nothing."""
-
-
-def refuse_null(settings: Any) -> None:
-    """Refuse null where a class wants a value: the parser lets it pass.
-
-    Raises:
-        UserError: If there is one.
-    """
-    for section, chosen in (
-        ("model", settings.model),
-        ("data", settings.data),
-        ("curriculum.schedule", settings.curriculum.schedule),
-    ):
-        check_whole(section, chosen.class_path)
-        package, _, name = chosen.class_path.rpartition(".")
-        made = getattr(importlib.import_module(package), name)
-        known = parameters(made)
-        for key, value in chosen.init_args.items():
-            hint = known[key].annotation if key in known else Any
-            group = any(is_dataclass(each) for each in (hint, *typing.get_args(hint)))
-            if group and isinstance(value, list | int | float | str):
-                raise UserError(
-                    f"{section}.{key} is {cut(str(value))!r}",
-                    where=f"{section}.{key}",
-                    why="it is a group of settings",
-                    fix="write its settings below it, or leave it out",
-                )
-            if value is None and hint is not Any and type(None) not in typing.get_args(hint):
-                kind = hint.__name__ if inspect.isclass(hint) else str(hint)
-                raise UserError(
-                    f"{section}.{key} is null", where=f"{section}.{key}", fix=f"give a value ({kind}), or leave it out"
-                )
 
 
 # What a data set's generator is told, by class.

@@ -32,7 +32,6 @@ from lcot.cli.checks import (
     memory_error,
     raised_in,
     refusal_in,
-    refuse_null,
     trainer_error,
 )
 from lcot.cli.console import quiet_the_console
@@ -41,6 +40,7 @@ from lcot.cli.extras import check_extras
 from lcot.cli.loggers import chosen_loggers, made, place_loggers, tells_of_tests
 from lcot.cli.names import group_of, name_from
 from lcot.cli.nodes import check_nodes, check_strategy
+from lcot.cli.nulls import refuse_null
 from lcot.cli.parser import ALL, HELP, Parser, described
 from lcot.cli.parts import check_parts, try_optimizer
 from lcot.cli.places import keep_logs, place_predictions
@@ -190,7 +190,7 @@ class ReasoningCLI(LightningCLI):
             The settings of the command.
         """
         settings = self.config[self.subcommand]
-        refuse_null(settings)
+        refuse_null(settings, Parser.settings)
         check_parts(settings.trainer)
         check_processes(settings.trainer)
         check_strategy(settings.trainer.strategy, settings.trainer.precision)
