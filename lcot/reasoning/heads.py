@@ -132,8 +132,9 @@ class LatentHead(Head):
 
     Args:
         width: Width of the layers; that of the model if not given.
-        std: The embeddings' deviation; measured when the layers are made, over all values of the table, if not given.
-            The released code has numbers for each model: 0.12 for GPT-2, 0.018 and 0.008 for Llama 1B and 8B.
+        std: The embeddings' deviation; measured when the layers are made, over all values of the table, if not given,
+            which for a model from scratch is before it has learnt anything: give a number then. The released code has
+            one for each model: 0.12 for GPT-2, 0.018 and 0.008 for Llama 1B and 8B.
         scale: What the sum is divided by: √m (``sqrt``), or m itself (``mean``).
 
     Raises:
