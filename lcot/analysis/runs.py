@@ -92,6 +92,8 @@ def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> 
         yield f"of the {module.thought_paths} paths of this run's thoughts the first one is read"
     if module.sampling.temperature:
         yield "this run samples its answers; here they are written greedily"
+    if module.sampling.thoughts:
+        yield "this run draws its thoughts; here they are those that its head expects"
     if solver.kind != "none" and schedule.hidden_behind(stage_of(solver, schedule), 1) is None:
         yield (
             "the curriculum does not say how many steps a thought stands for: concepts are read out as if each stood"

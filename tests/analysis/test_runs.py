@@ -31,7 +31,7 @@ def solver(kind: Any = "continuous", thoughts: int = 3, stage: int | None = None
         "ends_thoughts": False,
         "extractors": ("string",),
         "max_new_tokens": 7,
-        "sampling": SimpleNamespace(temperature=0.0),
+        "sampling": SimpleNamespace(temperature=0.0, thoughts=0.0),
     }
     return SimpleNamespace(
         module=SimpleNamespace(**{**plain, **module}),
@@ -116,8 +116,10 @@ class TestWarnings:
         schedule = Stepwise(epochs_per_stage=1, max_stage=3)
         (line,) = warnings_of(solver(stage=3, halting=object(), ends_thoughts=True), schedule, [3])
         assert "ends its thoughts with a classifier" in line
-        (line,) = warnings_of(solver(stage=3, sampling=SimpleNamespace(temperature=0.7)), schedule, [3])
+        (line,) = warnings_of(solver(stage=3, sampling=SimpleNamespace(temperature=0.7, thoughts=0.0)), schedule, [3])
         assert "samples its answers" in line
+        (line,) = warnings_of(solver(stage=3, sampling=SimpleNamespace(temperature=0.0, thoughts=1.0)), schedule, [3])
+        assert "draws its thoughts" in line
 
     def test_spans_have_any_number_of_thoughts(self) -> None:
         run = solver(thoughts=0, stage=0, ends_thoughts=True, free_thoughts=3)
