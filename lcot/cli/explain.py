@@ -183,6 +183,14 @@ def _bad_class(found: re.Match[str], message: str, actions: Any, settings: Setti
     return error
 
 
+def _several(found: re.Match[str], message: str, actions: Any, settings: Settings) -> UserError:
+    key, name = found["key"], found["name"]
+    setting = _set_as(settings, key, name) or settings.find(key)
+    paths = dict.fromkeys(re.findall(rf"\b[\w.]+\.{re.escape(name)}\b", message))
+    where = setting.place if setting else None
+    return UserError(f"there are several classes {name!r}", where=where, fix=f"give one: {', '.join(paths)}")
+
+
 def _no_class(key: str, name: str, message: str, actions: Any, settings: Settings) -> UserError | None:
     """A name where a class is wanted, and what is wrong with it; ``None`` if no class is, or it is no name."""
     action = next((action for action in actions if short(action.dest) == short(key)), None)
@@ -194,9 +202,6 @@ def _no_class(key: str, name: str, message: str, actions: Any, settings: Setting
     setting = _set_as(settings, key, name) or settings.find(key)
     where = setting.place if setting else None
     listed = f"known: {', '.join(known[:16])}" + (f" and {len(known) - 16} more" if len(known) > 16 else "")
-    if "Multiple subclasses with name" in message:
-        paths = re.findall(rf"\b[\w.]+\.{re.escape(name)}\b", message)
-        return UserError(f"there are several classes {name!r}", where=where, fix=f"give one: {', '.join(paths)}")
     base = re.search(r"does not correspond to a subclass of (\w+)", message)
     if base is not None:
         own = "a class of your own is named by its path, as in my_package.MyClass"
@@ -356,6 +361,7 @@ _CASES: list[tuple[str, _Case]] = [
     (r"arguments? (?:are|is) required: (.+)", _missing),
     (r"argument (\S+): expected one argument", _no_value),
     (r"--(?P<key>[\w.]+)\.help: Expected a dot import path string: (?P<name>\S+)", _help_of),
+    (r'key "(?P<key>[\w.]+)".*Multiple subclasses with name (?P<name>\w+)', _several),
     (r'key "(?P<key>[\w.]+)".*Expected a dot import path string: (?P<name>[^\n]+)', _bad_class),
     (r'key "(?P<key>[\w.]+)".*Problem with given class_path \'(?P<name>[^\']+)', _bad_class),
     (r'key "(?P<key>[\w.]+)".*has no attribute \'(?P<name>\w+)', _bad_class),

@@ -46,7 +46,7 @@ class Teacher:
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.path.strip() or self.path == "None":  # what the parser makes of null
+        if not self.path.strip():
             raise UserError(
                 "the teacher has no path",
                 where="model.teacher.path",

@@ -65,6 +65,8 @@ REFUSED = {
     "LambdaLR": "the schedule cannot be used",  # a built-in function has no state to save
     "MultiplicativeLR": "the schedule cannot be used",
 }
+WHOLE = {"Adafactor": "torch.optim.Adafactor"}
+"""Names that transformers has as well, once something has imported them."""
 
 PARTS = [
     *(("trainer.callbacks+", name) for name in names(callbacks.Callback, "lightning.pytorch")),
@@ -83,7 +85,7 @@ def test_a_part_works_or_ends_in_a_block(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path)
-    words = [f"--{option}={name}", *(f"--{setting}" for setting in NEEDED.get(name, ()))]
+    words = [f"--{option}={WHOLE.get(name, name)}", *(f"--{setting}" for setting in NEEDED.get(name, ()))]
     outcome = lcot("fit", "-c", "tiny.yaml", *words)
     if outcome.code == 0:
         assert name not in REFUSED, "it works after all"
@@ -152,3 +154,12 @@ def test_a_trial_draws_nothing() -> None:
     with pytest.raises(UserError, match="the optimizer cannot be made") as refusal:
         try_optimizer(module)
     assert refusal.value.why == "KeyError"
+
+
+def test_a_name_of_several_classes(tmp_path: Path) -> None:
+    import transformers.optimization  # noqa: F401  # has an Adafactor of its own
+
+    outcome = lcot("fit", "-c", write_config(tmp_path), "--model.optimizer=Adafactor")
+    assert outcome.code == 2 and "there are several classes 'Adafactor'" in outcome.block
+    assert "where: --model.optimizer=Adafactor" in outcome.block
+    assert "give one: torch.optim.Adafactor, transformers" in outcome.block
