@@ -193,8 +193,8 @@ class Report:
         return bool(self._field(name, bool))
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Strings; none if it is null or not there."""
-        found: list[Any] = self._field(name, list) or []
+        """Strings; none if it is null or not there, and nulls among them are left out."""
+        found: list[Any] = [one for one in self._field(name, list) or [] if one is not None]
         if not all(isinstance(one, str) for one in found):
             raise self.refuse(name, found)
         return tuple(found)

@@ -107,7 +107,7 @@ class CostRecorder(Callback):
             "threads": torch.get_num_threads() if device.type == "cpu" else None,
             "parameters": sum(parameter.numel() for parameter in parameters),
             "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-            "commits": list(dict.fromkeys(commits)),
+            "commits": [one for one in dict.fromkeys(commits) if one is not None],  # an installed package has none
             "command": self._command,
             "group": self._before.get("group", self._group),
             "loggers": places(trainer.loggers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lcot.compare.launch import Launcher
+from lcot.runs import protocol, record
 from tests.compare.folders import COT, write_run
 from tests.places import ROOT
-from tests.tiny import contents, lcot
+from tests.tiny import contents, lcot, write_config
 
 
 @pytest.fixture
@@ -163,3 +165,17 @@ def test_help_and_tables_need_no_torch(runs: Path) -> None:
     shown = lcot("compare", "--help")
     assert shown.code == 0 and shown.out.startswith("usage: lcot compare [RUN …]") and "--slurm FILE" in shown.out
     assert "compare" in lcot("--help").out
+
+
+def test_runs_of_an_installed_package_have_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (record, protocol):
+        monkeypatch.setattr(place, "commit", lambda: None)
+    config = write_config(tmp_path)
+    for words in (("fit", "-c", config), ("test", "-c", config), ("compare", "runs/tiny")):
+        outcome = lcot(*words)
+        assert outcome.code in (0, None), outcome.err
+    assert json.loads((tmp_path / "runs" / "tiny" / "fit.json").read_text())["commits"] == []
+    made = json.loads((tmp_path / "runs" / "tiny" / "fit.json").read_text())
+    (tmp_path / "runs" / "tiny" / "fit.json").write_text(json.dumps({**made, "commits": [None]}))  # as once written
+    assert lcot("compare", "runs/tiny").code in (0, None)
