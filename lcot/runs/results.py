@@ -98,7 +98,7 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
     assert examples is not None and of is not None and data_hash is not None
     settings = {name: report.part(name) for name in ("model", "data", "curriculum")}
     settings["trainer"] = {**config["trainer"], **report.part("trainer")}
-    answering = settings["model"].get("init_args") or {}
+    answering = report.part("model.init_args")
     chosen = report.flag("checkpoint_chosen")
     votes, runs = (report.count(f"protocol.decoding.{name}") or 1 for name in ("votes", "runs"))
     return Result(
