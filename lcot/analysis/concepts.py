@@ -221,9 +221,8 @@ def _rest_chances(thinker: Thinker, thinking: Thinking, rows: Sequence[int], ids
     for number, name in enumerate(ids):
         given[number, : len(name) - 1] = torch.tensor(name[:-1], device=device)
         targets[number, : len(name) - 1] = torch.tensor(name[1:], device=device)
-    ends = thinking.prompt_ends[chosen, None]
     positions = thinking.position_ids[chosen]
-    following = positions.gather(1, ends - 1) + 1 + torch.arange(widest, device=device)
+    following = thinking.next_positions()[chosen, None] + torch.arange(widest, device=device)
     passes = Passes(
         thinker.model,
         torch.cat([thinking.attention_mask[chosen], targets >= 0], dim=1),

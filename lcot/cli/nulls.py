@@ -14,8 +14,8 @@ from lcot.errors import UserError
 from lcot.settings import Settings, cut
 from lcot.signatures import parameters
 
-_NULLS = ("", "~", "null", "Null", "NULL")
-"""What YAML takes for null."""
+_NULLS = ("", "~", "null", "Null", "NULL", "None")
+"""What YAML takes for null, and what the parser writes for it where a text is wanted."""
 
 
 def refuse_null(settings: Any, given: Settings) -> None:

@@ -35,7 +35,7 @@ def outside_error(err: BaseException, command: str | None) -> UserError | None:
         return _disk_error(err, again)
     if isinstance(err, OSError) and err.errno in _UNNAMEABLE:
         return UserError(
-            f"{cut(str(err.filename))!r} is no path: {err.strerror}",
+            f"{cut(str(err.filename or 'a name'))!r} is no path: {err.strerror}",
             fix="give a shorter one" if err.errno == errno.ENAMETOOLONG else "see where its links lead",
         )
     if isinstance(err, FileNotFoundError) and (gone := re.search(r"[^\s'\"]+\.ckpt", str(err))) is not None:

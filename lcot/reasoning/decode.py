@@ -112,10 +112,7 @@ def decode(
     columns = torch.arange(length, device=device)
     mask = thinking.attention_mask & (columns < thinking.prompt_ends[:, None])
     mask = torch.cat([mask, mask.new_ones(rows, max_new_tokens)], dim=1)
-    start = thinking.continues_at
-    if start is None:
-        start = thinking.position_ids.gather(1, thinking.prompt_ends[:, None] - 1)[:, 0] + 1
-    following = start[:, None] + torch.arange(max_new_tokens, device=device)
+    following = thinking.next_positions()[:, None] + torch.arange(max_new_tokens, device=device)
     positions = torch.cat([thinking.position_ids, following], dim=1)
     if draws is None:
         draws = [Draws(sampling.seed, key) for key in (index.tolist() if index is not None else range(rows))]

@@ -91,6 +91,12 @@ class Thinking:
         rows = torch.arange(len(columns), device=columns.device)
         return self.states[rows, columns - (self.first - 1)]
 
+    def next_positions(self) -> Tensor:
+        """``(B,)`` positions of the first tokens that are written."""
+        if self.continues_at is not None:
+            return self.continues_at
+        return self.position_ids.gather(1, self.prompt_ends[:, None] - 1)[:, 0] + 1
+
     def logits(self, model: PreTrainedModel, states: Tensor) -> Tensor:
         """What the model that did the thinking says ``(…, V)`` at states ``(…, D)``."""
         said: Tensor = output_head(model)(states if self.spoken is None else self.spoken(states))

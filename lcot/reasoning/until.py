@@ -39,8 +39,8 @@ def think_until(
         eot: Token id of ``<eot>``.
         compiled: As in :func:`~lcot.reasoning.think.think`.
         recycle: As in :func:`~lcot.reasoning.think.think`; ``stop`` gets states behind the norm in any case.
-        made: Gets the state ``(B, 1, D)`` before a thought and the number of thoughts so far; returns what is read as
-            the thought. The state itself if not given.
+        made: Gets the state ``(B, 1, D)`` before a thought, of the kind that is recycled, and the number of thoughts so
+            far; returns what is read as the thought. The state itself if not given.
 
     Returns:
         The same record that :func:`~lcot.reasoning.think.think` returns for prompts with these numbers of thoughts.
@@ -51,7 +51,7 @@ def think_until(
     if recycle == "pre_norm":
         assert compiled is None, "compiled passes end with the norm"
         with without_final_norm(model) as norm:
-            before = think_until(model, batch, lambda states, n: stop(norm(states), n), max_thoughts, eot)
+            before = think_until(model, batch, lambda states, n: stop(norm(states), n), max_thoughts, eot, made=made)
         return replace(before, states=norm(before.states))
     rows, head = batch.input_ids.shape
     assert head == batch.first, "prompts must end with bot"

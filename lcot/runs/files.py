@@ -174,10 +174,10 @@ class Report:
         """An object; empty if it is null or not there."""
         return self._field(name, dict) or {}
 
-    def number(self, name: str, most: float = math.inf) -> float | None:
-        """A number from 0 to ``most``, or NaN; ``None`` if it is null or not there."""
+    def number(self, name: str, least: float = 0.0, most: float = math.inf) -> float | None:
+        """A number from ``least`` to ``most``, or NaN; ``None`` if it is null or not there."""
         found = self._field(name, (int, float))
-        if found is not None and (found < 0 or found > most):
+        if found is not None and (found < least or found > most):
             raise self.refuse(name, found)
         return None if found is None else float(found)
 

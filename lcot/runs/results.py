@@ -87,7 +87,7 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
     metrics = {
         name.removeprefix(f"{split}/"): number
         for name in report.part("metrics")
-        if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}", _most(name))) is not None
+        if name.startswith(f"{split}/") and (number := report.number(f"metrics.{name}", *_bounds(name))) is not None
     }
     examples, of, data_hash = report.count("split.examples"), report.count("split.of"), report.text("split.data_hash")
     needed: dict[str, Any] = {"split.examples": examples, "split.of": of, "split.data_hash": data_hash}
@@ -135,9 +135,12 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
     )
 
 
-def _most(name: str) -> float:
-    """The largest value that a metric can have: shares are at most 1."""
-    return 1.0 if name.partition("/")[2].startswith(_SHARES) else math.inf
+def _bounds(name: str) -> tuple[float, float]:
+    """The smallest and the largest value that a metric can have: a loss of one's own may be negative."""
+    metric = name.partition("/")[2]
+    if metric.startswith(_SHARES):
+        return 0.0, 1.0
+    return (-math.inf if metric == "loss" else 0.0), math.inf
 
 
 def _voting(votes: int, runs: int) -> str:

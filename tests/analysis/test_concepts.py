@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from itertools import islice
 
 import pytest
@@ -14,10 +15,13 @@ from lcot.analysis.concepts import chosen_rows, name_chances
 from lcot.analysis.thinker import measuring
 from lcot.datamodules.graphs.text import Style
 from lcot.errors import DataError, UserError
+from lcot.reasoning.batch import collate
 from lcot.reasoning.cache import growing_cache
 from lcot.reasoning.curriculum import Markers, ThoughtKind
 from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.text import TextFormat
+from lcot.reasoning.think import think
 from tests.analysis.machine import (
     COMPACT,
     OX,
@@ -267,3 +271,21 @@ def test_a_proof_is_scored_with_its_article() -> None:
     for one in checked:
         chances = naive_chances(model, builder, PROOF, 1, "Max is", put[one.name])
         assert one.value == pytest.approx(naive_value(chances), rel=1e-3, abs=0)
+
+
+def test_names_go_on_at_the_positions_that_texts_go_on_at() -> None:
+    """By the definition: the whole row is read again, with the positions of the name given (model.unmasked has own)."""
+    model = tiny_model("llama")
+    row, name = Layout([3, 4, 8, 9], [IGNORE] * 4, head=4, thoughts=0, prompt=4), [5, 6, 7]
+    batch = collate([row], 0)
+    thinker = Thinker(model, builder_of(TOKENIZER))
+    with torch.no_grad():
+        thinking = think(model, batch, keep_cache=True)
+        for shift in (0, 4):
+            start = thinking.next_positions() + shift
+            ids = torch.tensor([[*row.ids, *name]])
+            positions = torch.cat([batch.position_ids, start[:, None] + torch.arange(len(name))], dim=1)
+            chances = model(input_ids=ids, position_ids=positions).logits[0].double().softmax(dim=-1)
+            expected = math.prod(float(chances[len(row.ids) - 1 + at, token]) for at, token in enumerate(name))
+            ((found,),) = name_chances(thinker, dataclasses.replace(thinking, continues_at=start), [[name]])
+            assert found[1] == pytest.approx(expected, rel=1e-4)

@@ -13,6 +13,7 @@ from tests.tiny import lcot, write_config
     "option",
     [
         "--data.text.before_answer=null",
+        "--data.text.before_answer=None",
         "--data.text={after_step: ~}",
         "--model.backbone.attention=null",
         "--model.max_new_tokens=null",

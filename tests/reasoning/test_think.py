@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from lcot.reasoning.batch import collate, heads
 from lcot.reasoning.curriculum import ThoughtKind
+from lcot.reasoning.feeds import Feed
 from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.think import supervised_loss, think
@@ -181,6 +182,25 @@ class TestBeforeTheNorm:
             free = think_until(model, heads(prompts, SPECIAL.pad), stop, 5, SPECIAL.eot, recycle="pre_norm")
         assert torch.allclose(free.states, fixed.states, atol=1e-4)
         assert torch.allclose(torch.stack(stopped, dim=1), fixed.states[:, :4], atol=1e-4)
+
+    def test_free_thoughts_may_be_made_of_it(self, model: PreTrainedModel) -> None:
+        class Halved(Feed):
+            def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
+                return states / 2
+
+        prompts = collate([builder().prompt(row, 3) for row in random_examples(4)], SPECIAL.pad)
+        asked, eot = heads(prompts, SPECIAL.pad), SPECIAL.eot
+        with torch.no_grad():
+            fixed = think(model, prompts, recycle="pre_norm", feed=Halved())
+            free = think_until(
+                model,
+                asked,
+                lambda states, n: torch.full((len(states),), n == 3),
+                *(5, eot),
+                recycle="pre_norm",
+                made=lambda states, n: states / 2,
+            )
+        assert torch.allclose(free.states, fixed.states, atol=1e-4)
 
     def test_the_norm_is_put_back(self, model: PreTrainedModel) -> None:
         before = [name for name, _ in model.named_parameters()]

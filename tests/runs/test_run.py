@@ -157,6 +157,12 @@ def test_a_test_of_several_runs_says_how_it_was_made(trained: Path, tmp_path: Pa
         ("test.json", '{"metrics": {"test/accuracy": 1}, "split": {"examples": 2.5}}', "it is 2.5"),
         ("test.json", b"\xff", "it is not UTF-8 text"),
         ("test.json", '{"metrics": {"test/accuracy": 1}, "split": {"examples": 2}}', "no 'split.of' that can be used"),
+        ("test.json", '{"metrics": {"test/accuracy": 2.9}}', "it is 2.9"),
+        ("test.json", '{"metrics": {"test/accuracy": 0.5, "test/tokens": -1}}', "it is -1"),
+        ("test.json", '{"seed": "x"}', 'it is "x"'),
+        ("test.json", '{"a": 1, "a": 2}', "'a' stands there twice"),
+        ("config.yaml", "model: {a: 1, a: 2}", "'a' stands there twice"),
+        ("fit.json", '{"optimizer_steps": 1}', "no 'finished' that can be used"),
         ("fit.json", "{,}", "fit.json' is not valid JSON"),
         ("fit.json", '{"wall_seconds": "long"}', "no 'wall_seconds' that can be used"),
         ("fit.json", '{"optimizer_steps": true}', "it is true"),
@@ -208,3 +214,12 @@ def test_json_numbers_that_are_none(tmp_path: Path) -> None:
     (path / "test.json").write_text(json.dumps(report))
     result = read_run(path).result
     assert result is not None and result.metrics["accuracy"] != result.metrics["accuracy"]
+
+
+def test_a_loss_of_ones_own_may_be_negative(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "coconut-0")
+    report = json.loads((path / "test.json").read_text())
+    report["metrics"]["test/loss"] = -1.5
+    (path / "test.json").write_text(json.dumps(report))
+    result = read_run(path).result
+    assert result is not None and result.metrics["loss"] == -1.5
