@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 from lcot.analysis.lens import ThoughtLens
 from lcot.metrics.paths import CATEGORIES
 from lcot.metrics.problem_graph import problem_graph
+from lcot.metrics.statistics import wilson
 from lcot.reasoning.example import ReasoningExample
 
 Shown = Literal["optimal", "frontier", "concept", "other"]
@@ -213,15 +213,6 @@ class ResultTable:
             ResultRow(*key, count, first / count, ten / count, chance / count)
             for key, (count, first, ten, chance) in sorted(self._sums.items())
         ]
-
-
-def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson's), which stays within 0 and 1."""
-    share, spread = correct / count, z * z / count
-    middle = share + spread / 2
-    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    # Rounding could put the ends of 0 % and 100 % on the wrong side of these.
-    return min(share, max(0.0, (middle - half) / (1 + spread))), max(share, min(1.0, (middle + half) / (1 + spread)))
 
 
 def as_text(name: str) -> str:

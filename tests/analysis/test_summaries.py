@@ -13,7 +13,6 @@ from lcot.analysis.summaries import (
     accuracy_table,
     path_table,
     shown_first,
-    wilson,
 )
 from lcot.reasoning.example import ReasoningExample
 from tests.problems import worked
@@ -39,13 +38,6 @@ class TestAccuracy:
         assert (found[0, None].questions, found[0, None].correct, found[0, None].tokens) == (3, 2, 7.0)
         assert found[0, None].accuracy == pytest.approx(2 / 3)
         assert (found[0, 3].accuracy, found[0, 3].questions) == (0.5, 2)
-
-    def test_intervals(self) -> None:
-        # Newcombe (1998), table I: 81 of 263, and 15 of 148
-        assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-        assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-        assert wilson(0, 20)[0] == 0.0 and wilson(0, 20)[1] == pytest.approx(0.1611, abs=5e-5)
-        assert wilson(29, 29)[1] == 1.0
 
 
 def test_shares_of_ways() -> None:
