@@ -20,6 +20,8 @@ class ReasoningExample:
         facts: What the problem knows about itself (a graph, options, numbers), for metrics and analyses.
         alternatives: For each step the texts that may stand in its place when it is the only step to be written, itself
             among them; empty where the written step alone will do.
+        pair: A name that two questions about one problem share, each with another answer; empty where a question stands
+            alone.
     """
 
     question: str
@@ -28,6 +30,7 @@ class ReasoningExample:
     id: str
     facts: Mapping[str, object] = field(default_factory=dict)
     alternatives: tuple[tuple[str, ...], ...] = ()
+    pair: str = ""
 
 
 class Examples:

@@ -157,6 +157,19 @@ class Problem:
         """Number of edges from ``source`` to each node along the shortest way, -1 where there is none."""
         return _distances(children_of(self.num_nodes, self.edges), source)
 
+    def other_question(self) -> Problem | None:
+        """The same graph asked with the opposite answer: from another root, which reaches the other option alone.
+
+        Returns:
+            The problem of the smallest node without parents that reaches ``neg_target`` and not ``target``, with these
+            two exchanged; ``None`` if there is no such node. In drawn graphs it is the other one of nodes 0 and 1.
+        """
+        turned = children_of(self.num_nodes, [(child, parent) for parent, child in self.edges])
+        right, wrong = (_distances(turned, option) for option in (self.neg_target, self.target))
+        roots = (node for node in sorted(self.entities) if right[node] > 0 and wrong[node] < 0)
+        root = next(roots, None)
+        return None if root is None else Problem(self.edges, self.num_nodes, root, self.neg_target, self.target)
+
     def shortest_path(self) -> tuple[int, ...]:
         """The nodes from root to target along a shortest way; of several the one with the smallest numbers first."""
         to_target = _distances(

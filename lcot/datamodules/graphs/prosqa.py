@@ -9,18 +9,20 @@ from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.doubts import say_repeated
 from lcot.datamodules.graphs.generator import GraphSpec, Problem, Root
 from lcot.datamodules.graphs.hints import Hints
-from lcot.datamodules.graphs.published import graph_of, read_problems
+from lcot.datamodules.graphs.published import RecordSource, graph_of, other_record, read_problems
 from lcot.datamodules.graphs.splits import generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.datamodules.options import check_choice, split_sizes
+from lcot.datamodules.pairs import Asked
 from lcot.datamodules.records import read_examples
-from lcot.datamodules.rows import ListSource, Source
+from lcot.datamodules.rows import Source
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 
 Redraw = Literal["none", "order", "all"]
 StageTarget = Literal["chain", "frontier"]
+Ask = Literal["deeper", "either", "both"]
 
 
 class GraphSource:
@@ -71,9 +73,16 @@ class GraphSource:
 
     def example(self, index: int, epoch: int) -> ReasoningExample:
         """The problem as text, as it is seen in an epoch."""
-        return self.write(self.problems[index], self.names[index] if self.names is not None else None, index, epoch)
+        return self.question(index, epoch, False)
 
-    def write(self, problem: Problem, names: tuple[str, ...] | None, index: int, epoch: int) -> ReasoningExample:
+    def question(self, index: int, epoch: int, other: bool) -> ReasoningExample:
+        """The problem as text, as it is seen in an epoch, or the other question about its graph."""
+        names = self.names[index] if self.names is not None else None
+        return self.write(self.problems[index], names, index, epoch, other)
+
+    def write(
+        self, problem: Problem, names: tuple[str, ...] | None, index: int, epoch: int, other: bool = False
+    ) -> ReasoningExample:
         """A problem as text.
 
         Args:
@@ -81,14 +90,24 @@ class GraphSource:
             names: The names of its nodes; ``None`` to draw them.
             index: Its number, which keys the draws.
             epoch: Likewise.
+            other: Whether the other question about the graph is asked; the text differs in the root alone.
         """
         if names is None:
             naming = epoch if self.redraw == "all" else 0
             names = draw_names(self.spec, problem, keyed_random("names", self.seed, self.prefix, naming, index))
         order = epoch if self.redraw != "none" else 0
         draw = keyed_random("facts", self.seed, self.prefix, order, index)
-        example_id = f"{self.prefix}-{index}"
-        example = render(problem, names, draw, self.style, example_id=example_id, frontier=self.frontier)
+        asked = problem.other_question() if other else problem
+        assert asked is not None, "graphs are drawn with two such roots, and records checked for them"
+        example = render(
+            asked,
+            names,
+            draw,
+            self.style,
+            example_id=f"{self.prefix}-{index}",
+            frontier=self.frontier,
+            exchanged=other,
+        )
         if self.hints is None:
             return example
         return self.hints.apply(example, keyed_random("hints", self.seed, self.prefix, epoch, index))
@@ -104,6 +123,14 @@ class ProsQA(ReasoningDataModule):
         parents: Mean number of parents that are drawn for a node; fewer make graphs sparser and chains longer.
         root: Which of the two first nodes a generated question starts from: the ``deeper`` one, as in the published
             files, or always the ``first``, as the paper's text reads.
+        ask: Which questions are asked about a graph. ``deeper``: the one that ``root`` makes, or that a file asks.
+            ``either``: that one, or the other one with the opposite answer: from the smallest-numbered node without
+            parents that reaches the other option and not this one; drawn anew wherever ``redraw`` redraws. ``both``:
+            one and the other, with the same facts and names in the same order, so that who cannot tell one root from
+            another gets at most one of them right; pair accuracy is the share of graphs with both right. The steps of
+            an other question are a shortest way too, which may be shorter or longer than ``hops``.
+        train_ask: Likewise in training, where it is something else; ``None`` for ``ask``. ``both`` makes two training
+            examples of each graph.
         train_size: Generated training graphs.
         val_size: Generated validation graphs; no graph is in two splits, and no problem twice in validation or
             test, not even renamed. Training may repeat one.
@@ -134,6 +161,8 @@ class ProsQA(ReasoningDataModule):
         symbols: int = 55,
         parents: float = 1.5,
         root: Root = "deeper",
+        ask: Ask = "deeper",
+        train_ask: Ask | None = None,
         train_size: int = 17886,
         val_size: int = 300,
         test_size: int = 500,
@@ -153,8 +182,11 @@ class ProsQA(ReasoningDataModule):
             ("style", style, get_args(Style)),
             ("stage_target", stage_target, get_args(StageTarget)),
             ("redraw", redraw, get_args(Redraw)),
+            ("ask", ask, get_args(Ask)),
+            ("train_ask", train_ask or ask, get_args(Ask)),
         ):
             check_choice(name, value, known)
+        self.asks: dict[str, Ask] = {**dict.fromkeys(("val", "test", "predict"), ask), "train": train_ask or ask}
         self.style: Style = style
         self.stage_target: StageTarget = stage_target
         self.redraw: Redraw = redraw
@@ -174,6 +206,13 @@ class ProsQA(ReasoningDataModule):
         Raises:
             DataError: If the file cannot be used.
         """
+        problems = self._problems(split)
+        return problems if self.asks[split] == "deeper" else self._asked(problems, split)
+
+    def _asked(self, problems: GraphSource | RecordSource, split: Split) -> Asked:
+        return Asked(problems, self.asks[split], self.keyed_by(), "test" if split == "predict" else split)
+
+    def _problems(self, split: Split) -> GraphSource | RecordSource:
         path, seed = self.paths[split], self.keyed_by()
         redraw: Redraw = self.redraw if split == "train" else "none"
         frontier = self.stage_target == "frontier" and split == "train"
@@ -184,9 +223,9 @@ class ProsQA(ReasoningDataModule):
             say_repeated(len(problems), len(set(problems)), "different problems that were drawn")
             return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier, hints)
         rewritten = self.style != "prose" or redraw != "none" or frontier  # or hints, which prose never has
-        examples = read_problems(path, rewritten=rewritten)
+        examples = read_problems(path, rewritten=rewritten, paired=self.asks[split] != "deeper")
         if not rewritten:
-            return ListSource(examples)
+            return RecordSource(examples)
         graphs = [graph_of(example, f"{path}, record {number}") for number, example in enumerate(examples, start=1)]
         # A published file names its nodes itself, so "all" cannot redraw more than the order.
         return GraphSource(
@@ -214,13 +253,18 @@ class ProsQA(ReasoningDataModule):
 
     def _read(self, path: str, split: Split) -> Iterator[ReasoningExample]:
         """The records of a file in the words of the style, as :meth:`make_source` gives them outside of training."""
-        examples = read_problems(path, rewritten=self.style != "prose")
-        if self.style == "prose":
-            yield from examples
-            return
+        prose = self.style == "prose"
         source = GraphSource([], None, self.spec, self.style, "none", self.keyed_by(), split)
+        asked = self._asked(source, split)
+        examples = read_problems(path, rewritten=not prose, paired=asked.ask != "deeper")
         for index, example in enumerate(examples):
-            yield source.write(*graph_of(example, f"{path}, record {index + 1}"), index, 0)
+            where = f"{path}, record {index + 1}"
+            for other in asked.which(index, 0):
+                if prose:
+                    question = other_record(example, where) if other else example
+                else:
+                    question = source.write(*graph_of(example, where), index, 0, other)
+                yield asked.named(question, other)
 
     def written(self, split: Split) -> Iterable[ReasoningExample] | None:
         """The records of a split's file."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lcot.datamodules.graphs.generator import Problem
+from lcot.datamodules.graphs.text import render
 from lcot.datamodules.records import read_examples
+from lcot.datamodules.rows import ListSource
 from lcot.errors import DataError, UserError, shown
 from lcot.metrics.problem_graph import ProblemGraph, problem_graph
 from lcot.metrics.surfaces import facts_of, printed_answer, printed_moves, surface_of
@@ -17,7 +21,49 @@ FIELDS = ("idx_to_symbol", "edges", "root", "target", "neg_target")
 """What a record says of its graph."""
 
 
-def read_problems(path: str | Path, *, rewritten: bool) -> Iterator[ReasoningExample]:
+class RecordSource(ListSource):
+    """Records as they stand and, where :func:`read_problems` has looked for it, the other question about each."""
+
+    def question(self, index: int, epoch: int, other: bool) -> ReasoningExample:
+        """The record, or the other question about its graph, whatever the epoch."""
+        example = self.example(index, epoch)
+        return other_record(example) if other else example
+
+
+def other_record(example: ReasoningExample, where: str = "") -> ReasoningExample:
+    """The other question about a record's graph with its steps: the text differs in who is asked about alone.
+
+    Args:
+        example: The record; it agrees with its graph.
+        where: Its place, for messages.
+
+    Raises:
+        DataError: If there is no other question.
+    """
+    problem, names = graph_of(example, where)
+    asked = problem.other_question()
+    if asked is None:
+        right, wrong = (shown(names[node]) for node in (problem.neg_target, problem.target))
+        raise DataError(
+            f"no other question can be asked about the graph of example {shown(example.id)}",
+            where=where,
+            why=f"of its nodes without parents none reaches {right} and not {wrong}",
+            fix="set data.ask and data.train_ask to 'deeper', or remove the record",
+        )
+    surface = surface_of(example, problem_graph(example))
+    assert surface != "proof"
+    written = render(asked, names, random.Random(0), surface, example_id=example.id)
+    root, other, question = names[problem.root], names[asked.root], example.question.rstrip()
+    if surface == "prose":
+        facts, _, options = question.rpartition(f"Is {root} a ")
+        question = f"{facts}Is {other} a {options}"
+    else:
+        question = question.removesuffix(root) + other
+    known = {**example.facts, **written.facts}
+    return replace(example, question=question, steps=written.steps, answer=written.answer, facts=known)
+
+
+def read_problems(path: str | Path, *, rewritten: bool, paired: bool = False) -> Iterator[ReasoningExample]:
     """Read a file of records in the published format, and check each against the graph that it carries.
 
     Where records lack some of :data:`FIELDS`, problems are taken as they stand; all records have to lack the same.
@@ -25,14 +71,16 @@ def read_problems(path: str | Path, *, rewritten: bool) -> Iterator[ReasoningExa
     Args:
         path: The file.
         rewritten: Whether problems are written anew from their graphs, so that each needs one.
+        paired: Whether the other question about each graph is wanted too.
 
     Returns:
         The examples in the file's order. The path is checked at once, the records when they are reached.
 
     Raises:
-        DataError: As for :func:`~lcot.datamodules.records.read_examples`, and if a record contradicts its graph.
+        DataError: As for :func:`~lcot.datamodules.records.read_examples`, and if a record contradicts its graph, or has
+            none about which another question could be asked.
     """
-    return _all_checked(read_examples(path), str(Path(path).expanduser()), rewritten)
+    return _all_checked(read_examples(path), str(Path(path).expanduser()), rewritten, paired)
 
 
 def graph_of(example: ReasoningExample, where: str) -> tuple[Problem, tuple[str, ...]]:
@@ -48,10 +96,10 @@ def graph_of(example: ReasoningExample, where: str) -> tuple[Problem, tuple[str,
         raise DataError(
             f"example {shown(example.id)} {fault}",
             where=where,
-            why="problems are judged by their graphs, and style 'compact' and redraw rewrite them from these",
+            why="problems are judged by their graphs; style 'compact', redraw and other questions are made of these",
             fix="correct or remove the record"
             if not missing
-            else "use style 'prose' with redraw 'none', or a file with " + ", ".join(FIELDS),
+            else "use style 'prose' with redraw 'none' and ask 'deeper', or a file with " + ", ".join(FIELDS),
         )
     names, edges, *asked = (facts[key] for key in FIELDS)
     problem = Problem(tuple((start, end) for start, end in edges), len(names), *asked)
@@ -65,7 +113,9 @@ def graph_of(example: ReasoningExample, where: str) -> tuple[Problem, tuple[str,
     return problem, tuple(names)
 
 
-def _all_checked(examples: Iterator[ReasoningExample], file: str, rewritten: bool) -> Iterator[ReasoningExample]:
+def _all_checked(
+    examples: Iterator[ReasoningExample], file: str, rewritten: bool, paired: bool
+) -> Iterator[ReasoningExample]:
     first: set[str] | None = None
     for number, example in enumerate(examples, start=1):
         where, known = f"{file}, record {number}", set(FIELDS) & example.facts.keys()
@@ -78,17 +128,23 @@ def _all_checked(examples: Iterator[ReasoningExample], file: str, rewritten: boo
                 why="some problems would be judged by their graphs, and others not",
                 fix="give the field in all records, or in none",
             )
-        if rewritten or known == set(FIELDS):
+        if rewritten or paired or known == set(FIELDS):
             graph_of(example, where)
-            fault = _contradiction(example, problem_graph(example))
-            if fault is not None:
-                raise DataError(
-                    f"example {shown(example.id)} contradicts its graph: {fault}",
-                    where=where,
-                    why=f"the fields {', '.join(FIELDS)} say otherwise",
-                    fix="correct or remove the record",
-                )
+            _check(example, where)
+        if paired:
+            _check(other_record(example, where), where)
         yield example
+
+
+def _check(example: ReasoningExample, where: str) -> None:
+    fault = _contradiction(example, problem_graph(example))
+    if fault is not None:
+        raise DataError(
+            f"example {shown(example.id)} contradicts its graph: {fault}",
+            where=where,
+            why=f"the fields {', '.join(FIELDS)} say otherwise",
+            fix="correct or remove the record",
+        )
 
 
 def _contradiction(example: ReasoningExample, graph: ProblemGraph) -> str | None:

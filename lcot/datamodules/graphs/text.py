@@ -30,6 +30,7 @@ def render(
     *,
     example_id: str,
     frontier: bool = False,
+    exchanged: bool = False,
 ) -> ReasoningExample:
     """Write a problem as text.
 
@@ -52,6 +53,8 @@ def render(
         style: ``prose``, ``compact`` or ``symbolic``.
         example_id: The example's name.
         frontier: Whether to name, as ``alternatives`` of each step, all nodes at its distance from the root.
+        exchanged: Whether the options change places. Of the two questions about a graph one is written so: with the
+            same ``order_rng`` their texts then differ in the root alone.
 
     Returns:
         The example. Its facts are those of the published files: ``idx_to_symbol``, ``edges``, ``root``, ``target``,
@@ -69,7 +72,7 @@ def render(
     edges = list(problem.edges)
     order_rng.shuffle(edges)
     options = [names[problem.target], names[problem.neg_target]]
-    if order_rng.random() < 0.5:
+    if (order_rng.random() < 0.5) is not exchanged:
         options.reverse()
     path = problem.shortest_path()
     hops = list(itertools.pairwise(path))

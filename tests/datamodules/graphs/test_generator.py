@@ -13,7 +13,7 @@ from statistics import mean, pstdev
 import pytest
 
 from lcot.datamodules.graphs import generator
-from lcot.datamodules.graphs.generator import GraphSpec, Problem, draw_problem
+from lcot.datamodules.graphs.generator import GraphSpec, Problem, Root, draw_problem
 from lcot.errors import UserError
 from tests.places import SHARED
 
@@ -226,3 +226,36 @@ def test_names_that_are_hardly_ever_enough_are_told_by_the_draws(monkeypatch: py
     with pytest.raises(UserError, match="the graphs needed more entity or concept names") as caught:
         draw_problem(GraphSpec((28, 28), (3, 6), 10), random.Random(0))
     assert caught.value.where == "symbols" and str(caught.value.fix).startswith("raise symbols")
+
+
+# 0 → 2 → 4, 1 → 3 → 5, 1 → 2, 6 → 5: from 0 to 4. 1 reaches both options, so 6 alone can be asked about 5.
+SHARED_WAY = Problem(((0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (6, 5)), 7, 0, 4, 5)
+
+
+def test_the_other_question_worked_by_hand() -> None:
+    other = SHARED_WAY.other_question()
+    assert other == Problem(SHARED_WAY.edges, 7, 6, 5, 4)
+    assert other.shortest_path() == (6, 5) and SHARED_WAY.shortest_path() == (0, 2, 4)
+    assert Problem(SHARED_WAY.edges[:-1], 6, 0, 4, 5).other_question() is None
+    # Of several roots it is that of the smallest number.
+    assert Problem((*SHARED_WAY.edges, (7, 3)), 8, 0, 4, 5).other_question() == Problem(
+        (*SHARED_WAY.edges, (7, 3)), 8, 6, 5, 4
+    )
+
+
+@pytest.mark.parametrize("root", ["deeper", "first"])
+def test_drawn_graphs_are_asked_the_other_way_from_the_other_of_the_two_first_nodes(root: Root) -> None:
+    spec, rng = GraphSpec(nodes=(6, 12), hops=(1, 4), symbols=20, root=root), random.Random(1)
+    for _ in range(300):
+        problem = draw_problem(spec, rng)
+        other = problem.other_question()
+        assert other is not None and (other.target, other.neg_target) == (problem.neg_target, problem.target)
+        reached = {other.root}  # by the slow way
+        for _ in range(problem.num_nodes):
+            reached |= {child for parent, child in problem.edges if parent in reached}
+        assert other.root == 1 - problem.root and other.target in reached and other.neg_target not in reached
+        path = other.shortest_path()
+        assert len(path) - 1 == other.distances(other.root)[other.target] >= 1
+        assert set(itertools.pairwise(path)) <= set(problem.edges)
+        again = other.other_question()
+        assert again is not None and (again.target, again.root) == (problem.target, problem.root)

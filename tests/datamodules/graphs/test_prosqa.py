@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lcot.datamodules.rows import StageDataset
 from lcot.datamodules.sampler import RowKey
 from lcot.errors import DataError, UserError
 from lcot.metrics import extractor
+from lcot.metrics.problem_graph import problem_graph
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.stepwise import Stepwise
 from lcot.reasoning.text import TextFormat
@@ -200,9 +202,100 @@ def test_the_target_of_a_stage(target: Any) -> None:
     assert (varied > 5) is (target == "frontier")
 
 
+@pytest.mark.parametrize("style", ["prose", "compact", "symbolic"])
+@pytest.mark.parametrize("published", [False, True])
+def test_both_questions_about_each_graph(tmp_path: Path, style: Any, published: bool) -> None:
+    path = str(published_file(tmp_path)) if published else None
+    options: dict[str, Any] = {**SMALL, "style": style, "val_path": path, "train_path": path}
+    plain, data = ProsQA(**options), ProsQA(**options, ask="both", redraw="order")
+    owns, both = plain.make_source("val"), data.make_source("val")
+    assert len(both) == 2 * len(owns)
+    read = list(data.examples("val")())
+    assert read == [both.example(index, 3) for index in range(len(both))]
+    for index in range(len(owns)):
+        own, other = both.example(2 * index, 0), both.example(2 * index + 1, 0)
+        assert replace(own, pair="") == owns.example(index, 5) and own.pair == other.pair == own.id
+        names: Any = own.facts["idx_to_symbol"]
+        facts: Any = other.facts
+        assert facts["edges"] == own.facts["edges"] and facts["idx_to_symbol"] == names
+        assert (facts["target"], facts["neg_target"]) == (own.facts["neg_target"], own.facts["target"])
+        assert other.id == f"{own.id}-other" and names[facts["target"]] in other.answer
+        assert len(other.steps) == problem_graph(other).steps
+    train = data.make_source("train")
+    assert train.example(1, 0).id == f"{train.example(0, 0).id}-other" and len(train) == 2 * len(
+        plain.make_source("train")
+    )
+    assert train.example(1, 0).question != train.example(1, 1).question
+
+
+def test_either_question_in_training_and_both_in_evaluation() -> None:
+    data = ProsQA(**SMALL, ask="both", train_ask="either", redraw="all", style="compact")
+    train, test = data.make_source("train"), data.make_source("test")
+    assert (len(train), len(test)) == (40, 24)
+    asked = [[train.example(index, epoch) for index in range(40)] for epoch in range(2)]
+    for examples in asked:
+        others = sum(example.id.endswith("-other") for example in examples)
+        assert 8 < others < 32 and all(example.pair == "" for example in examples)
+    assert [example.id for example in asked[0]] != [example.id for example in asked[1]]
+    assert train.example(3, 1) == data.make_source("train").example(3, 1)
+    either = ProsQA(**SMALL, ask="either")
+    assert len(either.make_source("test")) == 12
+    assert [either.make_source(split).example(5, 0).id for split in ("test", "predict")] in (
+        ["test-5"] * 2,
+        ["test-5-other"] * 2,
+    )
+
+
+def test_the_words_of_a_file_cover_both_questions(tmp_path: Path) -> None:
+    facts = "Ann is a cat. Every cat is a pet. Bo is a cow. Every cow is a dog."
+    graph = {"idx_to_symbol": ["Ann", "cat", "pet", "dog", "Bo", "cow"], "edges": [[0, 1], [1, 2], [4, 5], [5, 3]]}
+    steps = {"steps": ["Ann is a cat.", "Every cat is a pet."], "answer": "Ann is a pet."}
+    record = {**GRAPH, **graph, **steps, "question": f"{facts} Is Ann a pet or dog?"}
+    path = str(write_records(tmp_path / "graphs.json", record))
+    data = ProsQA(**SMALL, train_path=path, ask="both")
+    tokenizer, source = data.set_up_tokenizer(), data.make_source("train")
+    for index in range(2):
+        example = source.example(index, 0)
+        for text in (example.question, *example.steps, example.answer):
+            ids = tokenizer.encode(text)
+            assert tokenizer.decode(ids) == text and tokenizer.unk_token_id not in ids
+
+
+@pytest.mark.parametrize("target", ["chain", "frontier"])
+def test_a_curriculum_goes_on_behind_chains_of_any_length(target: Any) -> None:
+    """The other question may have fewer or more steps than ``hops``: rows of every stage are made of it."""
+    data = ProsQA(
+        **{**SMALL, "hops": (3, 3), "nodes": (9, 9), "root": "first"},
+        style="symbolic",
+        ask="both",
+        stage_target=target,
+        text=TextFormat("", "", "= "),
+    )
+    source, tokenizer = data.make_source("train"), data.set_up_tokenizer()
+    assert data.special is not None
+    lengths = {len(source.example(index, 0).steps) for index in range(len(source))}
+    assert min(lengths) < 3
+    builder = LayoutBuilder(tokenizer, data.special, "continuous", data.text, markers="never")
+    schedule = Stepwise(max_stage=2, markers="never", written="next" if target == "frontier" else "all")
+    rows = StageDataset(source, builder, schedule, 0, "train")
+    for index, stage in itertools.product(range(len(source)), range(4)):
+        row, _, example = rows[RowKey(0, stage, index)]
+        assert row.thoughts == min(stage, 2)
+        written = str(tokenizer.decode(row.ids[row.prompt :]))
+        left = example.steps[stage:] if stage < 3 else ()
+        if target == "chain" or not left:
+            assert written == "".join([*(f"{step} " for step in left[:-1]), *left[-1:], f"= {example.answer}"]) + (
+                "<|endoftext|>"
+            )
+        else:
+            assert written in example.alternatives[stage]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"ask": "deepest"}, "unknown ask 'deepest'"),
+        ({"train_ask": "neither"}, "unknown train_ask 'neither'"),
         ({"style": "prosa"}, "did you mean 'prose'"),
         ({"stage_target": "front"}, "did you mean 'frontier'"),
         ({"root": "last"}, "unknown root 'last'"),

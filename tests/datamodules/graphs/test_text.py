@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -169,3 +170,21 @@ def test_a_published_record_is_written_as_published() -> None:
         assert len(example.steps) == len(record["steps"])
         assert set(example.steps) <= set(example.question.replace(". ", ".|").split("|"))
         assert {key: example.facts[key] for key in example.facts} == {key: record[key] for key in example.facts}
+
+
+@pytest.mark.parametrize("style", ["prose", "compact", "symbolic"])
+def test_the_two_questions_about_a_graph_differ_in_the_root_alone(style: Style) -> None:
+    rng = random.Random(5)
+    for number, problem in enumerate(generate(SMALL, 0, "train", 40)):
+        other = problem.other_question()
+        assert other is not None
+        names = draw_names(SMALL, problem, rng)
+        one, two = (
+            render(asked, names, random.Random(number), style, example_id="x", exchanged=asked is other)
+            for asked in (problem, other)
+        )
+        words = re.findall(r"\w+|\W+", one.question), re.findall(r"\w+|\W+", two.question)
+        differ = [(left, right) for left, right in zip(*words, strict=True) if left != right]
+        assert differ == [(names[problem.root], names[other.root])]
+        assert one.answer != two.answer and one.facts["edges"] == two.facts["edges"]
+        assert two.facts["root"] == other.root and two.facts["target"] == problem.neg_target
