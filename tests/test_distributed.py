@@ -102,10 +102,16 @@ def every_third_right() -> None:
     replace(Coconut, "answer", answer)
 
 
+def evaluated(config: Path, command: str) -> dict[str, Any]:
+    """The report of the last evaluation."""
+    files = (config.parent / "runs" / "run").glob(f"{command}*.json")
+    report: dict[str, Any] = json.loads(max(files, key=lambda file: file.stat().st_mtime_ns).read_text())
+    return report
+
+
 def results(config: Path, command: str) -> dict[str, float]:
     """The metrics of the last evaluation."""
-    files = (config.parent / "runs" / "run").glob(f"{command}*.json")
-    metrics: dict[str, float] = json.loads(max(files, key=lambda file: file.stat().st_mtime_ns).read_text())["metrics"]
+    metrics: dict[str, float] = evaluated(config, command)["metrics"]
     return metrics
 
 
@@ -117,6 +123,8 @@ def test_each_example_counts_once(two: Path, command: str) -> None:
     kind, size = ("val", VALIDATED) if command == "validate" else ("test", TESTED)
     assert counted[f"{kind}/examples"] == size
     assert counted[f"{kind}/accuracy"] == pytest.approx(3 / size, abs=1e-7)
+    marks = [f"{int(digits, 16):b}" for digits in evaluated(two, command)["by_question"]["right"]]
+    assert [mark.rstrip("0") for mark in marks] == ["1001001"]
 
 
 def test_each_example_is_predicted_once(one: Path, two: Path) -> None:

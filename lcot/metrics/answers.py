@@ -39,6 +39,9 @@ class AnswerAccuracy(Metric):
     Args:
         extractor: Name of the extractor that says which answers are equal.
 
+    Attributes:
+        last: Of each answer of the last batch, whether it was right.
+
     Raises:
         UserError: If there is no such extractor.
     """
@@ -50,12 +53,14 @@ class AnswerAccuracy(Metric):
     def __init__(self, extractor: str = "string") -> None:
         super().__init__()
         self.extractor = find_extractor(extractor)
+        self.last: list[bool] = []
         self.add_state("correct", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, answers: Sequence[str | None], golds: Sequence[str]) -> None:
         """Count a batch of answers, extracted with this metric's extractor, against the gold ones."""
-        self.correct += sum(self.extractor.equal(answer, gold) for answer, gold in zip(answers, golds, strict=True))
+        self.last = [self.extractor.equal(answer, gold) for answer, gold in zip(answers, golds, strict=True)]
+        self.correct += sum(self.last)
         self.total += len(golds)
 
     def compute(self) -> Tensor:

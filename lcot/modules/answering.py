@@ -206,9 +206,13 @@ class AnsweringModule(L.LightningModule, ABC):
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
-    def test_step(self, batch: ThoughtBatch, batch_idx: int) -> None:
-        """Generated answers of a batch."""
-        self._count("test", batch, self.answers(batch))
+    def test_step(self, batch: ThoughtBatch, batch_idx: int) -> dict[str, Any]:
+        """Generated answers of a batch.
+
+        Returns:
+            Under ``right``, of each run which questions were answered right: callbacks may keep them.
+        """
+        return {"right": self._count("test", batch, self.answers(batch))}
 
     def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
         """One record a question: see :meth:`records`."""
@@ -259,11 +263,11 @@ class AnsweringModule(L.LightningModule, ABC):
     def _texts(self, votes: Votes) -> list[list[list[str]]]:
         return [[self.decode_texts(answers) for answers in run] for run in votes.runs]
 
-    def _count(self, split: str, batch: ThoughtBatch, votes: Votes) -> None:
+    def _count(self, split: str, batch: ThoughtBatch, votes: Votes) -> list[list[bool]]:
         assert self.special is not None
         golds, marker = [example.answer for example in batch.examples], self.text.before_answer
         texts, judge = self._texts(votes), self._judge(batch)
-        self.evaluation(split).count(texts, golds, marker, votes, self.special.eos, judge)
+        return self.evaluation(split).count(texts, golds, marker, votes, self.special.eos, judge)
 
     def _log_means(self, split: str) -> None:
         evaluation = self.evaluation(split)

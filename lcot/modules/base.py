@@ -20,7 +20,7 @@ from lcot.errors import UserError
 from lcot.modules.answering import AnsweringModule
 from lcot.modules.backbone import Backbone
 from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
-from lcot.modules.evaluation import Answers, Votes
+from lcot.modules.evaluation import Votes
 from lcot.modules.frozen import PartlyTrained
 from lcot.modules.limits import context_length, window_length
 from lcot.modules.optimizers import ParameterGroup, make_optimizer
@@ -287,17 +287,17 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             norm = torch.nn.utils.get_total_norm(gradients)
             self.log("train/grad_norm", norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
-    def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> dict[str, Answers]:
+    def validation_step(self, batch: ThoughtBatch, batch_idx: int) -> dict[str, Any]:
         """Teacher-forced loss and generated answers of a batch.
 
         Returns:
-            The answers, under ``answers``: callbacks that show some of them need not have them written once more.
+            The answers, under ``answers``: callbacks that show some of them need not have them written once more. Under
+            ``right``, of the one run which questions were answered right.
         """
         summed, tokens, _ = self.loss(batch)
         self.evaluation("val").average("loss").update(summed, tokens)
         answers = self.answer(batch)
-        self._count("val", batch, Votes.single(answers))
-        return {"answers": answers}
+        return {"answers": answers, "right": self._count("val", batch, Votes.single(answers))}
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 

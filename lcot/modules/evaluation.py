@@ -106,7 +106,7 @@ class Evaluation(MetricCollection):
         votes: Votes,
         eos: int,
         judge: Judge = lambda place, text, thoughts: None,
-    ) -> None:
+    ) -> list[list[bool]]:
         """Count a batch.
 
         Args:
@@ -116,6 +116,9 @@ class Evaluation(MetricCollection):
             votes: What it took to write.
             eos: Not counted as a token.
             judge: Gives texts their categories. Of several votes only the one that counts is judged, in each run.
+
+        Returns:
+            Of each run, which questions were answered right, as ``accuracy`` counts them.
         """
         for name in self.names:
             for accuracy, written, run in zip(self.accuracies(name), texts, votes.runs, strict=True):
@@ -129,6 +132,7 @@ class Evaluation(MetricCollection):
             self.average("tokens").update(sum(answers.written(eos)), len(golds))
             self.average("thoughts").update(answers.thoughts.sum(), len(golds))
             self.average("seconds").update(answers.seconds, len(golds))
+        return [accuracy.last for accuracy in self.accuracies()]
 
     def examples(self) -> Tensor:
         """Number of examples that this rank has counted."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lcot.runs.by_question import ByQuestion
 from lcot.runs.evaluations import decoding
 from lcot.runs.files import Report
 
@@ -50,6 +51,7 @@ class Result:
         run_steps: Those behind the run then.
         run_begun: When that run had begun.
         checkpoint_chosen: Whether it is of another checkpoint than that which is taken when none is named.
+        by_question: Which questions were answered right; ``None`` if it was made by a version that kept no record.
     """
 
     metrics: dict[str, float]
@@ -71,6 +73,7 @@ class Result:
     run_steps: int | None
     run_begun: str | None
     checkpoint_chosen: bool = False
+    by_question: ByQuestion | None = None
 
 
 def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Result:
@@ -132,7 +135,18 @@ def read_result(report: Report, config: Mapping[str, Any], split: Split) -> Resu
         run_steps=report.count("run_steps"),
         run_begun=report.text("run_begun"),
         checkpoint_chosen=chosen,
+        by_question=_by_question(report, metrics["accuracy"], examples, of, runs),
     )
+
+
+def _by_question(report: Report, accuracy: float, examples: int, of: int, runs: int) -> ByQuestion | None:
+    found = ByQuestion.read(report, of)
+    if found is not None:
+        share = sum(run.bit_count() for run in found.right) / max(1, examples * len(found.right))
+        # Accuracies are kept in float32.
+        if len(found.right) != runs or found.asked.bit_count() != examples or not abs(share - accuracy) <= 1e-6:
+            raise report.refuse("by_question", report.part("by_question"))
+    return found
 
 
 def _bounds(name: str) -> tuple[float, float]:

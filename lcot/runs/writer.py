@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from lcot.modules.description import FORMAT
 from lcot.modules.stored import read_checkpoint, without_best
+from lcot.runs.by_question import Marks
 from lcot.runs.endings import ended_by, has_ended, shortened
 from lcot.runs.evaluations import same_method
 from lcot.runs.files import write_whole
@@ -53,6 +55,7 @@ class RunFiles(CostRecorder):
         self.settings = settings
         self.command = command
         self._outdated: list[str] = []
+        self._marks: Marks | None = None  # of this rank's questions, then of all
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
@@ -83,6 +86,50 @@ class RunFiles(CostRecorder):
         super().on_fit_end(trainer, pl_module)
         if trainer.should_stop and not self.started:
             _log.info("nothing was trained, for the run was ended: %s; %s", ended_by(trainer), _GO_ON)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget the marks of an evaluation that was broken off."""
+        self._marks = None
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget the marks of an evaluation that was broken off."""
+        self._marks = None
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *place: int
+    ) -> None:
+        """Note which questions of ``validate`` were answered right."""
+        self._mark(trainer, "val", outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *place: int
+    ) -> None:
+        """Note which questions of ``test`` were answered right."""
+        self._mark(trainer, "test", outputs, batch)
+
+    def _mark(self, trainer: L.Trainer, split: str, outputs: Any, batch: Any) -> None:
+        # A step of one's own may hand out nothing.
+        if trainer.state.fn == "fit" or not isinstance(outputs, dict) or "right" not in outputs:
+            return
+        if self._marks is None:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            self._marks = Marks(len(data.source(split)), len(outputs["right"]))
+        self._marks.add(batch.index.tolist(), outputs["right"])
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the marks of all ranks together."""
+        self._gather(trainer)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the marks of all ranks together."""
+        self._gather(trainer)
+
+    def _gather(self, trainer: L.Trainer) -> None:
+        if self._marks is None or trainer.world_size == 1:
+            return
+        for marks in self._marks.bits:  # each question is one rank's: bits add up without a carry
+            mine = torch.tensor(list(marks), dtype=torch.long, device=trainer.strategy.root_device)
+            marks[:] = bytes(torch.as_tensor(trainer.strategy.reduce(mine, reduce_op="sum")).tolist())
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the metrics of ``validate``."""
@@ -149,6 +196,7 @@ class RunFiles(CostRecorder):
             "curriculum": self.settings.get("curriculum"),
             "trainer": {name: trainer_settings.get(name) for name in ("precision", f"limit_{split}_batches")},
             "seed": self.settings.get("seed_everything"),
+            "by_question": self._marks.described() if self._marks is not None else None,
         }
         target = self.folder.path / f"{name}.json"
         write_whole(target, json.dumps(report, indent=2, default=str) + "\n")
