@@ -29,6 +29,7 @@ class Outcome:
         answer: What the extractor reads; ``None`` if there is no answer.
         correct: Whether that is the gold answer.
         category: Which way the text took; ``None`` if the question carries no graph.
+        pair: The name of its pair; ``None`` if it is not one of two questions about one problem.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Outcome:
     answer: str | None
     correct: bool
     category: Category | None
+    pair: str | None = None
 
 
 def outcomes(
@@ -100,4 +102,5 @@ def outcomes(
                 answer=answer,
                 correct=found.equal(answer, example.answer),
                 category=category,
+                pair=example.pair or None,
             )

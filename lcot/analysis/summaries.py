@@ -34,6 +34,8 @@ class AccuracyRow:
         low: Lower end of its 95 % interval (Wilson).
         high: Upper end.
         tokens: Mean number of written tokens.
+        pair_accuracy: Share of pairs of questions with both answers right, in the row of all questions; ``None`` where
+            there are none, and by number of steps, which the two of a pair need not share.
     """
 
     thoughts: int
@@ -44,6 +46,7 @@ class AccuracyRow:
     low: float
     high: float
     tokens: float
+    pair_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +110,27 @@ def accuracy_table(rows: Iterable[Mapping[str, Any]]) -> list[AccuracyRow]:
     """Accuracy by number of thoughts, and by number of steps within it.
 
     Args:
-        rows: Of the table ``outcomes``.
+        rows: Of the table ``outcomes``; the two of a pair stand one behind the other.
 
     Returns:
         For each k the row of all questions, then one for each number of steps.
     """
     sums: dict[tuple[int, int], tuple[int, int, int]] = {}
+    pairs: dict[int, list[bool]] = {}
+    last: Mapping[str, Any] = {}
     for row in rows:
+        if row.get("pair") and all(row[name] == last.get(name) for name in ("pair", "thoughts")):
+            pairs.setdefault(row["thoughts"], []).append(row["correct"] and last["correct"])
+        last = row
         for steps in (-1, row["steps"]):
             count, correct, tokens = sums.get((row["thoughts"], steps), (0, 0, 0))
             sums[row["thoughts"], steps] = count + 1, correct + row["correct"], tokens + row["tokens"]
-    return [
-        AccuracyRow(
-            k, steps if steps >= 0 else None, count, correct, correct / count, *wilson(correct, count), tokens / count
-        )
-        for (k, steps), (count, correct, tokens) in sorted(sums.items())
-    ]
+    found = []
+    for (k, steps), (count, correct, tokens) in sorted(sums.items()):
+        shares = (correct / count, *wilson(correct, count), tokens / count)
+        both = sum(pairs[k]) / len(pairs[k]) if steps < 0 and k in pairs else None
+        found.append(AccuracyRow(k, steps if steps >= 0 else None, count, correct, *shares, both))
+    return found
 
 
 def path_table(rows: Iterable[Mapping[str, Any]]) -> list[PathRow]:

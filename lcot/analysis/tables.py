@@ -56,6 +56,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("gold", "string", "the right answer"),
         Column("correct", "bool", "whether the answer is the right one"),
         Column("category", "string", "which way the text took through the graph; null without a graph"),
+        Column("pair", "string", "the name that it shares with another question about its problem; null if alone"),
     ),
     "concepts": (
         *_OF_QUESTION,
@@ -224,7 +225,8 @@ def read_values(folder: Path, only: Collection[int] | None = None) -> Iterator[t
 
 def outcome_row(question: int, one: Outcome, gold: str) -> Row:
     """A row of ``outcomes``."""
-    return one.thoughts, question, one.id, one.steps, one.text, one.tokens, one.answer, gold, one.correct, one.category
+    written = (one.text, one.tokens, one.answer, gold, one.correct, one.category)
+    return one.thoughts, question, one.id, one.steps, *written, one.pair
 
 
 def concept_rows(question: int, record: ConceptValues) -> Iterator[Row]:

@@ -22,6 +22,8 @@ _GOOD: tuple[Category, ...] = ("correct_path", "correct_label")
 METRICS: dict[str, Literal["min", "max"]] = {
     "val/accuracy": "max",
     **dict.fromkeys((f"val/accuracy_{name}" for name in EXTRACTORS), "max"),
+    "val/pair_accuracy": "max",
+    **dict.fromkeys((f"val/pair_accuracy_{name}" for name in EXTRACTORS), "max"),
     "val/loss": "min",
     "val/tokens": "min",
     "val/thoughts": "min",
@@ -30,7 +32,8 @@ METRICS: dict[str, Literal["min", "max"]] = {
     **{f"val/{SHARES[category]}": "max" if category in _GOOD else "min" for category in CATEGORIES},
 }
 """What validation can report, and whether small or large values are good. ``accuracy_NAME`` is there if
-``data.extractors`` names it behind the first, ``path_NAME`` if problems have graphs."""
+``data.extractors`` names it behind the first, ``pair_accuracy`` if questions come in pairs (``data.ask`` is ``both``),
+``path_NAME`` if problems have graphs."""
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -109,9 +112,18 @@ class BestCheckpoint(ModelCheckpoint):
                     fix="monitor val/accuracy",
                 )
         extractors = getattr(data, "extractors", None)
-        if stage != "fit" or extractors is None or not str(self.monitor).startswith("val/accuracy"):
+        monitor = str(self.monitor).removeprefix("val/pair_").removeprefix("val/")
+        if stage != "fit" or extractors is None or not monitor.startswith("accuracy"):
             return
-        reported = [f"val/{name}" for name in accuracy_names(extractors)]
+        if str(self.monitor).startswith("val/pair_") and not data.source("val").example(0, 0).pair:
+            raise UserError(
+                f"{self.monitor} is not reported",
+                where="best_checkpoint.monitor",
+                why="the validation questions come in no pairs",
+                fix="set data.ask to 'both', or monitor val/accuracy",
+            )
+        kind = "val/pair_" if str(self.monitor).startswith("val/pair_") else "val/"
+        reported = [f"{kind}{name}" for name in accuracy_names(extractors)]
         if self.monitor not in reported:
             raise UserError(
                 f"{self.monitor} is not reported",

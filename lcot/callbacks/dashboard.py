@@ -18,7 +18,7 @@ from lcot.callbacks.dashboard_tree import TreeView, find_view
 from lcot.callbacks.dashboard_words import pick_rows
 from lcot.datamodules.base import ReasoningDataModule
 from lcot.errors import UserError
-from lcot.metrics import accuracy_names
+from lcot.metrics import accuracy_names, pair_name
 from lcot.metrics.problem_graph import has_graph
 from lcot.modules.base import ReasoningModule
 from lcot.modules.sharding import gathered
@@ -131,13 +131,15 @@ class Dashboard(Callback):
         fed = schedule is not None and schedule.kind in ("continuous", "soft")
         # Where training fixes no number there are as many as the chains make.
         most = max(schedule.numbers_trained(schedule.last_stage), default=2) if schedule is not None else 0
+        names = tuple(accuracy_names(data.extractors)) if data is not None else ("accuracy",)
+        first = data.source("val").example(0, 0) if data is not None else None
         return Shown(
             epochs=self.curves,
-            accuracies=tuple(accuracy_names(data.extractors)) if data is not None else ("accuracy",),
+            accuracies=names + (tuple(map(pair_name, names)) if first is not None and first.pair else ()),
             stages=schedule is not None and schedule.last_stage > 0,
             thoughts=fed and most > 0,
             pairs=self.thoughts and fed and most > 1,
-            graphs=data is not None and has_graph(data.source("val").example(0, 0)),
+            graphs=first is not None and has_graph(first),
         )
 
     # -- steps ------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ _WORDS = ("model", "curriculum", "kind", "hidden", "data", "backbone", "optimize
 _FIRST = ("curriculum", "kind", "lr", "stages", "thoughts")
 """What tells methods apart. The page shows five columns at first, and prefers those that are said to differ."""
 
-_METRICS = ("loss", "tokens", "thoughts", SHARES["correct_path"])
+_METRICS = ("pair_accuracy", "loss", "tokens", "thoughts", SHARES["correct_path"])
 
 
 def hyperparameters(trainer: Any, module: Any, data: Any, schedule: Curriculum | None, seed: int) -> dict[str, Plain]:

@@ -14,7 +14,7 @@ class Shown:
 
     Attributes:
         epochs: Those by epoch and by stage.
-        accuracies: Names of the accuracies.
+        accuracies: Names of the accuracies, those of pairs among them.
         stages: Whether there is more than one stage.
         thoughts: Whether there are thoughts that are fed back, so that they have norms.
         pairs: Whether their distances are measured.

@@ -31,6 +31,8 @@ def _definitions(rows: Sequence[Row]) -> Iterable[str]:
     )
     further = {name: text for row in rows for result in row.results for name, text in result.further.items()}
     yield from (f"{name}: extractor {plain(text)}" for name, text in further.items())
+    if any("pair_accuracy" in result.metrics for row in rows for result in row.results):
+        yield "pair accuracy: share of problems of which both questions, with different answers, are answered rightly"
     yield (
         f"tokens: {plain(first.protocol['definition of tokens'])}, mean of an answer; tokens + thoughts: the # tokens"
         " of the Coconut paper (which leaves out markers, and pauses)"

@@ -45,7 +45,7 @@ def result_columns(table: Table) -> list[Column]:
     """What the methods reach, and what an answer takes."""
     columns = [Column("n", [str(len(row.runs)) for row in table.rows])]
     for name in table.accuracies:
-        title = f"{name.replace('_', ' ', 1)}, %"
+        title = f"{name.replace('pair_', 'pair ').replace('accuracy_', 'accuracy ')}, %"
         columns.append(Column(title, [_accuracy(row, name) for row in table.rows]))
     longest = max((row.seconds.mean for row in table.rows if row.seconds), default=0)
     unit, scale = ("ms", 1000) if longest < 1 else ("s", 1)

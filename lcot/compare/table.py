@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from lcot.compare.notes import notes
 from lcot.compare.origins import method_differences
 from lcot.compare.rows import Row, brief, plain
+from lcot.metrics import pair_name
 from lcot.runs.results import Result, Split
 from lcot.runs.run import Run
 from lcot.runs.settings import data_settings, differences, shown
@@ -30,9 +31,10 @@ class Table:
 
     @property
     def accuracies(self) -> list[str]:
-        """Names of the accuracies that any row has, that of the first extractor first."""
+        """Names of the accuracies that any row has, those of pairs last, that of the first extractor first."""
         names = {name: None for row in self.rows for result in row.results for name in result.metrics}
-        return ["accuracy", *(name for name in names if name.startswith("accuracy_"))]
+        found = ["accuracy", *(name for name in names if name.startswith("accuracy_"))]
+        return [*found, *(pair for name in found if (pair := pair_name(name)) in names)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from lcot.metrics.answers import AnswerAccuracy, Average, extract_answer, is_correct
 from lcot.metrics.extractors import EXTRACTORS, Extractor, accuracy_names, extractor, resolved
+from lcot.metrics.pairs import Pairs, pair_name
 from lcot.metrics.paths import CATEGORIES, Category, PathCategories, judge
 
 __all__ = [
@@ -11,11 +12,13 @@ __all__ = [
     "Average",
     "Category",
     "Extractor",
+    "Pairs",
     "PathCategories",
     "accuracy_names",
     "extract_answer",
     "extractor",
     "is_correct",
     "judge",
+    "pair_name",
     "resolved",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from lcot.reasoning.repeat import decode_copies
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.think import Thinking
 from lcot.reasoning.tokens import SpecialTokens
+
+_log = logging.getLogger("lcot")
 
 
 class AnsweringModule(L.LightningModule, ABC):
@@ -56,6 +59,7 @@ class AnsweringModule(L.LightningModule, ABC):
         self.text = TextFormat()
         self.extractors: tuple[str, ...] = ("string",)
         self._rows_at_once = 0
+        self._told_unpaired = False
         self.configure_metrics()
 
     # -- what a method defines ------------------------------------------------------------------------------------
@@ -239,7 +243,8 @@ class AnsweringModule(L.LightningModule, ABC):
 
         ``tokens`` counts generated tokens without eos, ``thoughts`` what stands between the markers; ``seconds`` is the
         batch's wall time divided by its rows; ``answer`` is ``None`` where none could be extracted. ``steps`` is the
-        number of steps of the gold reasoning, to see how accuracy falls with longer chains. ``answer`` and ``correct``
+        number of steps of the gold reasoning, to see how accuracy falls with longer chains, and ``pair`` the name that
+        a question shares with another one about the same problem, if it is one of two. ``answer`` and ``correct``
         are those of the first extractor; each further one has a ``correct_NAME``. ``path`` is the category of the way
         that ``output`` took (:func:`lcot.metrics.paths.judge`), where the problem has a graph.
 
@@ -266,16 +271,31 @@ class AnsweringModule(L.LightningModule, ABC):
     def _count(self, split: str, batch: ThoughtBatch, votes: Votes) -> list[list[bool]]:
         assert self.special is not None
         golds, marker = [example.answer for example in batch.examples], self.text.before_answer
-        texts, judge = self._texts(votes), self._judge(batch)
-        return self.evaluation(split).count(texts, golds, marker, votes, self.special.eos, judge)
+        texts, judge, pairs = self._texts(votes), self._judge(batch), [example.pair for example in batch.examples]
+        return self.evaluation(split).count(texts, golds, marker, votes, self.special.eos, judge, pairs)
 
     def _log_means(self, split: str) -> None:
         evaluation = self.evaluation(split)
         # A resumed run replays this hook for an epoch without batches; nothing was counted then.
         if self.trainer.sanity_checking or not evaluation.begun:
             return
-        for name, value in evaluation.means().items():
+        means = evaluation.means()
+        if "unpaired" in means:
+            self._say_unpaired(int(means["unpaired"]))
+        for name, value in means.items():
             self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", rank_zero_only=False)
         examples = self.trainer.strategy.reduce(evaluation.examples(), reduce_op="sum")
         self.log(f"{split}/examples", torch.as_tensor(examples).float())
         evaluation.reset()
+
+    def _say_unpaired(self, count: int) -> None:
+        """Say once that some questions do not count in the pair accuracy."""
+        if self.trainer.is_global_zero and not self._told_unpaired:
+            self._told_unpaired = True
+            _log.warning(
+                "lcot: warning: %s question%s whose other one was not asked count%s in no pair (a limit on batches, or"
+                " data.too_long 'drop')",
+                f"{count:,}",
+                "s" * (count != 1),
+                "s" * (count == 1),
+            )

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from lcot.metrics import AnswerAccuracy, Average, Category, accuracy_names
+from lcot.metrics import AnswerAccuracy, Average, Category, Pairs, accuracy_names, pair_name
 from lcot.modules.judging import SHARES
 from lcot.modules.voting import Ballot, ballots
 
 _AVERAGES = ("loss", "tokens", "thoughts", "seconds", "answered")
+_PAIRED = "paired"  # the share of questions that are one of a pair
 
 Judge = Callable[[int, str, int], Category | None]
 """A text's category, by the place of its problem, the text, and its number of thoughts; ``None`` without a graph."""
@@ -81,9 +82,10 @@ class Evaluation(MetricCollection):
             for metric, name in accuracy_names(extractors).items()
             for run in range(runs)
         }
-        averages = {name: Average() for name in (*_AVERAGES, *SHARES.values())}
+        pairs = {pair_name(key): Pairs() for key in accuracies}
+        averages = {name: Average() for name in (*_AVERAGES, _PAIRED, *SHARES.values())}
         # Of the same class, but never of the same state.
-        super().__init__({**accuracies, **averages}, compute_groups=False)
+        super().__init__({**accuracies, **pairs, **averages}, compute_groups=False)
         self.names = tuple(accuracy_names(extractors))
         self.runs = runs
 
@@ -91,6 +93,11 @@ class Evaluation(MetricCollection):
         """The accuracy of this name, of each run."""
         found = [self[self._key(name, run)] for run in range(self.runs)]
         return [metric for metric in found if isinstance(metric, AnswerAccuracy)]
+
+    def pairs(self, name: str = "accuracy") -> list[Pairs]:
+        """The pairs beside the accuracy of this name, of each run."""
+        found = [self[pair_name(self._key(name, run))] for run in range(self.runs)]
+        return [metric for metric in found if isinstance(metric, Pairs)]
 
     def average(self, name: str) -> Average:
         """``loss``, ``tokens``, ``thoughts``, ``seconds``, ``answered``, or the share of a category of paths."""
@@ -106,6 +113,7 @@ class Evaluation(MetricCollection):
         votes: Votes,
         eos: int,
         judge: Judge = lambda place, text, thoughts: None,
+        pairs: Sequence[str] = (),
     ) -> list[list[bool]]:
         """Count a batch.
 
@@ -116,14 +124,19 @@ class Evaluation(MetricCollection):
             votes: What it took to write.
             eos: Not counted as a token.
             judge: Gives texts their categories. Of several votes only the one that counts is judged, in each run.
+            pairs: The name of each question's pair, empty for one that stands alone; none if all do.
 
         Returns:
             Of each run, which questions were answered right, as ``accuracy`` counts them.
         """
+        pairs = pairs or [""] * len(golds)
+        self.average(_PAIRED).update(sum(map(bool, pairs)), len(pairs))
         for name in self.names:
-            for accuracy, written, run in zip(self.accuracies(name), texts, votes.runs, strict=True):
+            metrics = zip(self.accuracies(name), self.pairs(name), texts, votes.runs, strict=True)
+            for accuracy, paired, written, run in metrics:
                 cast = ballots(written, accuracy.extractor, marker)
                 accuracy.update([ballot.answer for ballot in cast], golds)
+                paired.update(accuracy.last, pairs)
                 if name == "accuracy":
                     found = sum(answer is not None for ballot in cast for answer in ballot.answers)
                     self.average("answered").update(found, len(written) * len(golds))
@@ -142,18 +155,32 @@ class Evaluation(MetricCollection):
         """The means over all ranks, of what was counted.
 
         The loss is among them only where there was one, and the shares of categories where problems have graphs. An
-        accuracy is the mean over runs; where there are several, ``NAME_std`` is their sample standard deviation.
+        accuracy is the mean over runs; where there are several, ``NAME_std`` is their sample standard deviation. Where
+        questions come in pairs, ``pair_NAME`` is the share of whole pairs with both answers right, ``pairs`` their
+        number, and ``unpaired``, if there are any, that of questions whose other one was not asked.
         """
         values: dict[str, Tensor] = {}
         for name in self.names:
-            found = torch.stack([metric.compute() for metric in self.accuracies(name)]).cpu().double()
-            values[name] = found.mean()
-            if self.runs > 1:
-                values[f"{name}_std"] = found.std(correction=1)
+            self._add(values, name, [metric.compute() for metric in self.accuracies(name)])
+        paired = self.average(_PAIRED)
+        if paired.update_called and paired.compute() > 0:  # over all ranks, so that all of them go on alike
+            for name in self.names:
+                counts = [metric.compute() for metric in self.pairs(name)]
+                _, whole, single = counts[0]
+                if whole:
+                    self._add(values, pair_name(name), [both / whole for both, *_ in counts])
+                values |= {"pairs": whole, **({"unpaired": single} if single else {})}
         averages = {name: self.average(name) for name in (*_AVERAGES, *SHARES.values())}
         values |= {name: metric.compute() for name, metric in averages.items() if metric.update_called}
         shares = set(SHARES.values())
         return {name: v.float() for name, v in values.items() if name not in shares or not v.isnan()}
+
+    def _add(self, values: dict[str, Tensor], name: str, shares: Sequence[Tensor]) -> None:
+        """Add the mean and the deviation of a share over runs."""
+        found = torch.stack(list(shares)).cpu().double()
+        values[name] = found.mean()
+        if self.runs > 1:
+            values[f"{name}_std"] = found.std(correction=1)
 
     @property
     def begun(self) -> bool:

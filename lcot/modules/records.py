@@ -47,6 +47,7 @@ def records(
         row: dict[str, Any] = {
             "index": int(batch.index[place]),
             "id": example.id,
+            **({"pair": example.pair} if example.pair else {}),
             "question": example.question,
             "gold": example.answer,
             "steps": len(example.steps),

@@ -18,6 +18,11 @@ _PATHS = (
     " the rest of a way that begins with as many unseen edges, or with any number where the curriculum fixes none"
 )
 
+_PAIRS = (
+    "pair_accuracy: share of problems of which both questions, with different answers, are answered rightly; a question"
+    " whose other one was not asked (unpaired) is in no pair"
+)
+
 _PADDING = (
     "thoughts looked at padding, as in published code: the number depends on batch size and order of the questions"
 )
@@ -31,6 +36,7 @@ def protocol(
     paths: bool = False,
     padding: Mapping[str, Any] | None = None,
     last_step: str = "keep",
+    pairs: bool = False,
 ) -> dict[str, object]:
     """How answers were counted, and by which code.
 
@@ -43,6 +49,7 @@ def protocol(
         paths: Whether categories of paths were counted as well.
         padding: How padding was looked at, and with how many questions at once; ``None`` where it was not.
         last_step: Whether the last step of each chain was kept in the data.
+        pairs: Whether questions came in pairs.
 
     Returns:
         Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
@@ -60,6 +67,7 @@ def protocol(
         "decoding": decoding,
         "averages": averages(decoding["votes"], decoding["runs"]),
         **({"paths": _PATHS} if paths else {}),
+        **({"pairs": _PAIRS} if pairs else {}),
         **({"padding": {**padding, "note": _PADDING}} if padding is not None else {}),
         **({"last_step": "left out of every chain"} if last_step == "drop" else {}),
         "command": command,

@@ -22,7 +22,7 @@ MASKED = "masked"
 
 _DEVIATION = "_std"
 
-_SHARES = ("accuracy", "answered")
+_SHARES = ("accuracy", "pair_accuracy", "answered")
 """What the names of metrics begin with that are shares of the questions."""
 
 
@@ -31,8 +31,9 @@ class Result:
     """What an evaluation gave, and how it was counted.
 
     Attributes:
-        metrics: ``accuracy`` and ``accuracy_NAME`` in [0, 1], means over runs; ``tokens``, ``thoughts`` and ``seconds``
-            of an answer, and the share of those that could be extracted (``answered``).
+        metrics: ``accuracy`` and ``accuracy_NAME`` in [0, 1], and ``pair_accuracy`` likewise where questions come in
+            pairs, means over runs; ``tokens``, ``thoughts`` and ``seconds`` of an answer, and the share of those that
+            could be extracted (``answered``).
         deviations: Sample standard deviations over runs, of accuracies by their names; empty for a single run.
         runs: How often all questions were answered, under other seeds of sampling.
         votes: Answers to a question in each run, of which one counts.

@@ -183,6 +183,7 @@ class RunFiles(CostRecorder):
                 paths=any(name.startswith(f"{split}/path_") for name in metrics),
                 padding=None if padding is None else {**padding, "batch_size": data.eval_batch_size},
                 last_step=data.last_step,
+                pairs=f"{split}/pairs" in metrics,
             ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),
@@ -233,7 +234,7 @@ def readable(metrics: Mapping[str, float], split: str) -> list[str]:
 
 
 def _readable(name: str, number: float) -> str:
-    if name.startswith(("accuracy", "answered", "path_")):
+    if name.startswith(("accuracy", "pair_accuracy", "answered", "path_")):
         return f"{100 * number:.1f} %"
     if name in ("tokens", "thoughts"):
         return f"{number:.1f}"
