@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +91,18 @@ def test_two_processes_with_a_halting_classifier(tmp_path: Path) -> None:
 
 def every_third_right() -> None:
     """Have the rows with an index divisible by 3 answered with their gold answer, and all others with nothing."""
+    rightly_answered(lambda index: index % 3 == 0)
+
+
+def rightly_answered(chosen: Callable[[int], bool]) -> None:
+    """Have some rows answered with their gold answer, and all others with nothing."""
     inner = Coconut.answer
 
     def answer(self: Coconut, batch: ThoughtBatch) -> Answers:
         given = inner(self, batch)
         assert self.tokenizer is not None
         for place, (index, example) in enumerate(zip(batch.index.tolist(), batch.examples, strict=True)):
-            text = self.text.before_answer + example.answer if index % 3 == 0 else ""
+            text = self.text.before_answer + example.answer if chosen(index) else ""
             given.tokens[place] = self.tokenizer(text)["input_ids"]
         return given
 
@@ -125,6 +132,16 @@ def test_each_example_counts_once(two: Path, command: str) -> None:
     assert counted[f"{kind}/accuracy"] == pytest.approx(3 / size, abs=1e-7)
     marks = [f"{int(digits, 16):b}" for digits in evaluated(two, command)["by_question"]["right"]]
     assert [mark.rstrip("0") for mark in marks] == ["1001001"]
+
+
+def test_the_questions_of_a_pair_may_be_on_two_ranks(two: Path) -> None:
+    """Rows 2 and 3, 6 and 7, 10 and 11 are pairs that are right; of the others every first question is."""
+    right = partial(rightly_answered, lambda index: index % 4 != 1)
+    assert run(two, "--data.ask=both", command="test", ranks=2, sabotage=[right]) == 0
+    counted = results(two, "test")
+    assert counted["test/examples"] == 2 * TESTED and counted["test/pairs"] == TESTED
+    assert counted["test/pair_accuracy"] == pytest.approx(3 / TESTED, abs=1e-7)
+    assert counted["test/accuracy"] == pytest.approx(10 / 14, abs=1e-7) and "test/unpaired" not in counted
 
 
 def test_each_example_is_predicted_once(one: Path, two: Path) -> None:

@@ -38,6 +38,19 @@ class TestAccuracy:
         assert (found[0, None].questions, found[0, None].correct, found[0, None].tokens) == (3, 2, 7.0)
         assert found[0, None].accuracy == pytest.approx(2 / 3)
         assert (found[0, 3].accuracy, found[0, 3].questions) == (0.5, 2)
+        assert [one.pair_accuracy for one in found.values()] == [None] * 5
+
+    def test_pairs_stand_one_behind_the_other(self) -> None:
+        rights = {"a": (True, True), "b": (True, False), "c": (True, True), "d": (True,)}
+        asked = [(right, name) for name, pair in rights.items() for right in pair]
+        rows = [
+            {**row(k, place % 2, right and k == 0, 1), "pair": name}
+            for k in (0, 1)
+            for place, (right, name) in enumerate(asked)
+        ]
+        found = {(one.thoughts, one.steps): one.pair_accuracy for one in accuracy_table(rows)}
+        assert found[0, None] == pytest.approx(2 / 3) and found[1, None] == 0.0
+        assert found[0, 0] is None and found[0, 1] is None
 
 
 def test_shares_of_ways() -> None:

@@ -132,6 +132,20 @@ def test_shares_of_paths_need_graphs(tmp_path: Path) -> None:
     assert "carry no graph" in str(caught.value)
 
 
+def test_pair_accuracy_needs_pairs(tmp_path: Path) -> None:
+    best = BestCheckpoint(str(tmp_path / "pairs"), monitor="val/pair_accuracy")
+    tiny_trainer(tmp_path, stages(), best, max_epochs=2).fit(tiny_module(), datamodule=tiny_data(ask="both"))
+    assert best.best_model_path and best.mode == "max"
+    for monitor, ask, words in (
+        ("val/pair_accuracy", "either", "come in no pairs"),
+        ("val/pair_accuracy_number", "both", "which gives val/pair_accuracy"),
+    ):
+        best = BestCheckpoint(str(tmp_path / "none"), monitor=monitor)
+        with pytest.raises(UserError, match=f"{monitor} is not reported") as caught:
+            tiny_trainer(tmp_path, stages(), best, max_epochs=2).fit(tiny_module(), datamodule=tiny_data(ask=ask))
+        assert words in str(caught.value)
+
+
 @pytest.mark.parametrize("weights_only", [True, False])
 def test_checkpoints_load_without_code_and_the_best_hold_weights(tmp_path: Path, weights_only: bool) -> None:
     best = BestCheckpoint(str(tmp_path), monitor="val/accuracy", weights_only=weights_only)

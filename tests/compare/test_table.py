@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lcot.compare.render import result_columns
 from lcot.compare.rows import Spread
 from lcot.compare.table import Comparison, compare
 from lcot.runs.run import read_run
@@ -195,6 +196,17 @@ def test_one_name_for_two_extractors(tmp_path: Path) -> None:
     assert 'extractor of accuracy_number: "c d", not "a b"' in comparison.tables[1].apart
     assert comparison.tables[0].accuracies == ["accuracy", "accuracy_number"]
     assert note(comparison, "accuracy_number") == 'accuracy_number: extractor "a b"'
+
+
+def test_pair_accuracies_stand_beside_the_accuracies(tmp_path: Path) -> None:
+    named = {"metrics.test/accuracy_number": 0.5, "metrics.test/pair_accuracy_number": 0.25}
+    write_run(tmp_path, "coconut-0", 0, report={**named, "metrics.test/pair_accuracy": 0.2, "metrics.test/pairs": 500})
+    comparison = compared(tmp_path)
+    (table,) = comparison.tables
+    assert table.accuracies == ["accuracy", "accuracy_number", "pair_accuracy", "pair_accuracy_number"]
+    columns = {column.title: column.cells for column in result_columns(table)}
+    assert columns["pair accuracy, %"] == ["20.0"] and columns["pair accuracy number, %"] == ["25.0"]
+    assert note(comparison, "pair accuracy").startswith("pair accuracy: share of problems of which both questions")
 
 
 def test_rows_of_a_table_agree_with_each_other_and_not_with_the_first_only(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from lcot.reasoning.decode import Draws, Sampling, decode
 from lcot.reasoning.think import Thinking, think
 from tests.modules.test_coconut import EXAMPLES, build
 from tests.tiny import write_records
-from tests.training import stages, tiny_module, tiny_trainer
+from tests.training import stages, tiny_data, tiny_module, tiny_trainer
 
 SAMPLING = Sampling(1.2, top_k=20, seed=6, repetition_penalty=1.1)
 
@@ -228,6 +228,49 @@ def test_metrics_are_those_of_the_records(tmp_path: Path) -> None:
     assert len(set(accuracies)) > 1
     assert found["accuracy"] == pytest.approx(statistics.fmean(accuracies))
     assert found["accuracy_std"] == pytest.approx(statistics.stdev(accuracies))
+
+
+def rightly_answered(module: Coconut, chosen: Callable[[int], bool]) -> None:
+    """Let some questions be answered with their gold answer, by their place in the data."""
+    inner = module.answer
+
+    def answer(batch: ThoughtBatch) -> Answers:
+        given = inner(batch)
+        assert module.tokenizer is not None
+        for place, (index, example) in enumerate(zip(batch.index.tolist(), batch.examples, strict=True)):
+            if chosen(index):
+                given.tokens[place] = module.tokenizer(module.text.before_answer + example.answer)["input_ids"]
+        return given
+
+    module.answer = answer  # type: ignore[method-assign]
+
+
+def test_pair_accuracy_is_that_of_the_records(tmp_path: Path) -> None:
+    """However the two questions of a pair are shared out over batches."""
+    found = []
+    for size in (1, 3, 4):
+        trainer, data = tiny_trainer(tmp_path, stages(), max_epochs=3), tiny_data(ask="both", eval_batch_size=size)
+        module = tiny_module()
+        rightly_answered(module, lambda index: index % 4 != 1)
+        (metrics,) = trainer.test(module, datamodule=data, verbose=False)
+        batches = trainer.predict(module, datamodule=data)
+        assert batches is not None
+        records = sorted((record for batch in batches for record in batch), key=lambda record: record["index"])
+        pairs = [(records[place], records[place + 1]) for place in range(0, 10, 2)]
+        assert all(own["pair"] == other["pair"] == own["id"] for own, other in pairs)
+        assert all(own["gold"] != other["gold"] for own, other in pairs)
+        both = statistics.fmean(own["correct"] and other["correct"] for own, other in pairs)
+        assert metrics["test/pair_accuracy"] == pytest.approx(both) and metrics["test/pairs"] == 5
+        found.append((both, metrics["test/accuracy"]))
+    assert [both for both, _ in found] == [2 / 5] * 3 and [right for _, right in found] == pytest.approx([7 / 10] * 3)
+
+
+def test_questions_without_their_other_one_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = tiny_trainer(tmp_path, stages(), max_epochs=3, limit_test_batches=1)
+    data = tiny_data(ask="both", eval_batch_size=3)
+    (metrics,) = trainer.test(tiny_module(), datamodule=data, verbose=False)
+    assert (metrics["test/pairs"], metrics["test/unpaired"], metrics["test/examples"]) == (1, 1, 3)
+    assert "1 question whose other one was not asked counts in no pair" in caplog.text
 
 
 def test_validation_takes_one_text(tmp_path: Path) -> None:

@@ -83,3 +83,27 @@ def test_a_reset_forgets_everything() -> None:
     assert states == [(True, 2), (False, 0)]
     evaluation.count([[["### 4"]]] * 3, ["4"], "###", Votes(tuple(run[:1] for run in votes([0]).runs)), EOS)
     assert evaluation.means()["accuracy"] == 1.0 and evaluation.means()["answered"] == 1.0
+
+
+def test_pairs_beside_each_accuracy() -> None:
+    """Of the pairs (1, 2) and (3, 4) both are right in run 0 for one pair, and the second one lacks a question."""
+    evaluation = Evaluation(["string", "last_number"], 3)
+    names = ["a", "a", "b", ""]
+    evaluation.count(TEXTS, GOLDS, "###", votes(range(4)), EOS, pairs=names)
+    means = evaluation.means()
+    assert means["pair_accuracy"] == pytest.approx(2 / 3)  # runs 0 and 1
+    assert means["pair_accuracy_std"] == pytest.approx(statistics.stdev([1, 1, 0]))
+    assert means["pair_accuracy_last_number"] == means["pair_accuracy"]
+    assert means["pairs"] == means["unpaired"] == 1
+    evaluation.reset()
+    evaluation.count(TEXTS, GOLDS, "###", votes(range(4)), EOS, pairs=["a", "a", "b", "b"])
+    means = evaluation.means()
+    assert means["pairs"] == 2 and "unpaired" not in means and means["pair_accuracy"] == pytest.approx((1 + 1 + 0) / 6)
+
+
+def test_without_pairs_none_are_reported() -> None:
+    assert not any("pair" in name for name in counted(range(4)).means())
+    evaluation = Evaluation(["string"])
+    evaluation.count([[["### 1"]]], ["1"], "###", Votes((votes([0]).runs[0][:1],)), EOS, pairs=["a"])
+    means = evaluation.means()
+    assert "pair_accuracy" not in means and means["pairs"] == 0 and means["unpaired"] == 1

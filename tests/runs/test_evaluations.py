@@ -33,6 +33,8 @@ from tests.tiny import lcot, write_config
         ({"curriculum.eval_thoughts": 2}, "test-eval_thoughts-2.json", "eval_thoughts=2"),
         ({"curriculum.eval_stage": 0}, "test-eval_stage-0.json", "eval_stage=0"),
         ({"model.init_args.max_new_tokens": 4}, "test-max_new_tokens-4.json", "max_new_tokens=4"),
+        ({"data.init_args.ask": "both"}, "test-ask-both.json", "ask=both"),
+        ({"data.init_args.train_ask": "either"}, "test.json", ""),
         ({"seed_everything": 7}, "test-seed_everything-7.json", "seed_everything=7"),
         ({"trainer.limit_test_batches": 3}, "test-limit_test_batches-3.json", "limit_test_batches=3"),
         (
