@@ -27,6 +27,7 @@ from lcot.analysis.lens import thought_lenses
 from lcot.analysis.outcomes import outcomes
 from lcot.analysis.parallelism import Parallelism, parallelism
 from lcot.analysis.probes import NodeProducts, ProbeRow, node_products, probe_table
+from lcot.analysis.subject import Subject
 from lcot.analysis.summaries import (
     AccuracyRow,
     LensRow,
@@ -38,14 +39,10 @@ from lcot.analysis.summaries import (
     path_table,
 )
 from lcot.analysis.survey import Need, Survey, told
-from lcot.analysis.thinker import Thinker, check_thoughts
+from lcot.analysis.thinker import check_thoughts
 from lcot.analysis.tree import HeightRow, height_table
 from lcot.errors import UserError
-from lcot.metrics.paths import Prefix
 from lcot.reasoning.example import ReasoningExample
-
-Examples = Callable[[], Iterator[ReasoningExample]]
-"""Reads the questions from the first one on, each time that it is called."""
 
 SUMMARIES: Mapping[str, type] = {
     "accuracy": AccuracyRow,
@@ -83,41 +80,6 @@ NEEDED: Mapping[str, Need] = {
 
 _ATTRIBUTE = re.compile(r"^ {8}(\w+): (.+(?:\n {12,}.+)*)", re.MULTILINE)
 _CODE = re.compile(r"(?::\w+:)?`+([^`]+)`+")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured.
-
-    Attributes:
-        thinker: The model.
-        examples: The questions.
-        counts: The numbers of thoughts, in ascending order.
-        hidden: The number of steps that text goes on behind after k thoughts; ``None`` where training fixes none.
-        thoughts_per_step: Number of thoughts that stand for one step.
-        whole: Whether training left no step behind k thoughts, however many there are.
-        reader: Name of the extractor that reads answers.
-        max_new_tokens: Longest text.
-    """
-
-    thinker: Thinker
-    examples: Examples
-    counts: tuple[int, ...]
-    hidden: Callable[[int], int | None]
-    thoughts_per_step: int = 1
-    whole: Callable[[int], bool] = lambda k: False
-    reader: str = "string"
-    max_new_tokens: int = 128
-
-    def behind(self, k: int) -> int:
-        """The number of steps that concepts are read out behind: one a thought where training fixes none."""
-        found = self.hidden(k)
-        return k if found is None else found
-
-    def way(self, k: int) -> tuple[int, Prefix]:
-        """How a path is judged: the number of unseen steps, and whether that is exact."""
-        found = self.hidden(k)
-        return (1, "any") if found is None else (found, "exact")
 
 
 @dataclass(frozen=True, slots=True)

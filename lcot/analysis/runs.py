@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lcot.analysis.measure import Examples, Subject
+from lcot.analysis.subject import Examples, Subject
 from lcot.analysis.thinker import Thinker
 from lcot.errors import UserError
 from lcot.modules.softcot import SoftCoT
@@ -59,9 +59,18 @@ def subject_of(
         hidden=lambda k: schedule.hidden_behind(stage, k),
         thoughts_per_step=per_step,
         whole=lambda k: schedule.hides_all(stage, k),
+        left_out=lambda k, steps: _left_out(schedule, stage, k, steps),
         reader=solver.module.extractors[0],
         max_new_tokens=solver.module.max_new_tokens,
     )
+
+
+def _left_out(schedule: Curriculum, stage: int, k: int, steps: int) -> int:
+    """How many of a question's steps the right text behind k thoughts leaves out."""
+    if schedule.hides_all(stage, k):
+        return steps
+    behind = schedule.hidden_behind(stage, k)
+    return min(steps, schedule.resolve(stage, steps).hidden if behind is None else behind)
 
 
 def all_counts(solver: Solver, schedule: Curriculum) -> range:

@@ -148,10 +148,14 @@ class Thinker:
             rows.append(replace(prompt, ids=ids, labels=[IGNORE] * len(ids), prompt=len(ids)))
         return rows
 
+    def batch(self, rows: Sequence[Layout]) -> ThoughtBatch:
+        """Rows side by side on the model's device, their heads in line."""
+        made = collate(rows, self.builder.special.pad, align=True, assistant_pad=self.builder.assistant_pad)
+        return made.to(self.device)
+
     def think(self, rows: Sequence[Layout], *, keep_cache: bool = False) -> Thoughts:
         """Run the passes over rows with the same number of thoughts; call it within :func:`measuring`."""
-        batch = collate(rows, self.builder.special.pad, align=True, assistant_pad=self.builder.assistant_pad)
-        batch = batch.to(self.device)
+        batch = self.batch(rows)
         k = max(batch.max_thoughts, int(batch.pauses.max()))
         if self.thinks is not None:
             thinking = self.thinks(batch, keep_cache=keep_cache)

@@ -19,8 +19,9 @@ from lcot.analysis import tables
 from lcot.analysis.charts import charts, save_chart
 from lcot.analysis.figures import draw_tree, save_figure
 from lcot.analysis.folder import MARK
-from lcot.analysis.measure import Measured, Subject, measure
+from lcot.analysis.measure import Measured, measure
 from lcot.analysis.report import About, choose, plain, search_trees, write_report
+from lcot.analysis.subject import Subject
 
 FORMAT = 1
 """Version of ``measurements.json``."""

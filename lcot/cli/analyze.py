@@ -22,7 +22,7 @@ from lcot.settings import Settings, cut, refuse
 from lcot.signals import leaving_when_told
 
 if TYPE_CHECKING:
-    from lcot.analysis.measure import Examples
+    from lcot.analysis.subject import Examples
     from lcot.datamodules.base import ReasoningDataModule, Split
     from lcot.reasoning.curriculum import Curriculum
 

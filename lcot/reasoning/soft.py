@@ -11,6 +11,7 @@ Letters in shapes: B rows, M paths a row, L columns, D hidden width, N thoughts.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ def think_given(
     frozen: bool = True,
     keep_cache: bool = False,
     checkpointing: bool = False,
+    hidden: Tensor | None = None,
 ) -> Thinking:
     """Read rows whose thoughts are given.
 
@@ -44,6 +46,10 @@ def think_given(
             once for all paths of a row.
         keep_cache: Keep keys and values, to decode from them.
         checkpointing: As in :func:`~lcot.reasoning.think.think`.
+        hidden: ``(B * M, N)`` bool, where each row has N thoughts: those that nothing behind the thoughts sees, neither
+            the rest of the prompt nor the text. Where no prompt stands between them and the text, the last thought is
+            the place at which the text begins, and it is that place which does not see the others. What thoughts see
+            of one another stays as it is. All are seen if not given.
 
     Returns:
         The record of B * M rows, each row's paths one behind another. Without thoughts (N = 0) it is that of a plain
@@ -65,7 +71,7 @@ def think_given(
     places, text = (part.repeat_interleave(paths, dim=0) for part in (places, text))
     inputs = torch.where(is_thought[..., None], thoughts[:, :slots].to(places.dtype), places)
     rest = torch.cat([inputs, text], dim=1)
-    if not frozen and not keep_cache:
+    if not frozen and not keep_cache and hidden is None:
         whole = torch.cat([prompt.repeat_interleave(paths, dim=0), rest], dim=1)
         states = Passes(model, wide.attention_mask, wide.position_ids, None, checkpointing)(whole, 0, length)
         return Thinking.of(wide, states[:, head - 1 :], None, fed=inputs)
@@ -75,8 +81,17 @@ def think_given(
     if paths > 1:
         cache.batch_repeat_interleave(paths)
         last = last.repeat_interleave(paths, dim=0)
-    states = Passes(model, wide.attention_mask, wide.position_ids, cache, checkpointing)(rest, head, length)
-    return Thinking.of(wide, torch.cat([last, states], dim=1), cache if keep_cache else None, fed=inputs)
+    forward = Passes(model, wide.attention_mask, wide.position_ids, cache, checkpointing)
+    if hidden is None:
+        gathered = [forward(rest, head, length)]
+    else:
+        split = min(slots, int(wide.prompt_ends.min()) - 1 - head)
+        gathered = [forward(rest[:, :split], head, head + split)] if split else []
+        forward.attention_mask = forward.attention_mask.clone()
+        forward.attention_mask[:, head : head + split] &= ~hidden[:, :split]
+        gathered.append(forward(rest[:, split:], head + split, length))
+    thinking = Thinking.of(wide, torch.cat([last, *gathered], dim=1), cache if keep_cache else None, fed=inputs)
+    return replace(thinking, attention_mask=forward.attention_mask)
 
 
 def states_at_slots(

@@ -14,13 +14,14 @@ from lcot.datamodules.graphs.generator import GraphSpec
 from lcot.datamodules.graphs.splits import generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.reasoning.example import ReasoningExample
+from lcot.reasoning.feeds import Feed
 from lcot.reasoning.keyed import keyed_random
-from lcot.reasoning.layout import LayoutBuilder
+from lcot.reasoning.layout import Layout, LayoutBuilder
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import token_ids
 from tests.analysis.machine import tokenizer_of
 from tests.models import tiny_model
-from tests.oracle import cut, naive_thoughts
+from tests.oracle import cut, embedded, naive_thoughts
 
 SPEC = GraphSpec(nodes=(6, 9), hops=(2, 3), symbols=16)
 PROSE = TextFormat()
@@ -62,6 +63,62 @@ def naive_chances(
     inputs = torch.cat([naive_thoughts(model, problem), model.get_input_embeddings()(after)], dim=1)
     chances = model(inputs_embeds=inputs, use_cache=False).logits[0].double().softmax(dim=-1)
     return [float(chances[place - len(ids) - 1, token]) for place, token in enumerate(ids)]
+
+
+@torch.no_grad()
+def naive_logits(
+    model: PreTrainedModel, row: Layout, vectors: Tensor, text: Sequence[int], hidden: Sequence[int] = ()
+) -> Tensor:
+    """Logits ``(L, V)`` of a row with given thoughts and a text behind it, by its definition.
+
+    Everything is run in one pass, alone, without a cache.
+
+    Args:
+        model: The language model.
+        row: A prompt with k thoughts.
+        vectors: ``(k, D)`` what stands in their places.
+        text: Ids behind the prompt.
+        hidden: Which thoughts, from 0, are not seen from the last place of the prompt on.
+    """
+    before, after = row.ids[: row.head], [*row.ids[row.head + len(vectors) :], *text]
+    inputs = torch.cat([embedded(model, before), vectors[None], embedded(model, after)], dim=1)
+    length = inputs.shape[1]
+    seen = torch.ones(length, length, dtype=torch.bool).tril()
+    for thought in hidden:
+        seen[min(row.prompt - 1, row.head + len(vectors)) :, row.head + thought] = False
+    mask = torch.zeros(1, 1, length, length).masked_fill(~seen, torch.finfo(torch.float32).min)
+    logits: Tensor = model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).logits[0]
+    return logits
+
+
+def naive_text(
+    model: PreTrainedModel, row: Layout, vectors: Tensor, most: int, eos: int, hidden: Sequence[int] = ()
+) -> list[int]:
+    """The most likely token, again and again, until eos (which is kept) or the limit."""
+    written: list[int] = []
+    while len(written) < most and written[-1:] != [eos]:
+        written.append(int(naive_logits(model, row, vectors, written, hidden)[-1].argmax()))
+    return written
+
+
+def naive_log_probability(
+    model: PreTrainedModel, row: Layout, vectors: Tensor, text: Sequence[int], start: int, hidden: Sequence[int] = ()
+) -> float:
+    """Log-probability of the ids of a text from a place on."""
+    said = naive_logits(model, row, vectors, text, hidden).double().log_softmax(dim=-1)
+    return sum(float(said[row.prompt - 1 + place, text[place]]) for place in range(start, len(text)))
+
+
+def naive_rethought(
+    model: PreTrainedModel, row: Layout, feed: Feed | None, changed: int, vector: Tensor, k: int
+) -> Tensor:
+    """``(k, D)`` thoughts, of which one is another vector; all is run anew for each."""
+    inputs = embedded(model, row.ids[: row.head])
+    for number in range(k):
+        states = model.base_model(inputs_embeds=inputs, use_cache=False).last_hidden_state[:, -1:]
+        made = states if feed is None else feed(states, states, model)
+        inputs = torch.cat([inputs, vector[None, None] if number == changed else made], dim=1)
+    return inputs[0, row.head :]
 
 
 def naive_value(chances: Sequence[float]) -> float:

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 
 from lcot.analysis import Thinker, measure, plots
 from lcot.analysis.charts import Chart, charts, save_chart
+from lcot.analysis.subject import Subject
 from lcot.analysis.summaries import SHOWN, AccuracyRow, LensRow, PathRow, ResultRow
 from lcot.analysis.tree import HeightRow
 from lcot.metrics.paths import CATEGORIES
@@ -36,7 +37,7 @@ RESULTS = [
 def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     model, tokenizer = random_setting("compact")
     thinker, examples = Thinker(model, builder_of(tokenizer)), problems("compact", 6)
-    asked = measure.Subject(thinker, lambda: iter(examples), (0, 1, 2), lambda k: k, max_new_tokens=2)
+    asked = Subject(thinker, lambda: iter(examples), (0, 1, 2), lambda k: k, max_new_tokens=2)
     return measure.measure(asked, tmp_path_factory.mktemp("measured")).summary
 
 

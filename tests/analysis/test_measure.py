@@ -22,9 +22,10 @@ from lcot.analysis import (
     tables,
     thought_geometry,
 )
-from lcot.analysis.measure import SUMMARIES, Measured, Subject, described, fields_of, measure
+from lcot.analysis.measure import SUMMARIES, Measured, described, fields_of, measure
 from lcot.analysis.outcomes import outcomes
 from lcot.analysis.parallelism import parallelism
+from lcot.analysis.subject import Subject
 from lcot.datamodules.rows import ListSource
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch

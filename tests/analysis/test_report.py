@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from lcot.analysis import Outcome, Thinker, tables
-from lcot.analysis.measure import Subject, measure
+from lcot.analysis.measure import measure
 from lcot.analysis.report import About, _in_page, _inline, _tables, choose, search_trees, write_report
+from lcot.analysis.subject import Subject
 from lcot.reasoning.example import ReasoningExample
 from tests.analysis.machine import OX, builder_of, machine, worked_tokenizer
 from tests.problems import worked

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -272,6 +273,42 @@ class TestCost:
             found.append((loss.item(), torch.autograd.grad(loss, thoughts)[0]))
         assert found[0][0] == found[1][0]
         assert found[0][1].norm() > 1e-3 and torch.equal(found[0][1], found[1][1])
+
+
+class TestHidden:
+    """Thoughts that nothing behind them sees, against one pass with a mask that says so."""
+
+    @pytest.mark.parametrize("ends", [True, False])
+    def test_states_of_each_row(self, llm: PreTrainedModel, ends: bool) -> None:
+        rows = soft_rows(4)
+        if not ends:  # no prompt behind the thoughts: the text begins at the last of them
+            rows = [replace(row, prompt=row.head + row.thoughts) for row in rows]
+        hidden = torch.tensor([[True, False, False], [False, True, False], [True, True, False], [False] * 3])
+        batch, thoughts = collate(rows, SPECIAL.pad), vectors(4).detach()
+        thinking = think_given(llm, batch, thoughts, hidden=hidden)
+        for number, (row, own) in enumerate(zip(rows, thoughts, strict=True)):
+            length = len(row.ids)
+            seen = torch.ones(length, length, dtype=torch.bool).tril()
+            begin = row.head + row.thoughts - (not ends)
+            for place in hidden[number].nonzero()[:, 0].tolist():
+                seen[begin:, row.head + place] = False
+            mask = torch.zeros(1, 1, length, length).masked_fill(~seen, torch.finfo(torch.float32).min)
+            whole = llm.base_model(inputs_embeds=spliced(llm, row, own), attention_mask=mask).last_hidden_state[0]
+            stop = length - row.head + 1
+            assert torch.allclose(thinking.states[number, :stop], whole[row.head - 1 :], atol=1e-4)
+            plain = llm.base_model(inputs_embeds=spliced(llm, row, own)).last_hidden_state[0]
+            assert torch.allclose(whole, plain, atol=1e-4) == (number == 3)
+
+    def test_what_is_written(self, llm: PreTrainedModel) -> None:
+        """Behind the prompt alone as in front of the right text: the mask goes on."""
+        rows, thoughts, hidden = soft_rows(3), vectors(3).detach(), torch.ones(3, 3, dtype=torch.bool)
+        bare = [replace(row, ids=row.ids[: row.prompt], labels=row.labels[: row.prompt]) for row in rows]
+
+        def written(own: list[Layout], unseen: Tensor | None) -> list[list[int]]:
+            thinking = think_given(llm, collate(own, SPECIAL.pad), thoughts, keep_cache=True, hidden=unseen)
+            return decode(llm, thinking, max_new_tokens=5, eos=SPECIAL.eos)
+
+        assert written(rows, hidden) == written(bare, hidden) != written(bare, None)
 
 
 class TestAssistant:
