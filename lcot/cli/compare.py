@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lcot.cli.options import OptionParser, file_to_write
 from lcot.compare.launch import Launcher
+from lcot.compare.pairs_text import to_csv as pairs_to_csv
 from lcot.compare.plan import Todo, make_tasks
 from lcot.compare.render import WIDTH, to_csv, to_markdown, to_terminal
 from lcot.compare.slurm import array_script
@@ -27,7 +28,8 @@ from lcot.runs.run import Run, find_runs, is_run, read_results
 _DESCRIPTION = """\
 A table of methods: accuracy ± standard deviation over seeds, tokens, thoughts, seconds, and what training cost.
 Runs that differ in nothing but seed and name are one row. Rows that were counted in different ways (extractor, tokens,
-split, questions) get tables of their own.
+split, questions) get tables of their own. Methods that differ in one factor (fed-back states or pauses, a curriculum or
+none, …) are set against each other seed by seed on the same questions.
 
   lcot compare runs/*                                  the runs that are there
   lcot compare -c prosqa --methods coconut cot no_cot --seeds 0 1 2
@@ -52,6 +54,12 @@ def parser() -> OptionParser:
     files.add_argument("--markdown", type=file_to_write, metavar="FILE", help="the tables as Markdown")
     files.add_argument(
         "--csv", type=file_to_write, metavar="FILE", help="every number that is known, a line for each row"
+    )
+    files.add_argument(
+        "--pairs",
+        type=file_to_write,
+        metavar="FILE",
+        help="methods that differ in one factor and all others, two by two on the same questions, as CSV",
     )
     files.add_argument(
         "--plot", type=file_to_write, metavar="FILE", help="accuracy against tokens + thoughts, as .png, .svg or .pdf"
@@ -148,7 +156,7 @@ def _write_script(chosen: argparse.Namespace, todos: Sequence[Todo]) -> None:
 def _show(comparison: Comparison, chosen: argparse.Namespace) -> None:
     width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
     to_terminal(comparison, Console(file=sys.stdout, width=width, emoji=False))
-    texts: dict[str, Callable[[Comparison], str]] = {"markdown": to_markdown, "csv": to_csv}
+    texts: dict[str, Callable[[Comparison], str]] = {"markdown": to_markdown, "csv": to_csv, "pairs": pairs_to_csv}
     for option, made in texts.items():
         target: Path | None = getattr(chosen, option)
         if target is not None:
@@ -219,7 +227,9 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     elif not chosen.methods:
         raise UserError("-c without --methods", why="there is nothing to run", fix="add --methods coconut cot no_cot")
     elif chosen.slurm is not None:
-        idle = [f"--{name}" for name in ("markdown", "csv", "plot", "paths") if getattr(chosen, name) is not None]
+        idle = [
+            f"--{name}" for name in ("markdown", "csv", "pairs", "plot", "paths") if getattr(chosen, name) is not None
+        ]
         idle += ["run folders"] if chosen.runs else []
         if idle:
             raise UserError(

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from lcot.compare.notes import OVER_RUNS, described
+from lcot.compare.pairs_text import in_markdown, in_terminal
 from lcot.compare.paths import path_metrics
 from lcot.compare.rows import Row, Spread
 from lcot.compare.table import Comparison, Table
@@ -78,7 +79,9 @@ def to_terminal(comparison: Comparison, console: Console) -> None:
         for title, columns in (("method", result_columns(table)), ("training cost", cost_columns(table))):
             console.print(_rich(title, table, columns, console.width))
         for note in table.notes:
-            console.print(f"[dim]· {escape(note)}[/dim]", highlight=False)
+            console.print(_note(note), highlight=False)
+        for part in in_terminal(table.pairs, console.width >= WIDTH):
+            console.print(part if isinstance(part, RichTable) else _note(part), highlight=False)
         console.print()
     for what, command in comparison.missing:  # a command to copy stays in one piece
         console.print(escape(f"{what}: {command}"), highlight=False, soft_wrap=True)
@@ -94,9 +97,22 @@ def to_markdown(comparison: Comparison) -> str:
         lines += [_markdown_row(cells) for cells in zip(*(column.cells for column in columns), strict=True)]
         head = [f"**Table {number}**{': ' if table.apart else ''}{_escaped(table.apart)}", ""]
         parts.append("\n".join([*(head if len(comparison.tables) > 1 else []), *lines, "", *_bullets(table.notes)]))
+        parts += _markdown_pairs(table)
     if comparison.missing:
         parts.append("\n".join(f"- {_escaped(what)}: `{command}`" for what, command in comparison.missing))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_pairs(table: Table) -> list[str]:
+    parts: list[list[str]] = []
+    for cells in in_markdown(table.pairs):
+        if isinstance(cells, str):
+            parts.append(_bullets([cells]))
+        elif cells[1] == "differ in":
+            parts.append([_markdown_row(cells), "|---|---|" + "---:|" * (len(cells) - 2)])
+        else:
+            parts[-1].append(_markdown_row(cells))
+    return ["\n".join(lines) for lines in parts]
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -253,6 +269,10 @@ def _escaped(text: str) -> str:
     for sign in ("\\", "|", "*", "_", "<", "`"):
         text = text.replace(sign, f"\\{sign}")
     return text
+
+
+def _note(line: str) -> str:
+    return f"[dim]· {escape(line)}[/dim]"
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from lcot.compare.notes import notes
 from lcot.compare.origins import method_differences
+from lcot.compare.pairs import Pair, pairs
 from lcot.compare.rows import Row, brief, plain
 from lcot.metrics import pair_name
 from lcot.runs.results import Result, Split
@@ -23,11 +24,13 @@ class Table:
         rows: In the order in which their runs were given.
         apart: What keeps them from the tables before this one; empty for the first.
         notes: What belongs beneath.
+        pairs: Rows whose methods alone differ, question by question.
     """
 
     rows: tuple[Row, ...]
     apart: str = ""
     notes: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def accuracies(self) -> list[str]:
@@ -71,7 +74,8 @@ def compare(runs: Sequence[Run], split: Split = "test") -> Comparison:
         if run.result is None
     )
     tables = tuple(
-        Table(tuple(group), _apart(groups, number), tuple(notes(group))) for number, group in enumerate(groups)
+        Table(tuple(group), _apart(groups, number), tuple(notes(group)), pairs(group))
+        for number, group in enumerate(groups)
     )
     return Comparison(tables, missing)
 

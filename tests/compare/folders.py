@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from lcot.runs.by_question import Marks
+
 CONFIG: dict[str, Any] = {
     "seed_everything": 0,
     "trainer": {"max_epochs": 4, "accumulate_grad_batches": 1, "logger": None},
@@ -116,6 +118,25 @@ def write_run(
     (path / "test.json").write_text(json.dumps(changed(tested, report or {})), encoding="utf-8")
     (path / "fit.json").write_text(json.dumps(changed(COST, cost or {})), encoding="utf-8")
     return path
+
+
+def answered(*runs: str, of: int | None = None) -> dict[str, Any]:
+    """Changes to ``test.json``: which questions were answered right.
+
+    Args:
+        runs: A letter a question for each run of the voting: ``x`` is right.
+        of: How many questions there are, if the later ones were not asked.
+    """
+    marks = Marks(of or len(runs[0]), len(runs))
+    marks.add(range(len(runs[0])), [[letter == "x" for letter in run] for run in runs])
+    letters = "".join(runs)
+    return {
+        "metrics.test/accuracy": letters.count("x") / len(letters),
+        "split.examples": len(runs[0]),
+        "split.of": of or len(runs[0]),
+        "protocol.decoding": {"runs": len(runs)},
+        "by_question": marks.described(),
+    }
 
 
 def write_untrained(

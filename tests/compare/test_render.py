@@ -44,6 +44,8 @@ MARKDOWN = r"""
 - training cost: mean over seeds; wall time from the first batch to the last, validation included; on a processor, 1 thread
 - commit aaaaaaa
 
+- not paired, since no record of single questions was kept when they were evaluated: coconut-0, no\_cot-0; it is made by lcot test -c RUN/config.yaml
+
 - pause-0 has no test result: `lcot test -c runs/pause-0/config.yaml`
 """  # noqa: E501, RUF001
 

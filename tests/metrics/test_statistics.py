@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 from fractions import Fraction
+from itertools import product
 
 import pytest
 
-from lcot.metrics.statistics import mcnemar, paired_difference, wilson
+from lcot.metrics.statistics import mcnemar, paired_difference, sign_flips, wilson
 
 
 class TestWilson:
@@ -47,6 +49,34 @@ class TestMcNemar:
         a, b = 499_000, 501_000
         assert mcnemar(a, b) == pytest.approx(math.erfc((b - a - 1) / math.sqrt(2 * (a + b))), rel=1e-4)
         assert mcnemar(0, 1_000_000) == 0.0
+
+
+class TestSignFlips:
+    """The test of questions that were asked several times."""
+
+    def test_by_hand(self) -> None:
+        """Of the eight sums ±3 ±1 ±1, 5 and -5 are as far from 0 as 5, and four more as far as 3."""
+        assert sign_flips([3, 1, 1]) == pytest.approx(2 / 8, rel=1e-12)
+        assert sign_flips([3, 1, -1, 0]) == pytest.approx(6 / 8, rel=1e-12)
+        assert sign_flips([]) == sign_flips([0]) == 1.0 == pytest.approx(sign_flips([2, -2]), rel=1e-12)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_equals_all_tosses(self, seed: int) -> None:
+        draw = random.Random(seed)
+        sums = [draw.choice([-3, -2, -1, -1, 0, 1, 1, 1, 2]) for _ in range(12)]
+        tosses = [
+            sum(sign * one for sign, one in zip(signs, sums, strict=True)) for signs in product((1, -1), repeat=12)
+        ]
+        share = sum(abs(toss) >= abs(sum(sums)) for toss in tosses) / len(tosses)
+        assert sign_flips(sums) == pytest.approx(share, rel=1e-12)
+
+    @pytest.mark.parametrize(("a", "b"), [(1, 0), (1, 7), (8, 2), (30, 51), (999, 1000), (10_100, 9_900)])
+    def test_is_mcnemars_where_each_was_asked_once(self, a: int, b: int) -> None:
+        assert sign_flips([1] * a + [-1] * b) == pytest.approx(mcnemar(a, b), rel=1e-9)
+
+    def test_the_same_twice_is_no_evidence(self) -> None:
+        assert sign_flips([2] * 8 + [-2] * 2) == pytest.approx(mcnemar(8, 2), rel=1e-12)
+        assert mcnemar(16, 4) < mcnemar(8, 2) / 5
 
 
 class TestPairedDifference:
