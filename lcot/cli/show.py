@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lcot.cli.early import check_early
 from lcot.cli.read import read_settings
+from lcot.cli.rules import described_rules, guess
 from lcot.cli.words import arranged
 from lcot.errors import UserError
 from lcot.runs.configs import with_paths
@@ -27,13 +28,15 @@ SLOT, OPEN, CLOSE, BAR = "▢", "⟦", "⟧", "│"
 """A thought or pause, what stands around supervised text, and between spans."""
 
 _USAGE = """\
-usage: lcot show -c CONFIG [-c OVERLAY …] [--index N] [--split train|val|test] [--SETTING=VALUE …]
+usage: lcot show -c CONFIG [-c OVERLAY …] [--index N] [--split train|val|test] [--rules] [--SETTING=VALUE …]
 
 Print one example's rows as the models read them, in every stage of its curriculum: ▢ is a thought or a pause, and
 ⟦…⟧ stands around the text that is supervised. Where an assistant makes the thoughts, its own rows are printed too.
 
   --index N      number of the example, from 0
   --split NAME   where it is from; train if not given; predict answers those of test
+  --rules        print instead, for questions about graphs, how many of the split's a rule answers that does not
+                 search: one that never looks at who is asked about, or one that looks a few facts far
 """
 _SPLITS = ("train", "val", "test")
 
@@ -49,7 +52,7 @@ def run_show(words: Sequence[str]) -> None:
         return
     settings = Settings()
     try:
-        rest, index, split = _own_options(words)
+        rest, index, split, rules = _own_options(words)
         line = ["fit", *with_paths(arranged(rest))]  # what fit would read is shown
         settings = read_settings(line)
         check_early(settings)
@@ -67,7 +70,8 @@ def run_show(words: Sequence[str]) -> None:
             def _run_subcommand(self, subcommand: str) -> None:
                 curriculum = self.config_init[subcommand].curriculum
                 self.datamodule.trainer = SimpleNamespace(callbacks=[curriculum], lightning_module=self.model)
-                print("\n".join(described(self.datamodule, split, index)))
+                told = described_rules(self.datamodule, split) if rules else described(self.datamodule, split, index)
+                print("\n".join(told))
 
         run(line, settings, Show)
     except UserError as err:
@@ -96,6 +100,7 @@ def described(data: ReasoningDataModule, split: Split, index: int) -> Iterator[s
     written = f", in the words of {data.dialogue.prompt}" if data.dialogue is not None else ""
     shorter = " without the last step (data.last_step)" if data.last_step == "drop" else ""
     yield f"example {example.id!r} of the {split} data{shorter}{written}"
+    yield from guess((source.example(number, 0) for number in range(len(source))), split)
     stages: dict[int, Layout] = {}
     # Stages before the first one are trained only where stages are mixed.
     first = 0 if any(getattr(schedule, "mix_probability", ())) else schedule.stage_at(0)
@@ -139,13 +144,16 @@ def _beside(data: ReasoningDataModule, tokenizer: PreTrainedTokenizerBase, row: 
         yield f"\n── {called}: {len(view.ids)} tokens\n{rendered(own or tokenizer, view)}"
 
 
-def _own_options(words: Sequence[str]) -> tuple[list[str], int, Split]:
-    """Take ``--index`` and ``--split`` out of a command line."""
+def _own_options(words: Sequence[str]) -> tuple[list[str], int, Split, bool]:
+    """Take ``--index``, ``--split`` and ``--rules`` out of a command line."""
     rest: list[str] = []
-    own = {"--index": "0", "--split": "train"}
+    own, given = {"--index": "0", "--split": "train"}, set()
     left = iter(words)
     for word in left:
         name, equals, value = word.partition("=")
+        given.add(name)
+        if word == "--rules":
+            continue
         if name not in own:
             rest.append(word)
             continue
@@ -155,4 +163,11 @@ def _own_options(words: Sequence[str]) -> tuple[list[str], int, Split]:
         raise UserError(f"--index is {cut(index)!r}", where="the command line", fix="give a whole number, 0 or more")
     if split not in _SPLITS:
         raise UserError.unknown("split", split, _SPLITS, where="--split")
-    return rest, int(index), split  # type: ignore[return-value]  # one of these names
+    if {"--rules", "--index"} <= given:
+        raise UserError(
+            "--index and --rules are both given",
+            where="the command line",
+            why="rules are tried on all questions",
+            fix="leave one of them out",
+        )
+    return rest, int(index), split, "--rules" in given  # type: ignore[return-value]  # one of these names

@@ -76,12 +76,21 @@ class ProblemGraph:
     @cached_property
     def to_target(self) -> tuple[int, ...]:
         """Number of edges from each node to the target along the shortest way, -1 where there is none."""
-        return _distances(self.parents, [self.target])
+        return self.above(self.target)
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """Number of edges to each node from the nearest node without parents, -1 where no such node leads to it."""
+        return _distances(self.children, [node for node, parents in enumerate(self.parents) if not parents])
 
     @property
     def steps(self) -> int:
         """Number of edges of the shortest way from root to target."""
         return self.depths[self.target]
+
+    def above(self, node: int) -> tuple[int, ...]:
+        """Number of edges from each node to this one along the shortest way, -1 where there is none."""
+        return _distances(self.parents, [node])
 
     def frontier(self, depth: int, by: Frontier = "walk") -> tuple[int, ...]:
         """The nodes at a depth, in ascending order.

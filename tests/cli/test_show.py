@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,11 @@ def test_every_stage_of_the_default_config() -> None:
     outcome = lcot("show", "-c", PROSQA, *SMALL, "--index=1")
     assert outcome.code == 0, outcome.err
     first, *blocks = outcome.out.split("\n── ")
-    assert first == "example 'train-1' of the train data\n"
+    head, guess = first.splitlines()
+    assert head == "example 'train-1' of the train data"
+    assert re.fullmatch(
+        r"whoever is asked .* deeper is right in \d+\.\d % of the first 4 train questions \(.*\)", guess
+    )
     assert [block.partition(":")[0] for block in blocks] == [f"training, stage {stage}" for stage in range(5)]
     assert [block.count("▢") for block in blocks] == [0, 1, 2, 3, 4]
     texts = [block.partition("\n")[2].rstrip() for block in blocks]
@@ -95,6 +100,33 @@ def test_a_chat_with_its_assistant(tmp_path: Path) -> None:
     assert heard.rstrip().endswith("task: ▢▢")
 
 
+def test_what_rules_reach(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"data.init_args.ask": "both", "data.init_args.val_size": 20})
+    outcome = lcot("show", "-c", config, "--rules", "--split=val")
+    assert outcome.code == 0, outcome.err
+    first, _, title, deeper, weighted, _, other, *near = outcome.out.splitlines()
+    assert first == "40 questions of the val data, 20 pairs"
+    assert title == "rules that never look at who is asked about" and other == "rules that look from there"
+    for line in (deeper, weighted):
+        assert line.split("   ")[-3:] == [" 50.0 %", "both questions of a pair", "0.0 %"] or line.endswith(
+            "50.0 %   both questions of a pair   0.0 %"
+        )
+    assert [line.split()[0] for line in near] == ["1", "2", "3"]
+    assert near[1].endswith("100.0 %   both questions of a pair 100.0 %"), "hops end at 2"
+    shown = lcot("show", "-c", config, "--split=val").out.splitlines()
+    assert "right in 50.0 % of the first 40 val questions, and in both of 0.0 % of the pairs" in shown[1]
+    single = lcot("show", "-c", write_config(tmp_path), "--rules").out
+    assert single.startswith("12 questions of the train data\n") and "pair" not in single
+
+
+def test_rules_need_two_options_in_a_graph(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"data": {"class_path": "ProntoQA", "init_args": {"val_size": 3, "train_size": 3}}})
+    outcome = lcot("show", "-c", config, "--rules")
+    assert outcome.code == 2 and "is no choice between two nodes of a graph that it states" in outcome.block
+    shown = lcot("show", "-c", config).out
+    assert shown.startswith("example 'train-0' of the train data\n\n── ")
+
+
 def test_rows_that_stand_beside_one_without_an_assistant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = LayoutBuilder.lesson
 
@@ -115,6 +147,8 @@ def test_rows_that_stand_beside_one_without_an_assistant(tmp_path: Path, monkeyp
         (("--index=" + "9" * 5000,), "--index is '999"),
         (("--index",), "--index is ''"),
         (("--index=99",), "there is no example 99"),
+        (("--rules", "--index=2"), "--index and --rules are both given"),
+        (("--rules=yes",), "there is no setting 'rules'"),
         (("--split=dev",), "unknown split 'dev'"),
         (("--split=predict",), "known: test, train, val"),
         (("--data.batch_size=0",), "batch_size is 0"),
