@@ -28,7 +28,7 @@ _Moot = tuple[bool, str, tuple[str, ...], str]
 
 # What a data set's generator is told, by class.
 _GENERATOR = {
-    "ProsQA": ("nodes", "hops", "symbols", "parents", "root"),
+    "ProsQA": ("nodes", "hops", "symbols", "parents", "root", "rival"),
     "ProntoQA": ("hops", "concepts", "families"),
     "Multiplication": ("digits",),
 }

@@ -140,6 +140,18 @@ def test_a_rule_that_looks_far_enough_searches() -> None:
     assert all(share >= least for share, least in zip(shares, reached, strict=True))
 
 
+def test_options_of_one_level_take_as_many_facts_as_steps() -> None:
+    examples = questions(nodes=(10, 16), hops=(1, 3), symbols=24, rival="level", ask="both")
+    found = scores({str(facts): looking(facts) for facts in range(4)}, examples)
+    steps = [len(example.steps) for example in examples]
+    assert steps[::2] == steps[1::2]
+    for facts in range(4):
+        # What lies farther is a guess, and the same one both times.
+        share = sum(count <= facts for count in steps) / len(steps)
+        assert found[str(facts)].pair_accuracy == pytest.approx(share)
+        assert found[str(facts)].accuracy == pytest.approx((1 + share) / 2)
+
+
 def test_the_share_of_generated_questions_that_needs_no_search() -> None:
     """Of 2,000 each: in bands of three standard errors around what 4,000 and 1,000 gave, 91 % and 83 %."""
     for options, share in (({"nodes": (28, 28), "hops": (3, 6), "symbols": 55}, 0.912), ({}, 0.815)):

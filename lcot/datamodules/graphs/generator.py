@@ -30,6 +30,7 @@ from typing import Literal, Self, get_args
 from lcot.errors import UserError
 
 Root = Literal["deeper", "first"]
+Rival = Literal["leaf", "level"]
 
 ENTITIES: tuple[str, ...] = tuple(
     "Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom Wren".split()
@@ -66,6 +67,9 @@ class GraphSpec:
         parents: Mean of the Poisson draw of a node's number of parents.
         root: ``deeper``: the one of nodes 0 and 1 whose deepest leaf of its own is deeper, as in the published files;
             ``first``: node 0, as the paper's text reads.
+        rival: ``leaf``: the target is the root's deepest leaf of its own, the other option any leaf that only the other
+            one of nodes 0 and 1 reaches, as in the published files. ``level``: each option is any node that one of
+            these alone reaches, both at the same distance, drawn evenly from ``hops``; a coin decides the root.
     """
 
     nodes: tuple[int, int]
@@ -73,6 +77,7 @@ class GraphSpec:
     symbols: int = len(ENTITIES) + len(CONCEPTS)
     parents: float = 1.5
     root: Root = "deeper"
+    rival: Rival = "leaf"
 
     def __post_init__(self) -> None:
         largest = len(ENTITIES) + len(CONCEPTS)
@@ -91,8 +96,17 @@ class GraphSpec:
                 raise UserError(f"{name} is {getattr(self, name)!r}", where=name, fix=fix)
         if self.root not in get_args(Root):
             raise UserError.unknown("root", str(self.root), get_args(Root), where="root")
+        if self.rival not in get_args(Rival):
+            raise UserError.unknown("rival", str(self.rival), get_args(Rival), where="rival")
         for name in ("nodes", "hops"):  # lists come from stored settings; the fields key the draws as text
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.rival == "level" and self.hops[1] > self.nodes[1] // 2 - 1:
+            raise UserError(
+                f"hops ends at {self.hops[1]}, and nodes at {self.nodes[1]}",
+                where="hops, nodes",
+                why="with rival 'level' there are two ways of so many hops, of n + 1 nodes each",
+                fix=f"lower hops to at most {self.nodes[1] // 2 - 1}, or raise nodes to {2 * self.hops[1] + 2}",
+            )
         if self.hops[0] > self.nodes[1] - 3:
             raise UserError(
                 f"hops starts at {self.hops[0]}, but nodes ends at {self.nodes[1]}",
@@ -197,8 +211,10 @@ def draw_problem(spec: GraphSpec, rng: random.Random, rejected: Counter[str] | N
         UserError: If none of 5,000 graphs fits the specification; it names the option that stands against it.
     """
     faults: Counter[str] = Counter()
+    # Drawn once: long ways are rare, and would be rarer among graphs that are drawn until they have one of any length.
+    hops = rng.randint(*spec.hops) if spec.rival == "level" else None
     for _ in range(TRIES):
-        problem = _attempt(spec, rng)
+        problem = _attempt(spec, rng, hops)
         if isinstance(problem, Problem):
             return problem
         faults[problem] += 1
@@ -222,21 +238,25 @@ def commonest(rejected: Counter[str]) -> tuple[str, str, str]:
     option, times = rejected.most_common(1)[0]
     why, fix = {
         "nodes": ("the graphs were too small to give both roots a leaf of their own", "raise nodes"),
-        "hops": ("the deepest leaf was nearer or farther", "widen hops, or raise nodes for longer ways"),
+        "hops": ("the options were nearer or farther", "widen hops, or raise nodes for longer ways"),
         "symbols": ("the graphs needed more entity or concept names", "raise symbols, or lower nodes"),
     }[option]
     return option, f"{why} ({times:,} times)", fix
 
 
-def _attempt(spec: GraphSpec, rng: random.Random) -> Problem | str:
-    """One draw: a problem, or the name of the option that rejects it."""
+def _attempt(spec: GraphSpec, rng: random.Random, hops: int | None) -> Problem | str:
+    """One draw: a problem, with options at a distance if one is given, or the name of the option that rejects it."""
     size, edges = _draw_graph(rng.randint(*spec.nodes), spec.parents, rng)
     children = children_of(size, edges)
     depths = [_distances(children, 0), _distances(children, 1)]
-    ends = [node for node in range(size) if not children[node]]
+    ends = [node for node in range(size) if hops is not None or not children[node]]
     leaves = [[node for node in ends if depths[side][node] > 0 and depths[1 - side][node] < 0] for side in (0, 1)]
     if not (leaves[0] and leaves[1]):
         return "nodes"
+    if hops is not None:  # of these, as far away; they need not be leaves
+        leaves = [[node for node in leaves[side] if depths[side][node] == hops] for side in (0, 1)]
+        if not (leaves[0] and leaves[1]):
+            return "hops"
     deepest = [max(depths[side][node] for node in leaves[side]) for side in (0, 1)]
     if spec.root == "first":
         root = 0

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.doubts import say_repeated
-from lcot.datamodules.graphs.generator import GraphSpec, Problem, Root
+from lcot.datamodules.graphs.generator import GraphSpec, Problem, Rival, Root
 from lcot.datamodules.graphs.hints import Hints
 from lcot.datamodules.graphs.published import RecordSource, graph_of, other_record, read_problems
 from lcot.datamodules.graphs.splits import generate
@@ -123,6 +123,10 @@ class ProsQA(ReasoningDataModule):
         parents: Mean number of parents that are drawn for a node; fewer make graphs sparser and chains longer.
         root: Which of the two first nodes a generated question starts from: the ``deeper`` one, as in the published
             files, or always the ``first``, as the paper's text reads.
+        rival: Where the options of a generated question lie: at the ends of the graph, as in the published files
+            (``leaf``), or both at the same distance from the one of the two first nodes that reaches it, which is drawn
+            evenly from ``hops`` (``level``). The other question of ``ask`` then has as many steps: with ``leaf`` it has
+            one step most of the time, so that a look at one fact and a guess by shape get most pairs right.
         ask: Which questions are asked about a graph. ``deeper``: the one that ``root`` makes, or that a file asks.
             ``either``: that one, or the other one with the opposite answer: from the smallest-numbered node without
             parents that reaches the other option and not this one; drawn anew wherever ``redraw`` redraws. ``both``:
@@ -161,6 +165,7 @@ class ProsQA(ReasoningDataModule):
         symbols: int = 55,
         parents: float = 1.5,
         root: Root = "deeper",
+        rival: Rival = "leaf",
         ask: Ask = "deeper",
         train_ask: Ask | None = None,
         train_size: int = 17886,
@@ -176,7 +181,7 @@ class ProsQA(ReasoningDataModule):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents, root=root)
+        self.spec = GraphSpec(nodes=nodes, hops=hops, symbols=symbols, parents=parents, root=root, rival=rival)
         self.sizes = split_sizes(train_size, val_size, test_size)
         for name, value, known in (
             ("style", style, get_args(Style)),

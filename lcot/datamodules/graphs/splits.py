@@ -74,7 +74,8 @@ def generate(spec: GraphSpec, seed: int, split: GraphSplit, count: int) -> list[
     Raises:
         UserError: If the specification gives no problem, or not enough of them for this split.
     """
-    key = (spec.nodes, spec.hops, spec.symbols, float(spec.parents), *(["first"] if spec.root == "first" else []))
+    other = [choice for choice, usual in ((spec.root, "deeper"), (spec.rival, "leaf")) if choice != usual]
+    key = (spec.nodes, spec.hops, spec.symbols, float(spec.parents), *other)
     rng = keyed_random("graphs", *key, seed, split)
     problems: list[Problem] = []
     seen: set[int] = set()

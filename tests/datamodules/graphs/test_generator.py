@@ -259,3 +259,33 @@ def test_drawn_graphs_are_asked_the_other_way_from_the_other_of_the_two_first_no
         assert set(itertools.pairwise(path)) <= set(problem.edges)
         again = other.other_question()
         assert again is not None and (again.target, again.root) == (problem.target, problem.root)
+
+
+@pytest.mark.parametrize("root", ["deeper", "first"])
+def test_options_of_one_level(root: Root) -> None:
+    """Both are as far from the root that reaches them, each length as often; asked either way, a graph is as hard."""
+    spec, rng = GraphSpec(nodes=(10, 16), hops=(1, 3), symbols=24, root=root, rival="level"), random.Random(2)
+    hops: Counter[int] = Counter()
+    roots: Counter[int] = Counter()
+    for _ in range(600):
+        problem = draw_problem(spec, rng)
+        other = problem.other_question()
+        assert other is not None and other.root == 1 - problem.root
+        near, far = problem.distances(problem.root), other.distances(other.root)
+        assert near[problem.target] == far[other.target] == len(other.shortest_path()) - 1
+        assert near[other.target] == far[problem.target] == -1
+        hops[near[problem.target]] += 1
+        roots[problem.root] += 1
+    assert set(hops) == {1, 2, 3} and all(160 < count < 240 for count in hops.values())  # 200, and 3.5 deviations
+    assert roots[0] == 600 if root == "first" else 250 < roots[0] < 350
+
+
+def test_two_ways_of_one_length_need_nodes() -> None:
+    assert GraphSpec(nodes=(8, 8), hops=(3, 3), rival="level").hops == (3, 3)
+    with pytest.raises(UserError, match="hops ends at 4, and nodes at 9") as caught:
+        GraphSpec(nodes=(8, 9), hops=(1, 4), rival="level")
+    assert caught.value.fix == "lower hops to at most 3, or raise nodes to 10"
+    with pytest.raises(UserError, match="unknown rival 'leaves'"):
+        GraphSpec(nodes=(8, 9), hops=(1, 4), rival="leaves")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the options were nearer or farther"):
+        draw_problem(GraphSpec(nodes=(12, 12), hops=(5, 5), parents=1.0, rival="level"), random.Random(0))
