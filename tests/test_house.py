@@ -31,7 +31,7 @@ BESIDE = {("callbacks", "analysis"), ("signals", "settings"), ("settings", "erro
 """Looks on one floor that are allowed: TensorBoard shows an analysis while training runs."""
 
 TOP = {"__init__", "__main__", "api", "errors", "settings", "signals", "signatures"}
-HEAVY = {"lightning", "datasets", "torchmetrics", "jsonargparse", "tensorboard", "peft", "matplotlib", "plotly"}
+HEAVY = {"lightning", "datasets", "torchmetrics", "jsonargparse", "tensorboard", "peft", "matplotlib"}
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted(PACKAGE.rglob("*.py"))
 LIMIT = 400

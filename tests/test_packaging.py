@@ -88,7 +88,7 @@ def test_an_unpacked_wheel_trains_in_an_empty_folder(wheel: Path, tmp_path: Path
     """Without what only extras have; its configs are found by name, and no path of the clone is."""
     (tmp_path / "empty").mkdir()
     blocked = "import sys, lcot.cli.commands; from lcot.cli.main import main\n"  # torchmetrics imports what is there
-    blocked += "sys.modules.update(dict.fromkeys(['datasets', 'matplotlib', 'peft', 'plotly', 'pyarrow']))"
+    blocked += "sys.modules.update(dict.fromkeys(['datasets', 'matplotlib', 'peft', 'pyarrow']))"
     small = ["--data.train_size=8", "--data.val_size=4", "--trainer.fast_dev_run=2", "--trainer.accelerator=cpu"]
     lines = [["fit", "-c", "prosqa", "-c", "cot", *small], ["show", "-c", "prosqa"], ["configs"]]
     lines += [["fit", "-c", "paper/gsm8k_coconut", "--print_config"]]

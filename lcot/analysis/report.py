@@ -1,6 +1,6 @@
 """One page with everything: a question's graph to move through thought by thought, figures, tables, protocol.
 
-The page needs no network: its data, its style and plotly's JavaScript, which draws the graph, are written into it.
+The page needs no network: its data, its style and its scripts are written into it. It follows dark mode.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ def write_report(
     """
     from jinja2 import Environment
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     page = resources.files("lcot.analysis") / "page"
-    style, script, template = ((page / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
+    files = ("report.html", "report.css", "graph.js", "report.js")
+    template, style, drawing, script = ((page / name).read_text(encoding="utf-8") for name in files)
     counts = sorted({row["thoughts"] for row in measured.summary["accuracy"]})
     data = {
         "thoughts": counts,
@@ -189,7 +189,7 @@ def write_report(
             config=yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True),
             data=Markup(_in_page(data)),
             style=Markup(style),
-            library=Markup(get_plotlyjs()),
+            drawing=Markup(drawing),
             script=Markup(script),
         )
     )

@@ -275,7 +275,7 @@ def _check(chosen: argparse.Namespace) -> None:
     Raises:
         UserError: If there is no run, no such file, or the target must not be written to.
     """
-    needs("analysis", "matplotlib", "plotly", "pyarrow", what="an analysis", where="lcot analyze")
+    needs("analysis", "matplotlib", "pyarrow", what="an analysis", where="lcot analyze")
     run: Path = chosen.run
     if not (run / "config.yaml").is_file():
         beside = sorted(file.parent.name for file in run.parent.glob("*/config.yaml"))

@@ -22,7 +22,6 @@ LORA = "--model.backbone={path: model, config: null, lora: {rank: 2}}"
         ("matplotlib", "analysis", ("compare", "runs", "--plot", "table.png")),
         ("matplotlib", "analysis", ("compare", "runs", "--paths", "table.png")),
         ("matplotlib", "analysis", ("analyze", "runs/tiny")),
-        ("plotly", "analysis", ("analyze", "runs/tiny")),
         ("pyarrow", "analysis", ("analyze", "runs/tiny")),
     ],
 )
@@ -43,7 +42,7 @@ def test_it_is_one_block(
 def test_a_run_goes_without_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path, {"dashboard": {}})
-    for package in ("matplotlib", "peft", "plotly", "pyarrow", "datasets"):
+    for package in ("matplotlib", "peft", "pyarrow", "datasets"):
         monkeypatch.setitem(sys.modules, package, None)
     outcome = lcot("fit", "-c", "tiny.yaml")
     assert outcome.code == 0, outcome.err
