@@ -10,14 +10,16 @@ from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.doubts import say
 from lcot.datamodules.ontologies.generator import Ontology, OntologySpec, generate, renamed
 from lcot.datamodules.ontologies.records import read_problems
-from lcot.datamodules.ontologies.text import draw_wording, render, reordered, surface_texts
+from lcot.datamodules.ontologies.text import draw_wording, negated, render, reordered, surface_texts
 from lcot.datamodules.options import check_choice, check_one_path, split_sizes
+from lcot.datamodules.pairs import BOTH, Asked
 from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import DataError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random
 
 Redraw = Literal["none", "order", "all"]
+Ask = Literal["given", "both"]
 
 _SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
@@ -66,6 +68,26 @@ class OntologySource:
         return render(ontology, wording, draw, example_id=f"{self.prefix}-{index}")
 
 
+class Contrary:
+    """Problems with two questions: the query, and its negation.
+
+    Args:
+        problems: The problems; their facts are known.
+    """
+
+    def __init__(self, problems: Source) -> None:
+        self.problems = problems
+        self.redraws = problems.redraws
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def question(self, index: int, epoch: int, other: bool) -> ReasoningExample:
+        """The problem as it is seen in an epoch, or with the contrary query."""
+        example = self.problems.example(index, epoch)
+        return negated(example) if other else example
+
+
 class ReorderedSource:
     """Problems of a file, whose facts stand in another order in each epoch.
 
@@ -105,6 +127,9 @@ class ProntoQA(ReasoningDataModule):
         val_size: Generated validation problems, or the records of ``path`` that come next. No proof of a generated
             problem is in two splits, and no ontology twice in validation or test; training may repeat one.
         test_size: Generated test problems, or the records of ``path`` after those; also those that ``predict`` answers.
+        ask: Which queries are put in validation, test and prediction: the ``given`` one of each problem, or ``both``
+            that and its negation, behind the same facts: who pays no heed to the query gets one of them right. Pair
+            accuracy is the share of problems with both right. Half the queries of training are negated anyway.
         redraw: What changes at each visit to a *training* problem: ``none``, the ``order`` of its facts, or ``all``
             (order, names and adjectives). Files name their concepts themselves, so ``all`` redraws no more than the
             order there.
@@ -127,6 +152,7 @@ class ProntoQA(ReasoningDataModule):
         train_size: int = 9000,
         val_size: int = 200,
         test_size: int = 800,
+        ask: Ask = "given",
         redraw: Redraw = "none",
         path: str | None = None,
         train_path: str | None = None,
@@ -138,6 +164,8 @@ class ProntoQA(ReasoningDataModule):
         self.spec = OntologySpec(hops=hops, concepts=concepts, families=families)
         self.sizes = split_sizes(train_size, val_size, test_size)
         check_choice("redraw", redraw, get_args(Redraw))
+        check_choice("ask", ask, get_args(Ask))
+        self.ask: Ask = ask
         self.redraw: Redraw = redraw
         self.path = path
         self.paths = dict(zip(_SPLITS, (train_path, val_path, test_path), strict=True))
@@ -152,22 +180,25 @@ class ProntoQA(ReasoningDataModule):
         """
         part: Literal["train", "val", "test"] = "test" if split == "predict" else split
         redraw: Redraw = self.redraw if part == "train" else "none"
+        both = self.ask == BOTH and part != "train"
         seed = self.keyed_by()
         if self.path is None and self.paths[part] is None:
             ontologies = generate(self.spec, seed, part, self.sizes[part])
-            return OntologySource(ontologies, self.spec, redraw, seed, part)
+            source: Source = OntologySource(ontologies, self.spec, redraw, seed, part)
+            return Asked(Contrary(source), BOTH, seed, part) if both else source
         examples = self._read(part)
-        if redraw == "none":
+        if redraw == "none" and not both:
             return ListSource(examples)
         for number, example in enumerate(examples, start=1):
             if "entity" not in example.facts:
+                what = "ask 'both' negates the query" if both else "redraw puts the facts in another order"
                 raise DataError(
                     f"example {shown(example.id)} has a sentence of no known form",
                     where=f"{self.path or self.paths[part]}, record {number}",
-                    why="redraw takes a problem's facts apart, to put them in another order",
-                    fix="use redraw 'none', or a file of fictional ontologies",
+                    why=f"{what}, which has to be read for that",
+                    fix=f"use {'ask given' if both else 'redraw none'}, or a file of fictional ontologies",
                 )
-        return ReorderedSource(examples, seed)
+        return Asked(Contrary(ListSource(examples)), BOTH, seed, part) if both else ReorderedSource(examples, seed)
 
     def written(self, split: Split) -> Iterable[ReasoningExample] | None:
         """The records of a split's file, or of its part of the one file."""

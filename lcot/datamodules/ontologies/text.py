@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from lcot.datamodules.ontologies.generator import (
     ENTITIES,
@@ -183,6 +183,16 @@ def proof_fault(question: str, proof: Sequence[str], answer: bool) -> str | None
     if rule is not None or found != wanted:
         return f"the proof does not end with what makes {shown(query.strip())} {answer}"
     return None
+
+
+def negated(example: ReasoningExample) -> ReasoningExample:
+    """A problem, whose facts could be read, with the contrary query: the proof is the same, and the answer another."""
+    facts: dict[str, Any] = dict(example.facts)
+    adjective, holds = facts["query"]
+    said, _, _ = example.question.rpartition(QUERY)
+    query = f"{QUERY}{facts['entity']} is {_quality(Property(adjective, not holds))}."
+    answer = str(example.answer != "True")
+    return replace(example, question=said + query, answer=answer, facts={**facts, "query": [adjective, not holds]})
 
 
 def reordered(example: ReasoningExample, rng: random.Random) -> ReasoningExample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lcot.datamodules import ProntoQA
 from lcot.datamodules.ontologies.generator import split_of
 from lcot.datamodules.ontologies.prontoqa import OntologySource, ReorderedSource
 from lcot.datamodules.ontologies.records import read_problems
-from lcot.datamodules.ontologies.text import sentences
+from lcot.datamodules.ontologies.text import proof_fault, read_facts, sentences
 from lcot.errors import DataError, UserError
 from lcot.metrics import EXTRACTORS
 from lcot.reasoning.curriculum import Stage
@@ -20,6 +21,7 @@ from lcot.reasoning.tokens import add_thought_tokens
 from tests.datamodules.ontologies.files import LISTED, RAW, changed, entries
 from tests.metrics.adversarial_prontoqa import OUTPUTS
 from tests.places import SHARED
+from tests.tiny import write_records
 
 PUBLISHED = SHARED / "prontoqa" / "5hop_0shot_random.json"
 SMALL: dict[str, Any] = {"hops": (1, 3), "train_size": 30, "val_size": 10, "test_size": 12, "seed": 1}
@@ -224,3 +226,33 @@ def test_problems_whose_words_are_not_known_are_counted(tmp_path: Path, caplog: 
         f"1 of 3 problems of {path} have sentences of no known form: their proofs are not checked, and they are not"
         " judged by graphs"
     ]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_both_queries_about_each_problem(tmp_path: Path, published: bool) -> None:
+    records = (RAW, changed(query="True or false: Sam is not hot.", answer="True"))
+    options: dict[str, Any] = {**SMALL, **({"test_path": str(entries(tmp_path, *records))} if published else {})}
+    data, plain = ProntoQA(**options, ask="both"), ProntoQA(**options).make_source("test")
+    source = data.make_source("test")
+    assert len(source) == 2 * len(plain) and len(data.make_source("train")) == SMALL["train_size"]
+    for index in range(len(plain)):
+        own, other = source.example(2 * index, 0), source.example(2 * index + 1, 0)
+        assert replace(own, pair="") == plain.example(index, 0) and own.pair == other.pair == own.id
+        assert {own.answer, other.answer} == {"True", "False"} and own.steps == other.steps
+        facts, _, query = own.question.rpartition(" is ")
+        assert other.question == f"{facts} is {query.removeprefix('not ') if 'not ' in query else 'not ' + query}"
+        proof = [sentence for step in other.steps for sentence in sentences(step)]
+        assert proof_fault(other.question, proof, other.answer == "True") is None
+        assert read_facts(other.question, other.steps) == {name: other.facts[name] for name in other.facts}
+
+
+def test_a_query_that_cannot_be_read_is_not_negated(tmp_path: Path) -> None:
+    path = write_records(
+        tmp_path / "cats.json", LISTED, {**LISTED, "question": "All cats purr. True or false: Sam is hot."}
+    )
+    assert len(ProntoQA(**SMALL, val_path=str(path)).make_source("val")) == 2
+    with pytest.raises(DataError, match="example '1' has a sentence of no known form") as caught:
+        ProntoQA(**SMALL, val_path=str(path), ask="both").make_source("val")
+    assert caught.value.why is not None and caught.value.why.startswith("ask 'both' negates the query")
+    with pytest.raises(UserError, match="unknown ask 'either'"):
+        ProntoQA(**SMALL, ask="either")  # type: ignore[arg-type]
