@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "answer the test questions and write them to predictions.jsonl",
     "show": "print an example's rows as the models read them, with thoughts and supervised text marked",
     "analyze": "measure what a run's thoughts hold: ways, probabilities of concepts, lens; write figures and a report",
+    "probe": "change a run's thoughts, and see what its answers depend on",
     "compare": "put runs beside one another in a table; make those that are missing first",
     "import": "make a run of weights that others released, told by the names of their tensors",
     "configs": "list the configs that lcot carries, or copy one to edit it",

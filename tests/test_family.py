@@ -13,6 +13,7 @@ import torch
 
 import lcot as package
 from lcot.analysis import Thinker
+from lcot.analysis.rethink import lacks
 from lcot.analysis.thinker import measuring
 from lcot.modules.coconut import Coconut
 from lcot.reasoning.batch import ThoughtBatch, collate
@@ -109,6 +110,17 @@ class TestEveryMethod:
         outcome = lcot("compare", path)
         assert outcome.code == 0, outcome.err
 
+    def test_probe(self, trained: Callable[[str], Path], method: str) -> None:
+        """Its thoughts, given back, say what they said; whether those are thought anew depends on how they come."""
+        path = trained(method)
+        if method in SPANS:
+            assert "this run ends its thoughts itself, and no number is given" in lcot("probe", path).block
+        words = ["--thoughts", "3"] if method in SPANS else []
+        outcome = lcot("probe", path, "--interventions", "zero", "other_gold", "hidden", *words)
+        assert outcome.code == 0, outcome.err
+        anew = "total effects: thoughts are not made one after another" not in outcome.out
+        assert anew == (method in ("codi", "simcot", "simcot_codi", *SPANS))
+
     def test_show(self, folder: Path, method: str) -> None:
         outcome = lcot("show", *of_method(folder / "tiny.yaml", method))
         assert outcome.code == 0, outcome.err
@@ -201,6 +213,10 @@ def test_parts_of_ones_own(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ran = solver.module.think(batch)
     assert ran.fed is not None and torch.equal(thoughts.inputs, ran.fed)
     torch.testing.assert_close(thoughts.inputs, thoughts.states.flip(-1))
+    outcome = lcot("probe", "runs/turned", "--code", "turned.py", "--interventions", "zero")
+    assert outcome.code == 0, outcome.err
+    with measuring(thinker.model):
+        assert lacks(thinker, thinker.rows(encoded, 2), thoughts.inputs) is None
 
 
 def _asked() -> ReasoningExample:
@@ -352,5 +368,7 @@ def test_a_run_that_looks_at_padding_is_loaded_so(folder: Path, tmp_path: Path) 
     assert solver.module.unmasked == Unmasked("ordinary", text=False)
     outcome = lcot("analyze", tmp_path / "open", "--limit", 2)
     assert outcome.code == 0 and "thoughts look at padding (model.unmasked)" in outcome.out, outcome.err
+    outcome = lcot("probe", tmp_path / "open", "--limit", 3, "--interventions", "zero")
+    assert outcome.code == 0 and "each question is read alone, where there is none" in outcome.out, outcome.err
     solver.save_pretrained(tmp_path / "exported")
     assert package.load(tmp_path / "exported").module.unmasked == solver.module.unmasked

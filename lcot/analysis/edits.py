@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -56,7 +55,7 @@ class Edit:
 
     Attributes:
         name: As it is asked for.
-        what: What the thoughts are then, in words behind "the thoughts".
+        doing: What is done to all thoughts, in the words that a sentence begins with.
         new: ``(k, D)`` the new vectors; ``None`` if the question has no donor.
         scopes: The scopes that make a difference.
         least: Thoughts that it takes.
@@ -64,7 +63,7 @@ class Edit:
     """
 
     name: str
-    what: str
+    doing: str
     new: Callable[[Material], Tensor | None]
     scopes: tuple[Scope, ...] = SCOPES
     least: int = 1
@@ -93,23 +92,27 @@ def _shuffled(material: Material) -> Tensor:
     return material.own[order]
 
 
-def _donor(kind: str, material: Material) -> Tensor | None:
-    return material.donors.get(kind)
+def _first(material: Material) -> Tensor:
+    return material.own[:1].expand_as(material.own)
+
+
+def _donor(kind: str) -> Callable[[Material], Tensor | None]:
+    return lambda material: material.donors.get(kind)
 
 
 EDITS: Mapping[str, Edit] = {
     edit.name: edit
     for edit in (
-        Edit("zero", "set to zero", lambda material: torch.zeros_like(material.own)),
-        Edit("mean", "set to their mean over the questions", lambda material: material.mean),
-        Edit("noise", "replaced by noise of the same norm", _noise),
-        Edit("covariance", "replaced by noise of the same mean and covariance", _covariance),
-        Edit("same_gold", "those of another question with the same answer", partial(_donor, "same_gold")),
-        Edit("other_gold", "those of another question with another answer", partial(_donor, "other_gold")),
-        Edit("reverse", "in reverse order", lambda material: material.own.flip(0), ("all",), 2),
-        Edit("shuffle", "in another order", _shuffled, ("all",), 2),
-        Edit("first", "the first one repeated", lambda material: material.own[:1].expand_as(material.own), ("all",), 2),
-        Edit("hidden", "hidden from the text", lambda material: material.own, hides=True),
+        Edit("zero", "Setting all thoughts to zero", lambda material: torch.zeros_like(material.own)),
+        Edit("mean", "Setting all thoughts to their mean over the questions", lambda material: material.mean),
+        Edit("noise", "Replacing all thoughts by noise of the same norm", _noise),
+        Edit("covariance", "Replacing all thoughts by noise of their mean and covariance", _covariance),
+        Edit("same_gold", "Replacing all thoughts by another question's with the same answer", _donor("same_gold")),
+        Edit("other_gold", "Replacing all thoughts by another question's with another answer", _donor("other_gold")),
+        Edit("reverse", "Putting the thoughts in reverse order", lambda material: material.own.flip(0), ("all",), 2),
+        Edit("shuffle", "Putting the thoughts in another order", _shuffled, ("all",), 2),
+        Edit("first", "Putting the first thought in the place of all", _first, ("all",), 2),
+        Edit("hidden", "Hiding all thoughts from the text", lambda material: material.own, hides=True),
     )
 }
 """All of them but ``scaled=FACTOR``, which multiplies the thoughts."""
@@ -134,7 +137,7 @@ def edit_of(name: str) -> Edit:
             raise UserError(
                 f"the factor of {name!r} is no number", where="--interventions", fix="write, for example, scaled=0.5"
             )
-        return Edit(name, f"multiplied by {number:g}", lambda material: number * material.own)
+        return Edit(name, f"Multiplying all thoughts by {number:g}", lambda material: number * material.own)
     if name not in EDITS:
         raise UserError.unknown("intervention", name, [*EDITS, "scaled=0.5"], where="--interventions")
     return EDITS[name]

@@ -13,39 +13,46 @@ MARK = "measurements.json"
 """The file that shows a folder to be an analysis."""
 
 
-def check_target(target: Path) -> None:
+def check_target(target: Path, mark: str = MARK, what: str = "an analysis") -> None:
     """Refuse a folder that must not be replaced.
 
+    Args:
+        target: The folder.
+        mark: The file that shows it to be of the kind that may be replaced.
+        what: That kind, in words.
+
     Raises:
-        UserError: If it is a file, or holds anything but an analysis.
+        UserError: If it is a file, or holds anything else.
     """
-    if target.is_dir() and not (target / MARK).is_file() and any(target.iterdir()):
+    if target.is_dir() and not (target / mark).is_file() and any(target.iterdir()):
         raise UserError(
             f"{str(target)!r} holds other files",
             where="--out",
             why="the folder would be replaced whole",
-            fix="give a folder that is new, empty, or an analysis",
+            fix=f"give a folder that is new, empty, or {what}",
         )
     if target.exists() and not target.is_dir():
         raise UserError(f"{str(target)!r} is a file", where="--out", fix="give a folder")
 
 
 @contextmanager
-def replaced(target: Path) -> Iterator[Path]:
+def replaced(target: Path, mark: str = MARK, what: str = "an analysis") -> Iterator[Path]:
     """A folder to write into, which takes the place of another one at the end; on an error nothing is left of it.
 
     What a process that was killed on this machine left behind goes first.
 
     Args:
         target: Its place. What is there stays until then.
+        mark: As in :func:`check_target`.
+        what: As in :func:`check_target`.
 
     Yields:
         An empty folder beside it.
 
     Raises:
-        UserError: If nothing can be written there, or it holds anything but an analysis.
+        UserError: If nothing can be written there, or it holds anything else.
     """
-    check_target(target)
+    check_target(target, mark, what)
     asked, target = target, target.absolute()
     _restore(target)
     tidy(target)

@@ -56,6 +56,8 @@ class Interventions:
     Attributes:
         count: Number of questions.
         missing: What does not apply, by the edit's name, each with the reason; ``total`` for total effects.
+        alone: Whether questions are read one by one, since the method looks at the padding of a batch: alone, a
+            question has none.
         ties: Questions whose text has a token that is as probable as another one up to rounding, so that their own
             thoughts, given back, lead to another text.
 
@@ -77,7 +79,8 @@ class Interventions:
         self.reader = extractor(subject.reader)
         self.thinker = subject.thinker
         module = getattr(self.thinker.thinks, "__self__", None)
-        if getattr(module, "unmasked", None) is not None:  # alone, a question has no padding that could be looked at
+        self.alone = getattr(module, "unmasked", None) is not None
+        if self.alone:
             self.thinker = replace(self.thinker, max_rows=1)
         self.missing: dict[str, str] = {}
         self.ties = 0

@@ -11,7 +11,6 @@ largest number asked for, and texts and concepts after each number.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +21,7 @@ from typing import Any
 from lcot.analysis import tables
 from lcot.analysis.attention import FactAttention, GroupRow, fact_attention, group_table
 from lcot.analysis.concepts import ConceptValues, concept_values
+from lcot.analysis.fields import fields_of
 from lcot.analysis.geometry import Collapse, collapse, thought_geometry
 from lcot.analysis.lens import thought_lenses
 from lcot.analysis.outcomes import outcomes
@@ -78,9 +78,6 @@ NEEDED: Mapping[str, Need] = {
 }
 """What a question must have to be part of it; all questions are part of the others."""
 
-_ATTRIBUTE = re.compile(r"^ {8}(\w+): (.+(?:\n {12,}.+)*)", re.MULTILINE)
-_CODE = re.compile(r"(?::\w+:)?`+([^`]+)`+")
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -112,12 +109,6 @@ class Measured:
 def described() -> dict[str, dict[str, str]]:
     """What each field of each summary holds, as its record documents it."""
     return {name: fields_of(kind) for name, kind in SUMMARIES.items()}
-
-
-def fields_of(kind: type) -> dict[str, str]:
-    """The documented attributes of a record, without the marks of code."""
-    attributes = (kind.__doc__ or "").partition("Attributes:\n")[2]
-    return {name: _CODE.sub(r"\1", " ".join(what.split())) for name, what in _ATTRIBUTE.findall(attributes)}
 
 
 def measure(subject: Subject, folder: Path, say: Callable[[str], None] = lambda _: None) -> Measured:

@@ -43,7 +43,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def draw_accuracy(rows: Rows, new: Sequence[int]) -> Figure:
     """Accuracy over k, of all questions and by their number of steps."""
-    figure, (axes,) = _panes(1, 5.6)
+    figure, (axes,) = panels(1, 5.6)
     everything = [row for row in rows if row["steps"] is None]
     lengths = sorted({row["steps"] for row in rows if row["steps"] is not None})
     lengths = lengths if len(lengths) > 1 else []  # one is all of them
@@ -85,7 +85,7 @@ def draw_accuracy(rows: Rows, new: Sequence[int]) -> Figure:
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(0, 109)
     axes.margins(x=0.08)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -110,7 +110,7 @@ def _stacked(
     ticks: Sequence[str],
     label: str,
 ) -> Figure:
-    figure, (axes,) = _panes(1, 6.2)
+    figure, (axes,) = panels(1, 6.2)
     below = [0.0] * len(rows)
     for kind, (colour, hatch) in looks.items():
         shares = [100 * row["shares"][kind] for row in rows]
@@ -130,14 +130,14 @@ def _stacked(
     axes.set_ylabel("share (%)")
     axes.set_ylim(0, 100)
     axes.grid(visible=False)
-    _legend(figure, axes, backwards=True)
+    legend(figure, axes, backwards=True)
     return figure
 
 
 def draw_heights(rows: Rows) -> Figure:
     """Mean values by height, a panel for each k."""
     counts = sorted({row["thoughts"] for row in rows})
-    figure, panes = _panes(len(counts), 3.3, share=True, most=2)
+    figure, panes = panels(len(counts), 3.3, share=True, most=2)
     for axes, k in zip(panes, counts, strict=True):
         for leads, colour, marker, line in ((True, RED, "o", "-"), (False, BLUE, "s", "--")):
             if not any(row["leads"] == leads for row in rows):
@@ -161,13 +161,13 @@ def draw_heights(rows: Rows) -> Figure:
         axes.set_ylabel("mean value")
     low, high = panes[0].get_ylim()
     panes[0].set_ylim(low := min(0.0, low), high + 0.05 * (high - low))
-    _below(figure, panes[0])
+    legend_above(figure, panes[0])
     return figure
 
 
 def draw_parallelism(rows: Rows) -> Figure:
     """Cumulative values by percentile, a panel for each k."""
-    figure, panes = _panes(len(rows), 4.0, share=True)
+    figure, panes = panels(len(rows), 4.0, share=True)
     for axes, row in zip(panes, rows, strict=True):
         before: Sequence[float] | None = None
         for name, colour, line, hatch in (
@@ -186,13 +186,13 @@ def draw_parallelism(rows: Rows) -> Figure:
         axes.set_xlim(0, 100)
         axes.set_ylim(0, 1.02)
     panes[0].set_ylabel("cumulative value")
-    _below(figure, panes[0])
+    legend_above(figure, panes[0])
     return figure
 
 
 def draw_collapse(rows: Rows) -> Figure:
     """Norms and cosines, thought by thought."""
-    figure, (left, right) = _panes(2, 3.9)
+    figure, (left, right) = panels(2, 3.9)
     places = [row["thought"] for row in rows]
     left.plot(places, [row["norm"] for row in rows], color=BLUE, marker="o", label="thoughts")
     left.axhline(rows[0]["word_norm"], color=BLACK, linestyle="--", linewidth=1.2, label="words")
@@ -219,7 +219,7 @@ def draw_collapse(rows: Rows) -> Figure:
 def draw_results(rows: Rows) -> Figure:
     """Shares of results that are seen, a panel for each kind."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    figure, panes = _panes(len(kinds), 4.4, share=True)
+    figure, panes = panels(len(kinds), 4.4, share=True)
     looks = [(BLUE, "o", "-"), (RED, "s", "--"), (GREEN, "^", ":"), (PINK, "D", "-."), (ORANGE, "v", "-")]
     for axes, kind in zip(panes, kinds, strict=True):
         own = [row for row in rows if row["kind"] == kind]
@@ -232,33 +232,33 @@ def draw_results(rows: Rows) -> Figure:
         axes.set_ylim(0, 102)
         axes.margins(x=0.12)
     panes[0].set_ylabel("among the ten most probable (%)")
-    _below(figure, panes[0])
+    legend_above(figure, panes[0])
     return figure
 
 
 def draw_attention(rows: Rows) -> Figure:
     """Attention by group, a panel for each layer."""
     layers = sorted({row["layer"] for row in rows})
-    figure, panes = _panes(len(layers), 3.3, share=True)
+    figure, panes = panels(len(layers), 3.3, share=True)
     for axes, layer in zip(panes, layers, strict=True):
         _group_lines(axes, [row for row in rows if row["layer"] == layer], "place", "mean")
         axes.set_title(f"layer {layer}", fontsize=10)
         axes.set_xlabel("thoughts read, p")
     panes[0].set_ylabel("attention to one fact")
     panes[0].set_ylim(bottom=0)
-    _below(figure, panes[0])
+    legend_above(figure, panes[0])
     return figure
 
 
 def draw_nodes(rows: Rows) -> Figure:
     """Inner products and cosines by group."""
-    figure, panes = _panes(2, 3.9)
+    figure, panes = panels(2, 3.9)
     for axes, name, label in zip(panes, ("product", "cosine"), ("inner product", "cosine"), strict=True):
         _group_lines(axes, rows, "thought", name)
         axes.axhline(0, color=BLACK, linewidth=0.7)
         axes.set_xlabel("thought")
         axes.set_ylabel(f"mean {label} with one node")
-    _below(figure, panes[0])
+    legend_above(figure, panes[0])
     return figure
 
 
@@ -275,7 +275,7 @@ def _group_lines(axes: Any, rows: Rows, across: str, up: str) -> None:
     axes.margins(x=0.1)
 
 
-def _panes(count: int, width: float, share: bool = False, most: int = 4) -> tuple[Figure, list[Any]]:
+def panels(count: int, width: float, share: bool = False, most: int = 4) -> tuple[Figure, list[Any]]:
     """A figure with panels side by side, with at most so many in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -296,14 +296,14 @@ def _panes(count: int, width: float, share: bool = False, most: int = 4) -> tupl
     return figure, panes[:count]
 
 
-def _legend(figure: Any, axes: Any, backwards: bool = False) -> None:
+def legend(figure: Any, axes: Any, backwards: bool = False) -> None:
     """To the right of the panel, in the order in which the eye meets what it names."""
     handles, labels = axes.get_legend_handles_labels()
     order = slice(None, None, -1 if backwards else 1)
     figure.legend(handles[order], labels[order], loc="outside right center", fontsize=8.5, frameon=False)
 
 
-def _below(figure: Any, axes: Any) -> None:
+def legend_above(figure: Any, axes: Any) -> None:
     """One line of names for all panels."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)

@@ -20,8 +20,9 @@ import yaml
 from lcot.analysis import tables
 from lcot.analysis.charts import Chart
 from lcot.analysis.concepts import ConceptValues
+from lcot.analysis.fields import fields_of
 from lcot.analysis.figures import next_edges
-from lcot.analysis.measure import PARTS, SUMMARIES, Measured, fields_of
+from lcot.analysis.measure import PARTS, SUMMARIES, Measured
 from lcot.analysis.placement import node_places, shortest_way
 from lcot.analysis.subject import Examples
 from lcot.analysis.summaries import as_text

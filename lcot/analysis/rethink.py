@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from lcot.analysis.thinker import Thinker
 from lcot.reasoning.feeds import Feed
+from lcot.reasoning.given import Given
 from lcot.reasoning.layout import Layout
 from lcot.reasoning.think import think
 
@@ -85,7 +86,7 @@ def lacks(thinker: Thinker, rows: Sequence[Layout], own: Tensor) -> str | None:
         return "no thought comes behind another one"
     if thinker.builder.kind != "continuous" or not thinker.builder.stepwise_passes:
         return "no thought is made of another one"
-    if getattr(module, "thinker", None) is not None:
+    if not isinstance(getattr(module, "thinker", None), Given | None):
         return "thoughts are not made one after another"
     held: set[str] = {*getattr(module, "__dict__", ()), *getattr(module, "_modules", ())}
     if thinker.thinks is not None and "feed" not in held:

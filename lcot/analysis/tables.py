@@ -5,7 +5,7 @@ Every file has the descriptions of its columns in its schema too. pyarrow is imp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -136,14 +136,15 @@ class TableWriter:
 
     Args:
         folder: Where the file is made, as ``<name>.parquet``.
-        name: One of :data:`TABLES`.
+        name: One of :data:`TABLES`, or another one.
+        columns: Those of another one.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, columns: Sequence[Column] | None = None) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._columns = TABLES[name]
+        self._columns = TABLES[name] if columns is None else columns
         self._schema = pa.schema(
             [pa.field(one.name, _type(one.type), metadata={"description": one.what}) for one in self._columns]
         )
@@ -174,9 +175,9 @@ class TableWriter:
         self._rows = []
 
 
-def writer(folder: Path, name: str) -> closing[TableWriter]:
+def writer(folder: Path, name: str, columns: Sequence[Column] | None = None) -> closing[TableWriter]:
     """A :class:`TableWriter` that is closed at the end of its block, whatever happens there."""
-    return closing(TableWriter(folder, name))
+    return closing(TableWriter(folder, name, columns))
 
 
 def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,7 @@ examples:
   lcot test -c runs/prosqa/config.yaml                evaluate the best checkpoint of a run
   lcot show -c prosqa                                 an example's rows, as the model reads them
   lcot analyze runs/prosqa                            what its thoughts hold, with a report to look through
+  lcot probe runs/prosqa                              whether its thoughts do anything, by changing them
   lcot compare runs/*                                 all runs in one table
   lcot configs                                        what -c NAME can be; the path of a file works too
 
@@ -91,6 +92,11 @@ def main(args: Sequence[str] | None = None) -> None:
             from lcot.cli.analyze import run_analyze
 
             run_analyze(words[1:])
+            return
+        if words[:1] == ["probe"]:
+            from lcot.cli.probe import run_probe
+
+            run_probe(words[1:])
             return
         if words[:1] == ["import"]:
             from lcot.cli.importing import run_import

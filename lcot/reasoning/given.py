@@ -69,17 +69,17 @@ class Given(Thinker):
         Args:
             model: A causal language model with a cache. Gradients flow through every pass.
             batch: B rows with aligned first thoughts.
-            feed: A head.
+            feed: A head, where rows have spans.
             keep_cache: Keep keys and values, to decode from them.
             checkpointing: As in :func:`~lcot.reasoning.think.think`.
             rounds: No effect.
             layers_at: ``(B,)`` columns at which the states of all layers are kept; -1 for none.
         """
-        assert isinstance(feed, Head)
         if SPANS not in batch.views:
             return think(
                 model, batch, keep_cache=keep_cache, checkpointing=checkpointing, feed=feed, layers_at=layers_at
             )
+        assert isinstance(feed, Head)
         head, most, length = batch.first, batch.max_thoughts, batch.input_ids.shape[1]
         embed = model.get_input_embeddings()
         prompt, places, text = embed(batch.input_ids).split([head, most, length - head - most], dim=1)

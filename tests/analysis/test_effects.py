@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lcot.analysis.effects import Answered, EffectRow, EffectTable
-from lcot.analysis.measure import fields_of
+from lcot.analysis.fields import fields_of
 from lcot.metrics.statistics import mcnemar, wilson
 
 PLAIN: dict[str, Any] = {

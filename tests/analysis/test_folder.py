@@ -37,6 +37,19 @@ def test_an_analysis_is_replaced_whole(tmp_path: Path) -> None:
     assert (tmp_path / "a" / MARK).read_text(encoding="utf-8") == "two"
 
 
+def test_one_kind_does_not_take_the_place_of_another(tmp_path: Path) -> None:
+    write(tmp_path / "a", "one")
+    with pytest.raises(UserError, match="holds other files") as err, replaced(tmp_path / "a", "mine.json", "a probe"):
+        pass
+    assert "give a folder that is new, empty, or a probe" in str(err.value)
+    assert list(contents(tmp_path)) == ["a", f"a/{MARK}"]
+    with replaced(tmp_path / "b", "mine.json", "a probe") as folder:
+        (folder / "mine.json").write_text("one", encoding="utf-8")
+    with replaced(tmp_path / "b", "mine.json", "a probe") as folder:
+        (folder / "mine.json").write_text("two", encoding="utf-8")
+    assert (tmp_path / "b" / "mine.json").read_text(encoding="utf-8") == "two"
+
+
 def test_a_fault_leaves_everything_as_it_was(tmp_path: Path) -> None:
     write(tmp_path / "a", "one")
     before = contents(tmp_path)

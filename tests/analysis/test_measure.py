@@ -22,7 +22,8 @@ from lcot.analysis import (
     tables,
     thought_geometry,
 )
-from lcot.analysis.measure import SUMMARIES, Measured, described, fields_of, measure
+from lcot.analysis.fields import fields_of
+from lcot.analysis.measure import SUMMARIES, Measured, described, measure
 from lcot.analysis.outcomes import outcomes
 from lcot.analysis.parallelism import parallelism
 from lcot.analysis.subject import Subject

@@ -1,0 +1,113 @@
+"""What interventions on thoughts have shown, in about ten lines that can be read without the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from lcot.analysis.edits import Effect, Scope, edit_of
+from lcot.analysis.effects import UNCHANGED, EffectRow
+
+CONTENT = ("zero", "mean", "noise", "covariance", "other_gold")
+"""Edits that leave nothing of what all thoughts of a question hold."""
+
+_ORDER = ("reverse", "shuffle")
+_SURE = 0.05
+_SHORT: Mapping[str, str] = {
+    "zero": "zero",
+    "mean": "their mean over the questions",
+    "noise": "noise of the same norm",
+    "covariance": "noise of their mean and covariance",
+}
+_ONE_BY_ONE: Mapping[str, str] = {
+    "other_gold": "is another question's with another answer",
+    **{name: f"is {what}" for name, what in _SHORT.items()},
+    "hidden": "is hidden from the text",
+}
+_SCOPES: tuple[tuple[Scope, Effect, str], ...] = (
+    ("one", "direct", "alone"),
+    ("from", "direct", "with all behind it"),
+    ("one", "total", "when those behind it are thought anew"),
+)
+
+
+def findings(rows: Sequence[EffectRow], k: int) -> list[str]:
+    """The lines.
+
+    Args:
+        rows: Of all questions, and by steps.
+        k: Number of thoughts.
+    """
+    everything = [row for row in rows if row.steps is None]
+    whole = {row.intervention: row for row in everything if row.scope == "all"}
+    return [*_whole(whole, k), *_one_by_one(everything), *_verdict(whole)]
+
+
+def _whole(whole: Mapping[str, EffectRow], k: int) -> Iterator[str]:
+    """What all thoughts are worth."""
+    base = whole[UNCHANGED]
+    yield (
+        f"{base.questions:,} questions with {k} thought{'s' * (k > 1)} each: {_share(base.accuracy)} are answered"
+        f" correctly (95 % interval {_share(base.low)} to {_share(base.high)})."
+    )
+    if replaced := [(what, whole[name]) for name, what in _SHORT.items() if name in whole]:
+        said = [f"{what}: {_share(row.changed)} ({_share(row.accuracy)} right, {_p(row)})" for what, row in replaced]
+        yield f"Answers that change when all thoughts become {', '.join(said)}."
+    for name in ("other_gold", "same_gold", *_ORDER, "first", "hidden"):
+        if (row := whole.get(name)) is not None:
+            some = f" ({row.questions:,} have one)" if row.questions < base.questions else ""
+            steered = _steered(row, whole.get("noise")) if name == "other_gold" else ""
+            yield (
+                f"{edit_of(name).doing}{some} changes {_share(row.changed)} of the answers{steered}:"
+                f" {_share(row.accuracy)} are right ({_share(row.before)} before, {_p(row)})."
+            )
+    if scaled := [row for name, row in whole.items() if name.startswith("scaled")]:
+        said = [f"{row.intervention.partition('=')[2]}: {_share(row.changed)}" for row in scaled]
+        yield f"Answers that change when all thoughts are multiplied by a factor: by {', by '.join(said)}."
+
+
+def _steered(row: EffectRow, noise: EffectRow | None) -> str:
+    if row.to_donor is None:
+        return ""
+    beside = f" (noise: {_share(noise.to_donor)})" if noise is not None and noise.to_donor is not None else ""
+    return f", {_share(row.to_donor)} to the donor's{beside}"
+
+
+def _one_by_one(rows: Sequence[EffectRow]) -> Iterator[str]:
+    """What each thought is worth, by the first edit that there is."""
+    for name, what in _ONE_BY_ONE.items():
+        said = []
+        for scope, effect, words in _SCOPES:
+            own = [row for row in rows if (row.intervention, row.scope, row.effect) == (name, scope, effect)]
+            if own:
+                said.append(f"{words} {', '.join(f'{_share(row.changed)} ({row.thought})' for row in own)}")
+        if said:
+            yield f"Answers that change when a thought {what}, by its number: {'; '.join(said)}."
+            return
+
+
+def _verdict(whole: Mapping[str, EffectRow]) -> Iterator[str]:
+    """What follows for the question whether the thoughts do anything, in one sentence."""
+    rows = [whole[name] for name in CONTENT if name in whole]
+    if not rows:
+        return
+    costly = [row for row in rows if row.p < _SURE and row.lost > row.gained]
+    if not any(row.changed for row in rows):
+        yield "Not one answer depends on what the thoughts are."
+    elif len(costly) == len(rows):
+        order = [whole[name] for name in _ORDER if name in whole]
+        free = bool(order) and all(row.p >= _SURE for row in order)
+        also = "; the order that they come in makes no difference that shows" if free else ""
+        yield f"What the thoughts hold decides answers: to replace all of them costs right ones (p < {_SURE}){also}."
+    elif not costly:
+        yield f"Nothing that replaces all thoughts costs right answers beyond chance (p ≥ {_SURE})."
+    else:
+        names = ", ".join(row.intervention for row in rows if row not in costly)
+        yield f"Some of what replaces all thoughts costs right answers (p < {_SURE}); no loss shows for {names}."
+
+
+def _p(row: EffectRow) -> str:
+    return "p < 0.001" if row.p < 0.001 else f"p = {row.p:.3f}" if row.p < 0.1 else f"p = {row.p:.2f}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
