@@ -40,8 +40,9 @@ def causal_charts(rows: Rows, k: int, data: str) -> Iterator[Chart]:
         "interventions",
         "What is answered behind changed thoughts",
         "Left: share of right answers; the line is that of the method's own thoughts. Right: share of answers that"
-        " change (bars), and that become the answer of the question whose thoughts these are, or, for all other"
-        f" changes, of such a question with another answer (diamonds). Bars: 95 % intervals (Wilson); {asked}.{fewer}",
+        " change (bars), and that become the answer of the question whose thoughts these are or, for all other changes,"
+        " of the other question about the same facts, if there is one, or of such a question with another answer"
+        f" (diamonds). Bars: 95 % intervals (Wilson); {asked}.{fewer}",
         partial(draw_interventions, rows),
     )
     if k > 1 and any(row["scope"] != "all" for row in rows):

@@ -1,7 +1,8 @@
-"""Whose thoughts a question is given in the place of its own: another question's, drawn by a key.
+"""Whose thoughts a question is given in the place of its own: another question's.
 
-A donor has as many written steps as the question, and the same right answer or another one. It is never the question
-itself, nor one of the same words.
+A donor is drawn by a key among the questions with as many written steps, and with the same right answer or another one.
+It is never the question itself, nor one of the same words. Where two questions are asked about the same facts, each is
+the donor of the other as well, whatever its steps and its answer are.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from lcot.metrics.extractors import Extractor
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.keyed import keyed_random, keyed_seed
 
-Kind = Literal["same_gold", "other_gold"]
-"""Whether the donor's right answer is the question's own."""
+Kind = Literal["same_gold", "other_gold", "pair"]
+"""Whether the donor's right answer is the question's own, or the donor is the other question about the same facts."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -23,7 +24,7 @@ _TRIES = 32
 
 
 class Donors:
-    """Finds donors among questions; some 60 bytes are kept of each.
+    """Finds donors among questions; some 70 bytes are kept of each.
 
     Args:
         seed: Keys the draws, together with the question's number.
@@ -32,7 +33,8 @@ class Donors:
 
     def __init__(self, seed: int, reader: Extractor) -> None:
         self.seed, self.reader = seed, reader
-        self._asked, self._golds, self._steps = array("q"), array("q"), array("q")
+        self._asked, self._golds, self._steps, self._others = (array("q") for _ in range(4))
+        self._alone: dict[str, int] = {}  # the first ones of pairs, until the second one comes
         self._groups: dict[tuple[int, int | None], array[int]] = {}
 
     def __len__(self) -> int:
@@ -46,6 +48,11 @@ class Donors:
         self._asked.append(keyed_seed("question", example.question))
         self._golds.append(gold)
         self._steps.append(steps)
+        self._others.append(-1)
+        if example.pair and (other := self._alone.pop(example.pair, None)) is not None:
+            self._others[other], self._others[number] = number, other
+        elif example.pair:
+            self._alone[example.pair] = number
         for group in ((steps, None), (steps, gold)):
             self._groups.setdefault(group, array("q")).append(number)
 
@@ -54,8 +61,10 @@ class Donors:
 
         Args:
             number: The question's.
-            kind: Which right answer it has.
+            kind: Which it is to be.
         """
+        if kind == "pair":
+            return self._others[number] if self._others[number] >= 0 else None
         steps, gold = self._steps[number], self._golds[number]
         among: Sequence[int] = self._groups[steps, gold if kind == "same_gold" else None]
 

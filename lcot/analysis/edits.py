@@ -109,6 +109,7 @@ EDITS: Mapping[str, Edit] = {
         Edit("covariance", "Replacing all thoughts by noise of their mean and covariance", _covariance),
         Edit("same_gold", "Replacing all thoughts by another question's with the same answer", _donor("same_gold")),
         Edit("other_gold", "Replacing all thoughts by another question's with another answer", _donor("other_gold")),
+        Edit("pair", "Replacing all thoughts by those of the other question about the same facts", _donor("pair")),
         Edit("reverse", "Putting the thoughts in reverse order", lambda material: material.own.flip(0), ("all",), 2),
         Edit("shuffle", "Putting the thoughts in another order", _shuffled, ("all",), 2),
         Edit("first", "Putting the first thought in the place of all", _first, ("all",), 2),

@@ -18,13 +18,15 @@ class Answered:
     Attributes:
         question: Its number, from 0.
         id: Its id.
+        pair: What it shares with the other question about the same facts; empty for a question that stands alone.
         steps: Number of its written steps.
         intervention: Name of the edit; ``none`` for the method's own thoughts.
         scope: Which thoughts were changed: ``all``, ``one``, or ``from`` one on.
         thought: That one, from 1; ``None`` for all.
         effect: What thoughts behind it were: as before (``direct``), or thought anew (``total``).
-        donor: Number of the question whose thoughts these are; of other interventions, that of the donor with another
-            answer, to compare with. ``None`` if there is none.
+        donor: Number of the question whose thoughts these are. Of other interventions, to compare with, that of the
+            other question about the same facts or, where there is none, of the donor with another answer. ``None`` if
+            there is neither.
         text: All that was written.
         answer: What the extractor reads; ``None`` if there is no answer.
         gold: The right answer.
@@ -42,6 +44,7 @@ class Answered:
 
     question: int
     id: str
+    pair: str
     steps: int
     intervention: str
     scope: Scope
@@ -81,6 +84,9 @@ class EffectRow:
         lost: Questions whose answer was right and is wrong.
         gained: Questions whose answer was wrong and is right.
         p: Exact two-sided p-value of McNemar's test for these two.
+        pairs: Pairs of questions about the same facts, both of which there are; 0 in rows by steps.
+        pair_accuracy: Share of these with both answered correctly; ``None`` if there are none.
+        pair_before: That share behind the method's own thoughts.
         changed: Share of questions with another answer than before.
         changed_low: Lower end of its 95 % interval.
         changed_high: Upper end.
@@ -108,6 +114,9 @@ class EffectRow:
     lost: int
     gained: int
     p: float
+    pairs: int
+    pair_accuracy: float | None
+    pair_before: float | None
     changed: float
     changed_low: float
     changed_high: float
@@ -133,6 +142,8 @@ class _Sums:
     text: float = 0.0
     answers: int = 0
     answer: float = 0.0
+    pairs: list[int] = field(default_factory=lambda: [0, 0, 0])
+    alone: dict[str, tuple[bool, bool]] = field(default_factory=dict)
 
     def add(self, one: Answered) -> None:
         self.questions += 1
@@ -150,6 +161,16 @@ class _Sums:
             self.answers += 1
             self.answer += one.answer_change
 
+    def add_pair(self, one: Answered) -> None:
+        """Count a pair with its second question; its first one is kept until then."""
+        right, before = one.correct, one.correct_before
+        if one.pair in self.alone:
+            first, first_before = self.alone.pop(one.pair)
+            for place, counted in enumerate((True, right and first, before and first_before)):
+                self.pairs[place] += counted
+        else:
+            self.alone[one.pair] = right, before
+
 
 class EffectTable:
     """Adds up what was answered; only sums are kept."""
@@ -162,6 +183,8 @@ class EffectTable:
         own = self._sums.setdefault((one.intervention, one.scope, one.thought, one.effect), {})
         for steps in (None, one.steps):
             own.setdefault(steps, _Sums()).add(one)
+        if one.pair:
+            own[None].add_pair(one)
 
     def rows(self) -> list[EffectRow]:
         """For each intervention the row of all questions, then one for each number of steps."""
@@ -174,6 +197,7 @@ class EffectTable:
     @staticmethod
     def _row(key: tuple[str, Scope, int | None, Effect], steps: int | None, sums: _Sums) -> EffectRow:
         count, (donors, theirs), (others, golds) = sums.questions, sums.donors, sums.golds
+        pairs, both, both_before = sums.pairs
         low, high = wilson(sums.correct, count)
         changed_low, changed_high = wilson(sums.changed, count)
         to_low, to_high = wilson(theirs, donors) if donors else (None, None)
@@ -189,6 +213,9 @@ class EffectTable:
             lost=sums.lost,
             gained=sums.gained,
             p=mcnemar(sums.lost, sums.gained),
+            pairs=pairs,
+            pair_accuracy=both / pairs if pairs else None,
+            pair_before=both_before / pairs if pairs else None,
             changed=sums.changed / count,
             changed_low=changed_low,
             changed_high=changed_high,

@@ -19,6 +19,7 @@ _SHORT: Mapping[str, str] = {
     "covariance": "noise of their mean and covariance",
 }
 _ONE_BY_ONE: Mapping[str, str] = {
+    "pair": "is that of the other question about the same facts",
     "other_gold": "is another question's with another answer",
     **{name: f"is {what}" for name, what in _SHORT.items()},
     "hidden": "is hidden from the text",
@@ -47,29 +48,35 @@ def _whole(whole: Mapping[str, EffectRow], k: int) -> Iterator[str]:
     base = whole[UNCHANGED]
     yield (
         f"{base.questions:,} questions with {k} thought{'s' * (k > 1)} each: {_share(base.accuracy)} are answered"
-        f" correctly (95 % interval {_share(base.low)} to {_share(base.high)})."
+        f" correctly (95 % interval {_share(base.low)} to {_share(base.high)}){_both(base)}."
     )
     if replaced := [(what, whole[name]) for name, what in _SHORT.items() if name in whole]:
         said = [f"{what}: {_share(row.changed)} ({_share(row.accuracy)} right, {_p(row)})" for what, row in replaced]
         yield f"Answers that change when all thoughts become {', '.join(said)}."
-    for name in ("other_gold", "same_gold", *_ORDER, "first", "hidden"):
+    for name in ("pair", "other_gold", "same_gold", *_ORDER, "first", "hidden"):
         if (row := whole.get(name)) is not None:
             some = f" ({row.questions:,} have one)" if row.questions < base.questions else ""
-            steered = _steered(row, whole.get("noise")) if name == "other_gold" else ""
+            steered = _steered(row, whole) if name in ("pair", "other_gold") else ""
             yield (
                 f"{edit_of(name).doing}{some} changes {_share(row.changed)} of the answers{steered}:"
-                f" {_share(row.accuracy)} are right ({_share(row.before)} before, {_p(row)})."
+                f" {_share(row.accuracy)} are right ({_share(row.before)} before, {_p(row)}){_both(row)}."
             )
     if scaled := [row for name, row in whole.items() if name.startswith("scaled")]:
         said = [f"{row.intervention.partition('=')[2]}: {_share(row.changed)}" for row in scaled]
         yield f"Answers that change when all thoughts are multiplied by a factor: by {', by '.join(said)}."
 
 
-def _steered(row: EffectRow, noise: EffectRow | None) -> str:
+def _steered(row: EffectRow, whole: Mapping[str, EffectRow]) -> str:
+    """How many answers become the donor's, and under noise, which is compared with a pair's where there are some."""
     if row.to_donor is None:
         return ""
+    noise = whole.get("noise") if row.intervention == ("pair" if "pair" in whole else "other_gold") else None
     beside = f" (noise: {_share(noise.to_donor)})" if noise is not None and noise.to_donor is not None else ""
     return f", {_share(row.to_donor)} to the donor's{beside}"
+
+
+def _both(row: EffectRow) -> str:
+    return f", and both of {_share(row.pair_accuracy)} of the pairs" if row.pair_accuracy is not None else ""
 
 
 def _one_by_one(rows: Sequence[EffectRow]) -> Iterator[str]:

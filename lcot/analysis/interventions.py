@@ -39,6 +39,12 @@ from lcot.reasoning.layout import EncodedExample
 BASIS = 512
 """Questions whose thoughts the covariance is taken of, evenly spread over all of them."""
 
+_NO_DONOR: Mapping[Kind, str] = {
+    "same_gold": "no two questions with as many steps have the same answer",
+    "other_gold": "no two questions with as many steps have another answer",
+    "pair": "no two questions are asked about the same facts (data.ask: both)",
+}
+
 Givers = Mapping[Kind, int | None]
 """The numbers of a question's donors."""
 
@@ -158,8 +164,7 @@ class Interventions:
             self._leave_out("hidden", "the text begins at the one thought itself, since no eot stands between them")
         for kind in KINDS:
             if kind in self.names and not self.donors.number(kind):
-                words = "the same answer" if kind == "same_gold" else "another answer"
-                self._leave_out(kind, f"no two questions with as many steps have {words}")
+                self._leave_out(kind, _NO_DONOR[kind])
 
     def _leave_out(self, name: str, why: str) -> None:
         if name in self.names and self.asked:
@@ -292,11 +297,13 @@ class Interventions:
         text, answer = self._read(said.tokens)
         name, scope, thought, effect = one.key if one is not None else (UNCHANGED, "all", None, "direct")
         changed = not self._same(answer, before)
-        donor = donors["same_gold" if name == "same_gold" else "other_gold"]
+        reference: Kind = "other_gold" if donors["pair"] is None else "pair"
+        donor = donors[name if name in KINDS else reference]
         theirs, theirs_gold, _ = self._notes.take_plain(donor) if donor is not None else (before, before, None)
         return Answered(
             question=number,
             id=example.id,
+            pair=example.pair,
             steps=len(example.steps),
             intervention=name,
             scope=scope,

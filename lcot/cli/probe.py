@@ -31,8 +31,9 @@ told in a few lines. What is asked with other options than the run's own goes in
   lcot probe runs/prosqa --interventions zero other_gold scaled=-1
 
 interventions: zero, mean, noise (of the same norm), covariance (noise of their mean and covariance), same_gold and
-other_gold (thoughts of another question with as many steps, with the same answer or another one), reverse, shuffle,
-first (repeated), hidden (from the text, by a mask), scaled=FACTOR
+other_gold (thoughts of another question with as many steps, with the same answer or another one), pair (of the other
+question about the same facts, with --data.ask=both), reverse, shuffle, first (repeated), hidden (from the text, by a
+mask), scaled=FACTOR
 
 Every --data.SETTING=VALUE is passed on to the run's data, as in lcot test.
 """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from lcot.analysis.donors import KINDS, Donors, Kind
+from lcot.analysis.donors import Donors, Kind
 from lcot.metrics.extractors import extractor
 from lcot.reasoning.example import ReasoningExample
 
@@ -28,7 +29,7 @@ def many(count: int) -> list[ReasoningExample]:
     return [asked(number, str(draw.randint(1, 4)), draw.randint(1, 3)) for number in range(count)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["same_gold", "other_gold"])
 def test_they_fit(kind: Kind) -> None:
     examples = many(300)
     donors, seen = of(examples), set()
@@ -60,6 +61,14 @@ def test_where_few_fit_they_are_found_all_the_same() -> None:
 def test_the_same_words_are_the_question_itself() -> None:
     donors = of([asked(0, "1"), asked(1, "1", question="question 0"), asked(2, "1", steps=2)])
     assert [donors.donor(number, "same_gold") for number in range(3)] == [None, None, None]
+
+
+def test_the_other_question_of_a_pair() -> None:
+    pairs = ["", "a", "b", "a", "b", "c"]
+    examples = [replace(asked(number, str(number), steps=number), pair=pair) for number, pair in enumerate(pairs)]
+    donors = of(examples)
+    assert [donors.donor(number, "pair") for number in range(6)] == [None, 3, 4, 1, 2, None]
+    assert donors.number("pair") == 4 and donors.number("other_gold") == 0
 
 
 def test_answers_are_the_same_as_the_extractor_says() -> None:

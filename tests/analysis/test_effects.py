@@ -11,7 +11,8 @@ from lcot.analysis.fields import fields_of
 from lcot.metrics.statistics import mcnemar, wilson
 
 PLAIN: dict[str, Any] = {
-    "question": 0, "id": "q", "steps": 1, "intervention": "zero", "scope": "one", "thought": 2, "effect": "direct",
+    "question": 0, "id": "q", "pair": "", "steps": 1, "intervention": "zero", "scope": "one", "thought": 2,
+    "effect": "direct",
     "donor": None, "text": "", "answer": None, "gold": "7", "correct": False, "correct_before": True, "changed": True,
     "to_donor": None, "to_donor_gold": None, "text_log": -3.0, "answer_log": -2.0, "text_change": -1.0,
     "answer_change": -0.5,
@@ -54,6 +55,21 @@ def test_what_there_is_none_of() -> None:
     found = row([{"answer_change": None}])
     assert (found.donors, found.to_donor, found.to_donor_low, found.to_donor_high) == (0, None, None, None)
     assert found.to_donor_gold is None and found.answer_change is None
+
+
+def test_pairs() -> None:
+    """Three pairs, of which one is not whole; the two of a pair need not stand side by side, nor have as many steps."""
+    answers: list[dict[str, Any]] = [
+        {"pair": "a", "correct": True},
+        {"pair": "b", "correct": True, "correct_before": False},
+        {"pair": "a", "correct": True, "steps": 2},
+        {"pair": "c", "correct": True},
+        {"pair": "b", "correct": False},
+        {"correct": True},
+    ]
+    found = row(answers)
+    assert (found.pairs, found.pair_accuracy, found.pair_before) == (2, 0.5, 0.5)
+    assert (row(answers, 1).pairs, row(answers, 1).pair_accuracy) == (0, None)
 
 
 def test_rows_by_intervention_and_steps() -> None:

@@ -11,8 +11,9 @@ from lcot.metrics.statistics import mcnemar, wilson
 
 BASE = EffectRow(
     intervention="none", scope="all", thought=None, effect="direct", steps=None, questions=300, correct=288,
-    accuracy=0.96, low=0.93, high=0.98, before=0.96, lost=0, gained=0, p=1.0, changed=0.0, changed_low=0.0,
-    changed_high=0.01, donors=290, to_donor=0.0, to_donor_low=0.0, to_donor_high=0.01, to_donor_gold=0.0,
+    accuracy=0.96, low=0.93, high=0.98, before=0.96, lost=0, gained=0, p=1.0, pairs=0, pair_accuracy=None,
+    pair_before=None, changed=0.0, changed_low=0.0, changed_high=0.01, donors=290, to_donor=0.0, to_donor_low=0.0,
+    to_donor_high=0.01, to_donor_gold=0.0,
     text_change=0.0, answer_change=0.0,
 )  # fmt: skip
 
@@ -59,6 +60,21 @@ def test_all_lines() -> None:
         " 30.0 % (2); when those behind it are thought anew 20.0 % (1).",
         "What the thoughts hold decides answers: to replace all of them costs right ones (p < 0.05); the order that"
         " they come in makes no difference that shows.",
+    ]
+
+
+def test_pairs() -> None:
+    base = replace(BASE, pairs=150, pair_accuracy=0.9, pair_before=0.9)
+    rows = [row("noise", 9, to_donor=0.02), row("pair", 99, to_donor=0.5, pair_accuracy=0.25), row("other_gold", 3)]
+    assert findings([base, *rows], 2)[:4] == [
+        "300 questions with 2 thoughts each: 96.0 % are answered correctly (95 % interval 93.0 % to 98.0 %), and both"
+        " of 90.0 % of the pairs.",
+        "Answers that change when all thoughts become noise of the same norm: 3.0 % (93.0 % right, p = 0.004).",
+        "Replacing all thoughts by those of the other question about the same facts changes 33.0 % of the answers,"
+        " 50.0 % to the donor's (noise: 2.0 %): 63.0 % are right (96.0 % before, p < 0.001), and both of 25.0 % of the"
+        " pairs.",
+        "Replacing all thoughts by another question's with another answer changes 1.0 % of the answers, 0.0 % to the"
+        " donor's: 95.0 % are right (96.0 % before, p = 0.25).",
     ]
 
 
