@@ -57,12 +57,15 @@ def charts(
     new = [k for k in ks if trained is not None and k not in trained]
     unseen = f" Training never saw k = {', '.join(map(str, new))} (hollow points, k*)." if new else ""
     forced = " when k thoughts are forced, whatever the question needs"
+    shares = [(row["thoughts"], row["pair_accuracy"]) for row in everything if row.get("pair_accuracy") is not None]
+    pairs = ", ".join(f"{100 * share:.1f} % (k = {k})" for k, share in shares)
+    paired = f" Both questions about a problem are right in {pairs}." if pairs else ""
     thoughtless = ks == [0] and trained == frozenset({0})
     yield Chart(
         "accuracy",
         "Accuracy" if thoughtless else "Accuracy after k thoughts",
         f"Share of right answers{'' if thoughtless else forced}; greedy decoding, {asked}"
-        f"{'' if thoughtless else ' for each k'}. Bars: 95 % intervals (Wilson).{unseen}",
+        f"{'' if thoughtless else ' for each k'}. Bars: 95 % intervals (Wilson).{paired}{unseen}",
         partial(plots.draw_accuracy, summary["accuracy"], new),
     )
     if rows := summary.get("paths", ()):

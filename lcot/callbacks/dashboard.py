@@ -135,7 +135,8 @@ class Dashboard(Callback):
         first = data.source("val").example(0, 0) if data is not None else None
         return Shown(
             epochs=self.curves,
-            accuracies=names + (tuple(map(pair_name, names)) if first is not None and first.pair else ()),
+            accuracies=names,
+            pair_accuracies=tuple(map(pair_name, names)) if first is not None and first.pair else (),
             stages=schedule is not None and schedule.last_stage > 0,
             thoughts=fed and most > 0,
             pairs=self.thoughts and fed and most > 1,

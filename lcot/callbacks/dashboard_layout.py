@@ -14,7 +14,8 @@ class Shown:
 
     Attributes:
         epochs: Those by epoch and by stage.
-        accuracies: Names of the accuracies, those of pairs among them.
+        accuracies: Names of the accuracies.
+        pair_accuracies: Those of pairs of questions; none where questions stand alone.
         stages: Whether there is more than one stage.
         thoughts: Whether there are thoughts that are fed back, so that they have norms.
         pairs: Whether their distances are measured.
@@ -23,6 +24,7 @@ class Shown:
 
     epochs: bool = True
     accuracies: tuple[str, ...] = ("accuracy",)
+    pair_accuracies: tuple[str, ...] = ("pair_accuracy",)
     stages: bool = True
     thoughts: bool = True
     pairs: bool = True
@@ -37,10 +39,12 @@ def layout(shown: Shown) -> Layout:
     """
     made: Layout = {}
     by_epoch = [f"by_epoch/val/{name}" for name in shown.accuracies]
+    by_epoch_pairs = [f"by_epoch/val/{name}" for name in shown.pair_accuracies]
     if shown.epochs:
         made["Accuracy by stage"] = {
             **(_chart("accuracy at the end of each stage", "by_stage/val/accuracy") if shown.stages else {}),
             **_chart("accuracy by epoch", *by_epoch),
+            **(_chart("pair accuracy by epoch", *by_epoch_pairs) if by_epoch_pairs else {}),
             **(_chart("stage by epoch", "by_epoch/curriculum/stage") if shown.stages else {}),
         }
     made["Loss around stage changes"] = {

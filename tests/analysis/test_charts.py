@@ -55,9 +55,16 @@ def test_each_summary_has_a_figure_with_its_count(summary: dict[str, list[dict[s
     assert f"n = {rows[0]['questions']} for k = 1" in found["parallelism"].caption
 
 
+def test_pairs_are_said_beneath_the_accuracy() -> None:
+    rows = [{**row, "pair_accuracy": None if row["steps"] else 0.125 * row["thoughts"]} for row in ACCURACY]
+    (chart,) = charts({"accuracy": rows}, None, "sums")
+    assert "Both questions about a problem are right in 0.0 % (k = 0), 12.5 % (k = 1)." in chart.caption
+
+
 def test_a_run_without_thoughts_is_not_said_to_have_any() -> None:
     rows = [row for row in ACCURACY if row["thoughts"] == 0]
     (chart,) = charts({"accuracy": rows}, frozenset({0}), "sums")
+    assert "Both" not in chart.caption
     assert chart.title == "Accuracy" and "thought" not in chart.caption and "n = 40 sums. Bars" in chart.caption
     (chart,) = charts({"accuracy": rows}, frozenset({0, 1}), "sums")
     assert chart.title == "Accuracy after k thoughts" and "are forced" in chart.caption

@@ -25,7 +25,7 @@ from tests.whole_runs import STEPS, run, settings, write_config
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of stages 0 to 4, one epoch each, of the command line; then its test."""
     folder: Path = tmp_path_factory.mktemp("dashboard")
-    config: dict[str, Any] = settings()
+    config: dict[str, Any] = settings(ask="both", train_ask="either")
     config["dashboard"] = {"questions": 2}
     path = write_config(folder, config)
     assert run(path, "--name=board") == 0
@@ -64,7 +64,7 @@ def test_training_by_epoch(board: EventAccumulator, name: str) -> None:
 def test_stage_and_thoughts_follow_the_curriculum(board: EventAccumulator) -> None:
     assert list(scalars(board, "by_epoch/curriculum/stage").values()) == [0, 1, 2, 3, 4]
     assert list(scalars(board, "by_epoch/val/thoughts").values()) == [0, 1, 2, 3, 3]
-    assert set(scalars(board, "by_epoch/val/examples").values()) == {9}
+    assert set(scalars(board, "by_epoch/val/examples").values()) == {18}
 
 
 def test_loss_of_each_stage_by_the_steps_since_it_began(board: EventAccumulator) -> None:
@@ -96,7 +96,7 @@ def test_all_charts_of_the_layout_have_curves(board: EventAccumulator) -> None:
     ]
     known = board.Tags()["scalars"]
     patterns = [tag for category in layout.category for chart in category.chart for tag in chart.multiline.tag]
-    assert len(patterns) >= 14
+    assert len(patterns) >= 15 and "by_epoch/val/pair_accuracy" in patterns
     assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, tag) for tag in known)] == []
 
 

@@ -10,7 +10,7 @@ from lcot.datamodules.doubts import say_repeated
 from lcot.datamodules.graphs.generator import GraphSpec, Problem, Rival, Root
 from lcot.datamodules.graphs.hints import Hints
 from lcot.datamodules.graphs.published import RecordSource, graph_of, other_record, read_problems
-from lcot.datamodules.graphs.splits import generate
+from lcot.datamodules.graphs.splits import GraphSplit, generate
 from lcot.datamodules.graphs.text import Style, draw_names, render, surface_texts
 from lcot.datamodules.options import check_choice, split_sizes
 from lcot.datamodules.pairs import Asked
@@ -215,15 +215,14 @@ class ProsQA(ReasoningDataModule):
         return problems if self.asks[split] == "deeper" else self._asked(problems, split)
 
     def _asked(self, problems: GraphSource | RecordSource, split: Split) -> Asked:
-        return Asked(problems, self.asks[split], self.keyed_by(), "test" if split == "predict" else split)
+        return Asked(problems, self.asks[split], self.keyed_by(), _part(split))
 
     def _problems(self, split: Split) -> GraphSource | RecordSource:
-        path, seed = self.paths[split], self.keyed_by()
+        path, seed, part = self.paths[split], self.keyed_by(), _part(split)
         redraw: Redraw = self.redraw if split == "train" else "none"
         frontier = self.stage_target == "frontier" and split == "train"
         hints = self.hints if split == "train" else None
         if path is None:
-            part: Any = "test" if split == "predict" else split
             problems = generate(self.spec, seed, part, self.sizes[split])
             say_repeated(len(problems), len(set(problems)), "different problems that were drawn")
             return GraphSource(problems, None, self.spec, self.style, redraw, seed, part, frontier, hints)
@@ -240,7 +239,7 @@ class ProsQA(ReasoningDataModule):
             self.style,
             redraw,
             seed,
-            split,
+            part,
             frontier,
             hints,
         )
@@ -259,7 +258,7 @@ class ProsQA(ReasoningDataModule):
     def _read(self, path: str, split: Split) -> Iterator[ReasoningExample]:
         """The records of a file in the words of the style, as :meth:`make_source` gives them outside of training."""
         prose = self.style == "prose"
-        source = GraphSource([], None, self.spec, self.style, "none", self.keyed_by(), split)
+        source = GraphSource([], None, self.spec, self.style, "none", self.keyed_by(), _part(split))
         asked = self._asked(source, split)
         examples = read_problems(path, rewritten=not prose, paired=asked.ask != "deeper")
         for index, example in enumerate(examples):
@@ -288,3 +287,8 @@ class ProsQA(ReasoningDataModule):
         if self.paths["train"] is not None:
             for example in read_examples(self.paths["train"]):
                 yield from self.text.pieces(example)
+
+
+def _part(split: Split) -> GraphSplit:
+    """The split whose questions these are: ``predict`` answers those of the test."""
+    return "test" if split == "predict" else split

@@ -13,6 +13,7 @@ import pytest
 
 from lcot.datamodules import ProsQA
 from lcot.datamodules.graphs.generator import GraphSpec
+from lcot.datamodules.graphs.hints import Hints, chain_words
 from lcot.datamodules.graphs.prosqa import GraphSource
 from lcot.datamodules.graphs.splits import canonical_key, generate
 from lcot.datamodules.graphs.text import draw_names, render
@@ -244,6 +245,26 @@ def test_either_question_in_training_and_both_in_evaluation() -> None:
         ["test-5"] * 2,
         ["test-5-other"] * 2,
     )
+
+
+@pytest.mark.parametrize("ask", ["deeper", "either", "both"])
+def test_predict_answers_the_questions_of_the_test(tmp_path: Path, ask: Any) -> None:
+    path = str(published_file(tmp_path))
+    for options in ({}, {"test_path": path}, {"test_path": path, "style": "compact"}):
+        data = ProsQA(**{**SMALL, **options}, ask=ask)
+        test, predict = data.make_source("test"), data.make_source("predict")
+        asked = [test.example(index, 0) for index in range(len(test))]
+        assert asked == [predict.example(index, 0) for index in range(len(predict))]
+        assert asked == list(data.examples("predict")()) == list(data.examples("test")())
+
+
+def test_hints_name_the_way_of_the_question_that_is_asked() -> None:
+    hints = Hints(share=1.0, words=3, right=1.0, drop_facts=False)
+    source = ProsQA(**SMALL, style="compact", ask="both", hints=hints).make_source("train")
+    for index in range(len(source)):
+        example = source.example(index, 2)
+        told = example.question.rpartition("? ")[2].partition(" or ")[2]
+        assert told == f"{' '.join(chain_words(example, 3))}?"
 
 
 def test_the_words_of_a_file_cover_both_questions(tmp_path: Path) -> None:
