@@ -4,6 +4,7 @@ probe/summary.json            what was found in words, all rows of the summary, 
 probe/summary.parquet         a row for each intervention, and within it for each number of steps
 probe/interventions.parquet   a row for each question and intervention
 probe/<figure>.png, .svg      with number of questions and definition
+probe/report.html             one page with all of it but the rows of questions, which needs no network
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lcot.analysis import tables
 from lcot.analysis.causal_plots import causal_charts
-from lcot.analysis.charts import save_chart
+from lcot.analysis.charts import Chart, bare, save_chart
 from lcot.analysis.edits import SCOPES, Scope
 from lcot.analysis.effects import Answered, EffectRow, EffectTable
 from lcot.analysis.fields import columns_of
 from lcot.analysis.findings import findings
 from lcot.analysis.interventions import Interventions
-from lcot.analysis.report import About, plain
+from lcot.analysis.pages import drawn, plain, render, told_tables
+from lcot.analysis.report import About
 from lcot.analysis.subject import Subject
 
 FORMAT = 1
@@ -103,8 +107,8 @@ def write_probe(
     seconds = round(time.perf_counter() - start, 3)
     found = Probed(made.count, made.data_hash, rows, findings(rows, k), made.missing, made.ties, seconds)
     summary = [asdict(row) for row in rows]
-    for chart in causal_charts(summary, k, about.data):
-        save_chart(chart, folder)
+    charts = [(chart, save_chart(chart, folder)) for chart in causal_charts(summary, k, about.data)]
+    _write_page(folder / "report.html", about, found, summary, charts, k)
     told = {
         "format": FORMAT,
         "run": about.name,
@@ -113,6 +117,7 @@ def write_probe(
         "thoughts": {"measured": k, "own": about.own, "trained": sorted(about.trained) if about.trained else None},
         "seed": seed,
         "protocol": dict(protocol),
+        "facts": dict(about.facts),
         "warnings": list(about.warnings),
         "not_applicable": found.missing,
         "ties": found.ties,
@@ -126,3 +131,62 @@ def write_probe(
     text = json.dumps(plain(told), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MARK).write_text(text + "\n", encoding="utf-8")
     return found
+
+
+def section_of(probe: Path, checkpoint: str) -> dict[str, Any] | None:
+    """What the report of an analysis says of a run's probe; ``None`` without one of the same checkpoint.
+
+    Args:
+        probe: The probe's folder.
+        checkpoint: The checkpoint, as ``facts`` has it.
+    """
+    if not (probe / MARK).is_file():
+        return None
+    told = json.loads((probe / MARK).read_text(encoding="utf-8"))
+    if told.get("format") != FORMAT or told["facts"].get("checkpoint") != checkpoint:
+        return None
+    charts = causal_charts(told["summary"], told["thoughts"]["measured"], told["questions"]["what"])
+    found = [*told["findings"], f"Found by {told['facts']['command']}"]
+    return {"findings": found, "charts": drawn([(chart, bare(chart)[1]) for chart in charts])}
+
+
+def _write_page(
+    target: Path,
+    about: About,
+    found: Probed,
+    summary: Sequence[Mapping[str, Any]],
+    charts: Sequence[tuple[Chart, str]],
+    k: int,
+) -> None:
+    shown = {
+        "all": [_told(row, _WHOLE) for row in summary if row["steps"] is None],
+        "steps": [_told(row, ("intervention", "steps", *_SHARES)) for row in summary if _by_steps(row)],
+    }
+    thoughts = f"{k} thought{'s' * (k > 1)} each, as they are and changed"
+    text = render(
+        "probe.html",
+        title=f"Do the thoughts of {about.name} do anything?",
+        summary=f"{found.questions:,} {about.data}, answered behind {thoughts}.",
+        warnings=about.warnings,
+        findings=found.findings,
+        charts=drawn(charts),
+        tables=list(told_tables(shown, dict.fromkeys(shown, EffectRow), _TITLES)),
+        missing=[("total effects" if name == "total" else name, why) for name, why in found.missing.items()],
+        facts=[*about.facts.items(), ("hash of questions and answers", found.data_hash)],
+        config=yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True),
+    )
+    target.write_text(text, encoding="utf-8")
+
+
+_TITLES = {"all": "All interventions", "steps": "All thoughts changed, by number of written steps"}
+_SHARES = ("questions", "accuracy", "low", "high", "before", "p", "changed", "to_donor", "text_change")
+_WHOLE = ("intervention", "scope", "thought", "effect", *_SHARES)
+
+
+def _by_steps(row: Mapping[str, Any]) -> bool:
+    return row["steps"] is not None and row["scope"] == "all"
+
+
+def _told(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Some columns of a row; shares that there are none of are told as such, where a cell without a value is all."""
+    return {name: "none" if row[name] is None and name in _SHARES else row[name] for name in columns}

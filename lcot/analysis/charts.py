@@ -158,13 +158,19 @@ def save_chart(chart: Chart, folder: Path) -> str:
     Returns:
         The figure without its caption, as SVG.
     """
+    figure, svg = bare(chart)
     with styled():
-        figure = chart.draw()
-        bare = io.StringIO()
-        figure.savefig(bare, format="svg", metadata={"Date": None})
         width = figure.get_size_inches()[0]
         caption = textwrap.fill(chart.caption, max(50, int(15.5 * width)))
         figure.set_size_inches(width, figure.get_size_inches()[1] + 0.17 * (caption.count("\n") + 2))
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=7.5, color="#444444")
         save_figure(figure, folder, chart.name)
-    return bare.getvalue()
+    return svg
+
+
+def bare(chart: Chart) -> tuple[Figure, str]:
+    """A figure without its caption, and the same as SVG."""
+    with styled():
+        figure, written = chart.draw(), io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    return figure, written.getvalue()

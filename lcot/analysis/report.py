@@ -5,12 +5,8 @@ The page needs no network: its data, its style and its scripts are written into 
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,12 +16,11 @@ import yaml
 from lcot.analysis import tables
 from lcot.analysis.charts import Chart
 from lcot.analysis.concepts import ConceptValues
-from lcot.analysis.fields import fields_of
 from lcot.analysis.figures import next_edges
 from lcot.analysis.measure import PARTS, SUMMARIES, Measured
+from lcot.analysis.pages import drawn, in_page, read, render, told_tables
 from lcot.analysis.placement import node_places, shortest_way
 from lcot.analysis.subject import Examples
-from lcot.analysis.summaries import as_text
 from lcot.analysis.tree import SearchTree, search_tree
 from lcot.reasoning.example import ReasoningExample
 
@@ -42,10 +37,6 @@ TITLES: Mapping[str, str] = {
     "nodes": "Inner products with nodes",
 }
 """The names of summaries."""
-
-_LONG = ("percentiles", "top1", "top2", "top3")  # lines of figures
-_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
-_ID = re.compile(r'(\bid="|url\(#|href="#)')
 
 
 @dataclass(frozen=True)
@@ -132,6 +123,7 @@ def write_report(
     charts: Sequence[tuple[Chart, str]],
     shown: Shown,
     trees: Mapping[int, SearchTree],
+    causal: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page.
 
@@ -142,13 +134,10 @@ def write_report(
         charts: The figures, each with its SVG.
         shown: The questions to choose from.
         trees: Their trees.
+        causal: Findings and figures of a probe; ``None`` for no such section.
     """
-    from jinja2 import Environment
     from markupsafe import Markup
 
-    page = resources.files("lcot.analysis") / "page"
-    files = ("report.html", "report.css", "graph.js", "report.js")
-    template, style, drawing, script = ((page / name).read_text(encoding="utf-8") for name in files)
     counts = sorted({row["thoughts"] for row in measured.summary["accuracy"]})
     data = {
         "thoughts": counts,
@@ -162,37 +151,26 @@ def write_report(
         for name, numbers in shown.groups.items()
     ]
     asked = f"{measured.questions:,} {about.data}"
-    text = (
-        Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            title=f"What the thoughts of {about.name} hold" if measured.deepest else f"Analysis of {about.name}",
-            summary=f"{asked}, answered after k = {', '.join(map(str, counts))} thoughts.",
-            warnings=about.warnings,
-            chosen=f"{len(places)} of {asked} can be chosen: the first ones, half of them with wrong answers where"
-            " there are as many.",
-            groups=groups,
-            counts=counts,
-            steps=len(counts) - 1,
-            charts=[
-                {
-                    "name": chart.name,
-                    "title": chart.title,
-                    "caption": chart.caption,
-                    "svg": Markup(_inline(svg, chart.name)),
-                }
-                for chart, svg in charts
-            ],
-            tables=list(_tables(measured.summary)),
-            missing=[(PARTS[what], why) for what, why in measured.missing.items()],
-            left_out=[(PARTS[what], why) for what, why in measured.left_out.items()],
-            facts=list(about.facts.items()),
-            config=yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True),
-            data=Markup(_in_page(data)),
-            style=Markup(style),
-            drawing=Markup(drawing),
-            script=Markup(script),
-        )
+    text = render(
+        "report.html",
+        title=f"What the thoughts of {about.name} hold" if measured.deepest else f"Analysis of {about.name}",
+        summary=f"{asked}, answered after k = {', '.join(map(str, counts))} thoughts.",
+        warnings=about.warnings,
+        chosen=f"{len(places)} of {asked} can be chosen: the first ones, half of them with wrong answers where"
+        " there are as many.",
+        groups=groups,
+        counts=counts,
+        steps=len(counts) - 1,
+        charts=drawn(charts),
+        causal=causal,
+        tables=list(told_tables(measured.summary, SUMMARIES, TITLES)),
+        missing=[(PARTS[what], why) for what, why in measured.missing.items()],
+        left_out=[(PARTS[what], why) for what, why in measured.left_out.items()],
+        facts=list(about.facts.items()),
+        config=yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True),
+        data=Markup(in_page(data)),
+        drawing=Markup(read("graph.js")),
+        script=Markup(read("report.js")),
     )
     target.write_text(text, encoding="utf-8")
 
@@ -259,47 +237,6 @@ def _lenses(folder: Path, wanted: set[int]) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _tables(summary: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """The summaries as tables of text."""
-    for name, rows in summary.items():
-        if not rows:
-            continue
-        flat = [_flat(row) for row in rows]
-        what = fields_of(SUMMARIES[name])
-        heads = [{"name": as_text(head), "what": what.get(head, "")} for head in flat[0]]
-        meant = [(as_text(column), what[column]) for column in rows[0] if column in what and column not in _LONG]
-        yield {
-            "title": TITLES[name],
-            "heads": heads,
-            "meant": meant,
-            "rows": [[_cell(value) for value in row.values()] for row in flat],
-        }
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        if name in _LONG:
-            continue
-        if isinstance(value, dict):
-            flat |= value
-        elif isinstance(value, list | tuple):
-            flat |= {f"{name} {place}": one for place, one in enumerate(value, start=1)}
-        else:
-            flat[name] = value
-    return flat
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "all"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else as_text(str(value))
-
-
 def _first(shown: Shown) -> int:
     """The place of the question that is shown at first: of those in the first group, one with most steps."""
     group = next(iter(shown.groups.values()))
@@ -310,28 +247,6 @@ def _named(example: ReasoningExample) -> str:
     end = example.question.strip()[-48:]
     steps = len(example.steps)
     return f"{example.id} · {steps} step{'s' * (steps != 1)} · …{end}"
-
-
-def _inline(svg: str, name: str) -> str:
-    """An SVG as part of a page: without its head, with ids that are its own, and named by its heading there."""
-    own = _ID.sub(rf"\g<1>{name}-", _METADATA.sub("", svg[svg.index("<svg") :]))
-    named = f'<svg role="img" aria-labelledby="figure-{name}" aria-describedby="caption-{name}"'
-    return own.replace("<svg", named, 1)
-
-
-def _in_page(data: Any) -> str:
-    """JSON for a script element, which a text that ends the element would end."""
-    written = json.dumps(plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return written.replace("<", "\\u003c")
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold: numbers that are not finite, of a model whose weights are broken, become ``None``."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _short(value: float | None) -> float | None:

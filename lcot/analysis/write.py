@@ -16,11 +16,13 @@ from typing import Any
 
 from lcot.analysis import measure as measuring
 from lcot.analysis import tables
+from lcot.analysis.causal import section_of
 from lcot.analysis.charts import charts, save_chart
 from lcot.analysis.figures import draw_tree, save_figure
 from lcot.analysis.folder import MARK
 from lcot.analysis.measure import Measured, measure
-from lcot.analysis.report import About, choose, plain, search_trees, write_report
+from lcot.analysis.pages import plain
+from lcot.analysis.report import About, choose, search_trees, write_report
 from lcot.analysis.subject import Subject
 
 FORMAT = 1
@@ -34,6 +36,7 @@ def write_analysis(
     folder: Path,
     *,
     questions: int = 40,
+    probe: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Measured:
     """Measure, draw, and write everything.
@@ -44,6 +47,7 @@ def write_analysis(
         protocol: What it takes to get the numbers again.
         folder: Empty.
         questions: How many questions can be chosen in the report.
+        probe: The folder of the run's probe, which becomes a section of the report if there is one of this checkpoint.
         say: Told a line after each part.
 
     Raises:
@@ -59,7 +63,8 @@ def write_analysis(
         figure = draw_tree(trees[deepest], title=shown.examples[deepest].question, trained=about.trained)
         save_figure(figure, folder, "tree")
     facts = {**about.facts, "hash of questions and answers": measured.data_hash}
-    write_report(folder / "report.html", replace(about, facts=facts), measured, drawn, shown, trees)
+    causal = None if probe is None else section_of(probe, about.facts.get("checkpoint", ""))
+    write_report(folder / "report.html", replace(about, facts=facts), measured, drawn, shown, trees, causal)
     # The last file: what has it is whole.
     told = plain(_described(about, protocol, measured))
     (folder / MARK).write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 What the thoughts of a run hold: answers and ways through the graph after k = 0, 1, … forced thoughts, probabilities of
 concepts, what the output head shows of each thought, where thoughts lie and what they attend to. All of it is written
-to RUN/analysis as tables (Parquet, JSON) and figures (PNG, SVG), with report.html, one page that needs no network.
+to RUN/analysis as tables (Parquet, JSON) and figures (PNG, SVG), with report.html, one page that needs no network. What
+lcot probe has found out about the same checkpoint becomes a section of it.
 What is asked with other options than the run's own goes into a folder of its own, such as RUN/analysis-thoughts-0_2.
 
   lcot analyze runs/prosqa                                  the run's test questions, k up to its largest number
@@ -88,7 +89,9 @@ def analyze(
     asked = None if counts is None else "_".join(chosen.thoughts)
     target = chosen.out or own_place("analysis", chosen, used, {"thoughts": asked})
     with replaced(target) as folder:
-        measured = write_analysis(subject, about, told, folder, questions=chosen.questions, say=say)
+        measured = write_analysis(
+            subject, about, told, folder, questions=chosen.questions, probe=chosen.run / "probe", say=say
+        )
     for what, why in measured.missing.items():
         say(f"not measured: {PARTS[what]}: {why}")
     for what, why in measured.left_out.items():

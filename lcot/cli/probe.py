@@ -24,7 +24,8 @@ Whether the thoughts of a run do anything. Each question is answered once as eve
 changed: set to zero or to their mean, replaced by noise or by those of another question, put in another order, scaled,
 or hidden from the text; all of them, one alone, and from one on, where the others are as they were or, behind one that
 was changed, thought anew. What follows is written to RUN/probe as tables (Parquet, JSON) and figures (PNG, SVG), and
-told in a few lines. What is asked with other options than the run's own goes into a folder of its own.
+told in a few lines; report.html is one page that needs no network. What is asked with other options than the run's own
+goes into a folder of its own.
 
   lcot probe runs/prosqa                                       the run's test questions, all interventions
   lcot probe runs/prosqa --limit 300                           the first 300
@@ -115,7 +116,7 @@ def probe(
         say(f"not done: {'total effects' if what == 'total' else what}: {why}")
     if found.ties:
         say(f"{found.ties:,} texts behind the run's own thoughts were a tie, and came out otherwise when given back")
-    say(f"written: {target} ({found.seconds:.0f} s)")
+    say(f"written: {target / 'report.html'} ({found.seconds:.0f} s)")
 
 
 def _number(solver: Solver, schedule: Curriculum, wanted: int | None) -> int:

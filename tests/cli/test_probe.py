@@ -23,6 +23,7 @@ from lcot.analysis.charts import Chart
 from lcot.analysis.effects import EffectTable
 from lcot.analysis.interventions import Interventions
 from lcot.analysis.subject import Subject
+from tests.report_page import Page
 from tests.softcot import make_pair
 from tests.tiny import Outcome, contents, lcot, write_config
 from tests.training import tiny_data
@@ -50,7 +51,7 @@ def summary(two: Path) -> dict[str, Any]:
 def test_its_files(two: Path) -> None:
     names = {file.name for file in (two / "probe").iterdir()}
     figures = {f"{name}.{kind}" for name in ("interventions", "places", "steps") for kind in ("png", "svg")}
-    assert names == figures | {MARK, "summary.parquet", "interventions.parquet"}
+    assert names == figures | {MARK, "report.html", "summary.parquet", "interventions.parquet"}
     assert not list(two.glob(".probe*"))
 
 
@@ -59,7 +60,7 @@ def test_what_the_terminal_tells(two: Path, summary: dict[str, Any]) -> None:
     assert lines[0] == "5 questions were thought about and answered"
     assert lines[1:-1][: len(summary["findings"])] == summary["findings"] and len(summary["findings"]) >= 8
     assert lines[1].startswith("5 questions with 2 thoughts each: ")
-    assert re.fullmatch(rf"written: {re.escape(str(two / 'probe'))} \(\d+ s\)", lines[-1])
+    assert re.fullmatch(rf"written: {re.escape(str(two / 'probe' / 'report.html'))} \(\d+ s\)", lines[-1])
 
 
 def test_the_numbers_are_those_of_the_interventions(two: Path, summary: dict[str, Any]) -> None:
@@ -224,3 +225,34 @@ def test_being_told_to_stop_leaves_nothing(
 def test_its_help() -> None:
     assert "usage: lcot probe RUN" in lcot("probe", "--help").out
     assert "  probe     change a run's thoughts" in lcot("--help").out
+
+
+class TestPage:
+    """One page that needs no network, and a section of the analysis."""
+
+    def test_its_own(self, two: Path, summary: dict[str, Any]) -> None:
+        page = Page((two / "probe" / "report.html").read_text(encoding="utf-8"))
+        assert [value for value in page.loaded if not value.startswith(("#", "data:"))] == []
+        assert page.tags.count("svg") == 3 and "script" not in page.tags and len(page.ids) == len(set(page.ids))
+        for line in (*summary["findings"], "Do the thoughts of tiny do anything?", "lcot probe ", "max_stage: 2"):
+            assert line in page.words
+        assert "5 questions of the test split, answered behind 2 thoughts each" in page.words
+        rows = len([row for row in summary["summary"] if row["steps"] is None])
+        assert page.tags.count("tr") > rows
+
+    def test_of_an_analysis(self, fresh: Path, summary: dict[str, Any]) -> None:
+        report, words = Path("report/report.html"), ["--limit", 2, "--thoughts", 2, "--out", "report"]
+        assert lcot("analyze", fresh, *words).code == 0
+        without = Page(report.read_text(encoding="utf-8"))
+        # The probe was of this run in another place, and its name is part of the checkpoint's.
+        assert "Do the thoughts do anything?" not in without.words
+        assert lcot("probe", fresh, "--interventions", "zero").code == 0
+        (fresh / "probe-interventions-zero").rename(fresh / "mine")
+        shutil.rmtree(fresh / "probe")
+        (fresh / "mine").rename(fresh / "probe")
+        assert lcot("analyze", fresh, *words).code == 0
+        page = Page(report.read_text(encoding="utf-8"))
+        found = json.loads((fresh / "probe" / MARK).read_text(encoding="utf-8"))["findings"]
+        assert all(line in page.words for line in ["Do the thoughts do anything?", *found])
+        assert "Found by lcot probe runs/tiny --interventions zero" in page.words
+        assert page.tags.count("svg") > without.tags.count("svg") and len(page.ids) == len(set(page.ids))
