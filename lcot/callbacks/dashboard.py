@@ -29,7 +29,7 @@ from lcot.reasoning.keyed import run_seed
 
 Trees = Literal["stage", "validation", "never"]
 
-_ASIDE = ("val/seconds", "val/examples", "val/answered")
+_ASIDE = ("val/seconds", "val/flops", "val/examples", "val/answered")
 """Metrics that say nothing about a stage."""
 
 _BINS = 30

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lcot.compare.origins import origins
 from lcot.compare.rows import Row, brief, plain
+from lcot.runs.protocol import FLOPS
 from lcot.runs.results import MASKED, ONE_ANSWER
 from lcot.runs.run import COMMAND, Run
 from lcot.runs.settings import shown
@@ -37,6 +38,8 @@ def _definitions(rows: Sequence[Row]) -> Iterable[str]:
         f"tokens: {plain(first.protocol['definition of tokens'])}, mean of an answer; tokens + thoughts: the # tokens"
         " of the Coconut paper (which leaves out markers, and pauses)"
     )
+    if any(row.metric("flops") for row in rows):
+        yield f"FLOPs: {FLOPS}"
     if first.protocol["padding"] != MASKED:
         yield f"padding was looked at, as in published code, so batch mates matter: {plain(first.protocol['padding'])}"
     devices = _by(rows, lambda run: run.result.device if run.result else None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lcot.compare.rows import Row
+from lcot.compare.rows import Row, Spread
 from lcot.compare.table import Comparison
 from lcot.errors import UserError, needs
 from lcot.runs.files import whole
@@ -36,8 +37,42 @@ def check_plot(target: Path, option: str = "--plot") -> None:
     needs("analysis", "matplotlib", what="a figure", where=option)
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A method in a panel.
+
+    Attributes:
+        label: Its name.
+        x: What an answer costs.
+        y: Accuracy in per cent.
+        dx: Sample standard deviation of x over seeds; 0 for a single one.
+        dy: Of y.
+    """
+
+    label: str
+    x: float
+    y: float
+    dx: float
+    dy: float
+
+    @classmethod
+    def of(cls, row: Row, cost: Callable[[Row], Spread | None]) -> Point | None:
+        """The point of a row; ``None`` if its accuracy or its cost is not known."""
+        x, y = cost(row), row.metric("accuracy")
+        if x is None or y is None:
+            return None
+        return cls(row.label, x.mean, 100 * y.mean, x.std or 0.0, 100 * (y.std or 0.0))
+
+
+_COSTS: dict[str, Callable[[Row], Spread | None]] = {
+    "tokens + thoughts of an answer": lambda row: row.total_tokens,
+    "FLOPs a question": lambda row: row.metric("flops"),
+}
+"""What accuracy is drawn against, where it is known."""
+
+
 def to_plot(comparison: Comparison, target: Path) -> bool:
-    """Draw one panel for each table: mean accuracy over seeds against mean tokens + thoughts.
+    """Draw mean accuracy over seeds against mean tokens + thoughts, and against FLOPs: a row of panels a table.
 
     Bars are sample standard deviations, in both directions; a single seed has none.
 
@@ -51,23 +86,33 @@ def to_plot(comparison: Comparison, target: Path) -> bool:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
-    panels = [[row for row in table.rows if row.metric("accuracy") and row.total_tokens] for table in comparison.tables]
-    if not any(panels):
+    rows = [row for table in comparison.tables for row in table.rows]
+    costs = {words: cost for words, cost in _COSTS.items() if any(Point.of(row, cost) for row in rows)}
+    if not costs:
         return False
+    tables = len(comparison.tables)
     # Words stay words in an SVG, and the same table gives the same file.
     settings: Any = {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "lcot"}
     with rc_context(settings):
-        figure = Figure(figsize=(6.4 * len(panels), 4.4), dpi=160, layout="constrained")
+        figure = Figure(figsize=(6.4 * len(costs), 4.4 * tables), dpi=160, layout="constrained")
         FigureCanvasAgg(figure)
-        looks = _looks(panels)
-        panes = list(zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True))
-        drawn = [_draw(axes, rows, looks) for axes, rows in panes]
-        for number, (axes, _) in enumerate(panes, start=1):
-            axes.set_title(f"Table {number}" if len(panels) > 1 else "")
+        looks = _looks([row.label for row in rows])
+        panes = []
+        for number, (table, places) in enumerate(
+            zip(comparison.tables, figure.subplots(tables, len(costs), squeeze=False), strict=True), start=1
+        ):
+            for axes, (words, cost) in zip(places, costs.items(), strict=True):
+                points = [point for row in table.rows if (point := Point.of(row, cost)) is not None]
+                axes.set_xlabel(words)
+                if max((point.x for point in points), default=0.0) >= 1e4:
+                    axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+                axes.set_title(f"Table {number}" if tables > 1 else "")
+                panes.append((axes, points, _draw(axes, points, looks)))
         figure.draw_without_rendering()  # from now on it is known where on the paper a point is
-        for (axes, rows), artists in zip(panes, drawn, strict=True):
-            _name(figure, axes, rows, _side_by_side(figure, axes, rows, artists))
+        for axes, points, artists in panes:
+            _name(figure, axes, points, _side_by_side(figure, axes, points, artists))
         save_figure(figure, target)
     return True
 
@@ -84,63 +129,53 @@ def save_figure(figure: Any, target: Path) -> None:
         figure.savefig(part, format=target.suffix[1:].lower(), metadata=quiet)
 
 
-def _looks(panels: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
+def _looks(labels: Sequence[str]) -> dict[str, dict[str, str]]:
     """Colour and marker of a method: the same in every panel."""
-    labels = dict.fromkeys(row.label for rows in panels for row in rows)
     return {
         label: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
-        for place, label in enumerate(labels)
+        for place, label in enumerate(dict.fromkeys(labels))
     }
 
 
-def _point(row: Row) -> tuple[float, float, float, float]:
-    """Tokens, accuracy in percent, and the deviations of both."""
-    tokens, accuracy = row.total_tokens, row.metric("accuracy")
-    assert tokens is not None and accuracy is not None
-    return tokens.mean, 100 * accuracy.mean, tokens.std or 0.0, 100 * (accuracy.std or 0.0)
-
-
-def _draw(axes: Any, rows: Sequence[Row], looks: dict[str, dict[str, str]]) -> list[list[Any]]:
+def _draw(axes: Any, points: Sequence[Point], looks: dict[str, dict[str, str]]) -> list[list[Any]]:
     """Draw the points with their bars; returns the artists of each."""
     drawn: list[list[Any]] = []
-    axes.set_xlabel("tokens + thoughts of an answer")
     axes.set_ylabel("accuracy (%)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    for row in rows:
-        x, y, dx, dy = _point(row)
-        look = looks[row.label]
+    for point in points:
+        x, y, look = point.x, point.y, looks[point.label]
         bars = [
-            axes.errorbar(x, y, yerr=dy or None, fmt="none", ecolor=look["color"], elinewidth=1.2, capsize=3),
-            axes.errorbar(x, y, xerr=dx or None, fmt="none", ecolor=look["color"], elinewidth=1.2),
+            axes.errorbar(x, y, yerr=point.dy or None, fmt="none", ecolor=look["color"], elinewidth=1.2, capsize=3),
+            axes.errorbar(x, y, xerr=point.dx or None, fmt="none", ecolor=look["color"], elinewidth=1.2),
         ]
-        (point,) = axes.plot([x], [y], linestyle="none", markersize=8, markeredgecolor="white", **look)
-        drawn.append([point, *(artist for bar in bars for artist in (*bar.lines[1], *bar.lines[2]))])
+        (marker,) = axes.plot([x], [y], linestyle="none", markersize=8, markeredgecolor="white", **look)
+        drawn.append([marker, *(artist for bar in bars for artist in (*bar.lines[1], *bar.lines[2]))])
     axes.margins(x=0.14, y=0.14)
     left, right = axes.get_xlim()
     axes.set_xlim(max(0.0, left), right + 0.2 * (right - left))  # room for the names of the points furthest right
     low, high = axes.get_ylim()
-    highest = max((y + dy for _, y, _, dy in map(_point, rows)), default=0.0)
+    highest = max((point.y + point.dy for point in points), default=0.0)
     axes.set_ylim(max(0.0, low), min(high, max(100.0, highest) + 0.03 * (high - low)))
     return drawn
 
 
-def _side_by_side(figure: Any, axes: Any, rows: Sequence[Row], artists: Sequence[Sequence[Any]]) -> list[float]:
+def _side_by_side(figure: Any, axes: Any, points: Sequence[Point], artists: Sequence[Sequence[Any]]) -> list[float]:
     """Move points that would cover each other apart, left and right of where they belong; returns by how many points.
 
     Methods with the same number of tokens are common, and the number is read from the axis between them.
     """
     from matplotlib.transforms import ScaledTranslation
 
-    boxes = [_boxes(axes, *_point(row))[:2] for row in rows]
+    boxes = [_boxes(axes, point)[:2] for point in points]
     crowds: list[list[int]] = []
-    for place in sorted(range(len(rows)), key=lambda place: -_point(rows[place])[1]):
+    for place in sorted(range(len(points)), key=lambda place: -points[place].y):
         near = [crowd for crowd in crowds if any(_touch(boxes[place], boxes[other]) for other in crowd)]
         crowds = [crowd for crowd in crowds if crowd not in near] + [
             [*(other for crowd in near for other in crowd), place]
         ]
-    moves = [0.0] * len(rows)
+    moves = [0.0] * len(points)
     for crowd in crowds:
         for number, place in enumerate(crowd):
             moves[place] = 11.0 * (number - (len(crowd) - 1) / 2)
@@ -155,7 +190,7 @@ def _touch(left: Sequence[Any], right: Sequence[Any]) -> bool:
     return any(_overlap(one, other) > 0 for one in left for other in right)
 
 
-def _name(figure: Any, axes: Any, rows: Sequence[Row], moves: Sequence[float]) -> None:
+def _name(figure: Any, axes: Any, points: Sequence[Point], moves: Sequence[float]) -> None:
     """Write each method's name beside its point, where it covers nothing; a thin line leads to one that is far off."""
     from matplotlib.text import Text
 
@@ -163,20 +198,20 @@ def _name(figure: Any, axes: Any, rows: Sequence[Row], moves: Sequence[float]) -
     inside = axes.get_window_extent(renderer)
     pixels = figure.dpi / 72
     bars = [
-        [box.translated(move * pixels, 0) for box in _boxes(axes, *_point(row))]
-        for row, move in zip(rows, moves, strict=True)
+        [box.translated(move * pixels, 0) for box in _boxes(axes, point)]
+        for point, move in zip(points, moves, strict=True)
     ]
     taken = [box for boxes in bars for box in boxes]
     # From the top: names of points that crowd each other then keep the points' order.
-    for row, move in sorted(zip(rows, moves, strict=True), key=lambda pair: -_point(pair[0])[1]):
-        x, y, *_ = _point(row)
+    for point, move in sorted(zip(points, moves, strict=True), key=lambda pair: -pair[0].y):
         best: tuple[float, Any, Any] | None = None
         for reach, side in _places(left=move < 0):
             ha = "left" if side[0] > 0 else "right" if side[0] < 0 else "center"
             va = "bottom" if side[1] > 0 else "top" if side[1] < 0 else "center"
+            away = (move + side[0] * reach, side[1] * reach)
             text = axes.annotate(
-                row.label, (x, y), xytext=(move + side[0] * reach, side[1] * reach), textcoords="offset points", ha=ha,
-                va=va, fontsize=9, annotation_clip=False,
+                point.label, (point.x, point.y), xytext=away, textcoords="offset points", ha=ha, va=va, fontsize=9,
+                annotation_clip=False,
             )  # fmt: skip
             text.set_in_layout(False)  # names move no axes
             text.update_positions(renderer)
@@ -192,7 +227,7 @@ def _name(figure: Any, axes: Any, rows: Sequence[Row], moves: Sequence[float]) -
                 break
         assert best is not None
         taken.append(best[2])
-        _lead(axes, (x, y), move, best[1])
+        _lead(axes, (point.x, point.y), move, best[1])
 
 
 def _lead(axes: Any, point: tuple[float, float], move: float, text: Any) -> None:
@@ -214,11 +249,12 @@ def _places(left: bool) -> list[tuple[int, tuple[float, float]]]:
     return [(reach, side) for reach in (9, 18, 30, 44, 60, 80, 110) for side in sides]
 
 
-def _boxes(axes: Any, x: float, y: float, dx: float, dy: float) -> list[Any]:
+def _boxes(axes: Any, point: Point) -> list[Any]:
     """What a point and its bars cover, in pixels."""
     from matplotlib.transforms import Bbox
 
     to_pixels = axes.transData.transform
+    x, y, dx, dy = point.x, point.y, point.dx, point.dy
     (left, low), (right, high), (middle, centre) = to_pixels([(x - dx, y - dy), (x + dx, y + dy), (x, y)])
     size = 5 * axes.figure.dpi / 72
     return [

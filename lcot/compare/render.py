@@ -50,13 +50,14 @@ def result_columns(table: Table) -> list[Column]:
         columns.append(Column(title, [_accuracy(row, name) for row in table.rows]))
     longest = max((row.seconds.mean for row in table.rows if row.seconds), default=0)
     unit, scale = ("ms", 1000) if longest < 1 else ("s", 1)
-    return [
-        *columns,
+    columns += [
         Column("tokens", [_number(row.metric("tokens"), 1) for row in table.rows]),
         Column("thoughts", [_number(row.metric("thoughts"), 1) for row in table.rows]),
         Column("tokens + thoughts", [_number(row.total_tokens, 1) for row in table.rows]),
         Column(f"{unit} a question (batch)", [_time_of_a_question(row, scale) for row in table.rows]),
+        Column("FLOPs", [_flops(row) for row in table.rows]),
     ]
+    return [column for column in columns if column.title != "FLOPs" or set(column.cells) != {NOTHING}]
 
 
 def cost_columns(table: Table) -> list[Column]:
@@ -135,7 +136,7 @@ def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[s
     first, run = row.results[0], row.runs[0]
     values = {"method": row.label, "description": described(run), "n": str(len(row.runs)), "seeds": _joined(row.seeds)}
     spreads = {name: row.metric(name) for name in accuracies}
-    spreads |= {name: row.metric(name) for name in ("tokens", "thoughts", "answered", *paths)}
+    spreads |= {name: row.metric(name) for name in ("tokens", "thoughts", "flops", "answered", *paths)}
     spreads |= {"tokens_and_thoughts": row.total_tokens, "seconds_per_question": row.seconds}
     for name, spread in spreads.items():
         values[f"{name}_mean"] = _exact(spread.mean if spread else None)
@@ -178,7 +179,8 @@ def _values(row: Row, accuracies: Sequence[str], paths: Sequence[str]) -> dict[s
 
 
 def _rich(title: str, table: Table, columns: Sequence[Column], width: int) -> RichTable:
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
+    padding = (0, 1) if width >= WIDTH else (0, 0)
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding, collapse_padding=True, header_style="bold")
     made.add_column(title, no_wrap=True)
     for column in columns:
         made.add_column(escape(column.title), justify="right", overflow="fold")
@@ -211,6 +213,11 @@ def _time_of_a_question(row: Row, scale: float) -> str:
     return _three_digits(spread.mean * scale) + (f" ({'/'.join(map(str, sizes))})" if sizes else "")
 
 
+def _flops(row: Row) -> str:
+    spread = row.metric("flops")
+    return NOTHING if spread is None else _rounded(spread.mean).replace("B", "G")
+
+
 def _three_digits(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
@@ -238,7 +245,7 @@ def _parameters(row: Row) -> str:
 
 def _rounded(count: float) -> str:
     """Three digits with a letter: 124M."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.{max(0, 2 - int(math.log10(count / size)))}f}{letter}"
     return f"{count:.0f}"

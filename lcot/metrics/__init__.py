@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lcot.metrics.answers import AnswerAccuracy, Average, extract_answer, is_correct
-    from lcot.metrics.extractors import EXTRACTORS, Extractor, accuracy_names, extractor, resolved
-    from lcot.metrics.pairs import Pairs, pair_name
+    from lcot.metrics.extractors import EXTRACTORS, Extractor, accuracy_names, extractor, pair_name, resolved
+    from lcot.metrics.pairs import Pairs
     from lcot.metrics.paths import CATEGORIES, Category, PathCategories, judge
 
 __all__ = [

@@ -252,3 +252,8 @@ def accuracy_names(extractors: Sequence[str]) -> dict[str, str]:
         )
     first, *further = extractors
     return {"accuracy": first, **{f"accuracy_{name}": name for name in further}}
+
+
+def pair_name(accuracy: str) -> str:
+    """The name of the pair accuracy beside an accuracy: ``pair_accuracy``, ``pair_accuracy_NAME``."""
+    return f"pair_{accuracy}"

@@ -11,11 +11,6 @@ from torchmetrics import Metric
 from lcot.reasoning.keyed import keyed_seed
 
 
-def pair_name(accuracy: str) -> str:
-    """The name of the pair accuracy beside an accuracy: ``pair_accuracy``, ``pair_accuracy_NAME``."""
-    return f"pair_{accuracy}"
-
-
 class Pairs(Metric):
     """Counts pairs of questions; the two of a pair may be in different batches, and on different ranks.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning as L
@@ -18,9 +18,11 @@ from lcot.modules.evaluation import Answers, Evaluation, Votes, clock_time
 from lcot.modules.judging import PathJudge
 from lcot.modules.records import records
 from lcot.modules.voting import Voting
+from lcot.modules.work import Columns
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import find_clock
 from lcot.reasoning.decode import Draws, Sampling, decode
+from lcot.reasoning.flops import Shape
 from lcot.reasoning.repeat import decode_copies
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.think import Thinking
@@ -86,6 +88,24 @@ class AnsweringModule(L.LightningModule, ABC):
         """
         yield self.think(batch, keep_cache=True)
 
+    def thinking_flops(self, batch: ThoughtBatch, thinking: Thinking, shape: Shape) -> list[int] | None:
+        """Operations of thinking about each row, its prompt included (:mod:`lcot.reasoning.flops`).
+
+        Args:
+            batch: B rows.
+            thinking: Of B · k rows: k paths of each row, one behind another.
+            shape: Of the language model.
+
+        Returns:
+            B · k numbers; ``None`` if a method does not say, and operations are not reported.
+        """
+        return None
+
+    @property
+    def spoken_flops(self) -> int:
+        """Operations for each written token before the output head reads its state."""
+        return 0
+
     @property
     def thought_paths(self) -> int:
         """Different ways in which the method thinks about one question; each gives votes of its own."""
@@ -108,7 +128,9 @@ class AnsweringModule(L.LightningModule, ABC):
                 sampling=self.sampling,
                 index=batch.index,
             )
-        return Answers(tokens, thinking.thoughts + batch.pauses, clock_time(self.device) - start)
+        seconds = clock_time(self.device) - start
+        price = self._price(batch, thinking, 1)
+        return Answers(tokens, thinking.thoughts + batch.pauses, seconds, None if price is None else price(tokens))
 
     def answers(self, batch: ThoughtBatch) -> Votes:
         """All votes of all runs (:class:`~lcot.modules.voting.Voting`).
@@ -121,7 +143,9 @@ class AnsweringModule(L.LightningModule, ABC):
             return Votes.single(self.answer(batch))
         assert self.model is not None and self.special is not None
         start, index, seed = clock_time(self.device), batch.index.tolist(), self.sampling.seed
-        votes: list[list[tuple[list[list[int]], torch.Tensor]]] = [[] for _ in range(self.voting.runs)]
+        votes: list[list[tuple[list[list[int]], torch.Tensor, list[float] | None]]] = [
+            [] for _ in range(self.voting.runs)
+        ]
         wanted = [(run, sample) for run in range(self.voting.runs) for sample in range(self.voting.samples)]
         first = 0
         with torch.no_grad():
@@ -140,14 +164,37 @@ class AnsweringModule(L.LightningModule, ABC):
                     eos=self.special.eos,
                     sampling=self.sampling,
                 )
+                price = self._price(batch, thinking, self.voting.samples)
+                costs = [None if price is None else price(written) for written in texts]
                 for path in range(paths):
                     thoughts = thinking.thoughts[path::paths] + batch.pauses
-                    for (run, _), written in zip(wanted, texts, strict=True):
-                        votes[run].append((written[path::paths], thoughts))
+                    for (run, _), written, cost in zip(wanted, texts, costs, strict=True):
+                        votes[run].append((written[path::paths], thoughts, cost and cost[path::paths]))
                 first += paths
         assert first == self.thought_paths, "thinkings() gives as many paths as it is asked for"
         seconds = (clock_time(self.device) - start) / sum(map(len, votes))
-        return Votes(tuple(tuple(Answers(*vote, seconds) for vote in run) for run in votes))
+        return Votes(
+            tuple(tuple(Answers(tokens, thoughts, seconds, cost) for tokens, thoughts, cost in run) for run in votes)
+        )
+
+    def _price(
+        self, batch: ThoughtBatch, thinking: Thinking, samples: int
+    ) -> Callable[[Sequence[Sequence[int]]], list[float]] | None:
+        """What gives the operations of each of a thinking's texts, so many in a run; ``None`` if nobody knows them."""
+        assert self.model is not None
+        shape = Shape.of(self.model)
+        thought = None if shape is None else self.thinking_flops(batch, thinking, shape)
+        if shape is None or thought is None:
+            return None
+        rows, spoken = Columns.of(thinking), self.spoken_flops
+
+        def priced(texts: Sequence[Sequence[int]]) -> list[float]:
+            return [
+                work / samples + len(text) * spoken + shape.write(len(text), row.prompt)
+                for text, row, work in zip(texts, rows, thought, strict=True)
+            ]
+
+        return priced
 
     def decode_texts(self, answers: Answers) -> list[str]:
         """The written text of each row, without eos."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, get_args
@@ -12,10 +12,10 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from lcot.errors import CheckpointError, UserError
+from lcot.errors import UserError
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
-from lcot.modules.coconut_checks import check_spans, check_thoughts, check_together
+from lcot.modules.coconut_checks import check_saved, check_spans, check_thoughts, check_together
 from lcot.modules.halting import Halting, halting_loss
 from lcot.modules.objectives.base import Objective
 from lcot.modules.objectives.learning import Objectives
@@ -25,11 +25,13 @@ from lcot.modules.sharding import is_sharded
 from lcot.modules.teacher import LoadedTeacher, Teacher, check_same_teacher, teacher_for
 from lcot.modules.terms import TEXT, Term
 from lcot.modules.voting import Voting
+from lcot.modules.work import Columns, thinking_flops
 from lcot.reasoning.batch import ThoughtBatch, heads
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.feeds import Feed, Identity
+from lcot.reasoning.flops import Shape, linear
 from lcot.reasoning.given import Given
 from lcot.reasoning.heads import Head
 from lcot.reasoning.keyed import keyed_seed, run_seed
@@ -296,6 +298,22 @@ class Coconut(ReasoningModule):
         else:
             yield self._think_freely(batch)
 
+    def thinking_flops(self, batch: ThoughtBatch, thinking: Thinking, shape: Shape) -> list[int] | None:
+        """Prompts, and thoughts by way of the thinker and the feed; unknown for a class that thinks in its own way."""
+        own = (Coconut.think, Coconut.thinkings, Coconut._think_freely)
+        if self.model is None or (type(self).think, type(self).thinkings, type(self)._think_freely) != own:
+            return None
+        stop = linear(self.halt) if self.halt is not None else 0
+        if isinstance(self.thinker, Given) and isinstance(self.feed, Head):
+            stop = self.feed.stop_flops(self.model)
+        most = self.free_thoughts if batch.marked else 0  # nobody asks where their number is given
+        return thinking_flops(shape, Columns.of(thinking), self.thinker, self.feed, self.model, stop, most)
+
+    @property
+    def spoken_flops(self) -> int:
+        """Those of a head that text is written through."""
+        return self.feed.spoken_flops() if self.feed is not None else 0
+
     def describe(self) -> dict[str, Any]:
         """As every module does, the classifier's settings, which state is fed back and how, and the thinker."""
         return {
@@ -324,31 +342,9 @@ class Coconut(ReasoningModule):
             CheckpointError: If only one has, other states are fed back, or anything else does not fit.
         """
         super().on_load_checkpoint(checkpoint)
-        recycled = checkpoint["lcot"]["recycle"]
-        if recycled != self.recycle:
-            raise CheckpointError(
-                f"the checkpoint's thoughts are states of kind {recycled!r}, and the config has {self.recycle!r}",
-                where="model.recycle",
-                fix="use the config.yaml of the checkpoint's run",
-            )
-        for part, own in (("thinker", self.thinker), ("feed", self.feed)):
-            then, now = checkpoint["lcot"].get(part), described_part(own)
-            if then != now:
-                raise CheckpointError(
-                    f"the checkpoint's {part} is {_words(then)}, and the config's is {_words(now)}",
-                    where=f"model.{part}",
-                    why="the model would think in a way that it never learned",
-                    fix="use the config.yaml of the checkpoint's run",
-                )
-        check_same_teacher(self, checkpoint["lcot"].get("teacher"))
-        theirs, mine = ("halt.weight" in checkpoint["state_dict"], self.halting is not None)
-        if theirs != mine:
-            words = {True: "a classifier that ends the thoughts", False: "no classifier"}
-            raise CheckpointError(
-                f"the checkpoint has {words[theirs]}, and the config has {words[mine]}",
-                where="model.halting",
-                fix="use the config.yaml of the checkpoint's run",
-            )
+        saved, halts = checkpoint["lcot"], "halt.weight" in checkpoint["state_dict"]
+        check_saved(saved, self.recycle, {"thinker": self.thinker, "feed": self.feed}, halts, self.halting is not None)
+        check_same_teacher(self, saved.get("teacher"))
 
     @property
     def halting_weight(self) -> float:
@@ -390,9 +386,3 @@ class Coconut(ReasoningModule):
         if self._one_column is None or self._one_column.model is not self.model:
             self._one_column = OneColumn(self.model, room=self.max_new_tokens)
         return self._one_column
-
-
-def _words(part: Mapping[str, Any] | None) -> str:
-    if part is None:
-        return "none"
-    return f"{part['class']}({', '.join(f'{name}={value}' for name, value in part['settings'].items())})"

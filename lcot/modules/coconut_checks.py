@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lcot.errors import UserError
+from lcot.errors import CheckpointError, UserError
 from lcot.modules.objectives.base import Objective
+from lcot.modules.parts import described_part
 from lcot.modules.teacher import check_teaching
 from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.feeds import Feed
@@ -230,3 +231,47 @@ def check_together(module: Any) -> None:
 def _own(module: Any, name: str) -> bool:
     """Whether a method of a module is none of Coconut's."""
     return next(kind for kind in type(module).__mro__ if name in vars(kind)).__module__ != "lcot.modules.coconut"
+
+
+def check_saved(
+    saved: Mapping[str, Any], recycle: str, parts: Mapping[str, Thinker | Feed | None], halts: bool, halting: bool
+) -> None:
+    """Check that a checkpoint's thoughts come about as those of the config.
+
+    Args:
+        saved: The checkpoint's description.
+        recycle: Which states the config feeds back.
+        parts: The config's thinker and feed, by name.
+        halts: Whether the checkpoint has a classifier that ends the thoughts.
+        halting: Whether the config has one.
+
+    Raises:
+        CheckpointError: If anything is not the same.
+    """
+    own = "use the config.yaml of the checkpoint's run"
+    if saved["recycle"] != recycle:
+        raise CheckpointError(
+            f"the checkpoint's thoughts are states of kind {saved['recycle']!r}, and the config has {recycle!r}",
+            where="model.recycle",
+            fix=own,
+        )
+    for name, part in parts.items():
+        then, now = saved.get(name), described_part(part)
+        if then != now:
+            raise CheckpointError(
+                f"the checkpoint's {name} is {_words(then)}, and the config's is {_words(now)}",
+                where=f"model.{name}",
+                why="the model would think in a way that it never learned",
+                fix=own,
+            )
+    if halts != halting:
+        words = {True: "a classifier that ends the thoughts", False: "no classifier"}
+        raise CheckpointError(
+            f"the checkpoint has {words[halts]}, and the config has {words[halting]}", where="model.halting", fix=own
+        )
+
+
+def _words(part: Mapping[str, Any] | None) -> str:
+    if part is None:
+        return "none"
+    return f"{part['class']}({', '.join(f'{name}={value}' for name, value in part['settings'].items())})"

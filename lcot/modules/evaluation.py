@@ -14,7 +14,7 @@ from lcot.metrics import AnswerAccuracy, Average, Category, Pairs, accuracy_name
 from lcot.modules.judging import SHARES
 from lcot.modules.voting import Ballot, ballots
 
-_AVERAGES = ("loss", "tokens", "thoughts", "seconds", "answered")
+_AVERAGES = ("loss", "tokens", "thoughts", "seconds", "flops", "answered")
 _PAIRED = "paired"  # the share of questions that are one of a pair
 
 Judge = Callable[[int, str, int], Category | None]
@@ -30,11 +30,14 @@ class Answers:
         thoughts: ``(B,)`` number of thoughts of each row, pauses included.
         seconds: Wall time of thinking and writing, for the whole batch. Of several texts a question each has an equal
             share of the time of all.
+        flops: Operations for each row (:mod:`lcot.reasoning.flops`). Texts of one thinking in one run share what it
+            took. ``None`` where that is not known.
     """
 
     tokens: list[list[int]]
     thoughts: Tensor
     seconds: float
+    flops: list[float] | None = None
 
     def written(self, eos: int) -> list[int]:
         """Number of tokens of each row, its eos apart."""
@@ -145,6 +148,10 @@ class Evaluation(MetricCollection):
             self.average("tokens").update(sum(answers.written(eos)), len(golds))
             self.average("thoughts").update(answers.thoughts.sum(), len(golds))
             self.average("seconds").update(answers.seconds, len(golds))
+            if answers.flops is not None:  # all votes of a question together, unlike its seconds
+                self.average("flops").update(sum(answers.flops), 0)
+        if all(answers.flops is not None for answers in votes.every):
+            self.average("flops").update(0.0, len(golds) * len(votes.runs))
         return [accuracy.last for accuracy in self.accuracies()]
 
     def examples(self) -> Tensor:

@@ -35,10 +35,12 @@ from lcot.modules.softcot_checks import (
 )
 from lcot.modules.states import StateStore, default_folder
 from lcot.modules.voting import Voting
+from lcot.modules.work import soft_flops, words_flops
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import DialogueBuilder
+from lcot.reasoning.flops import Shape
 from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.recompute import recomputable_layers
@@ -337,6 +339,16 @@ class SoftCoT(ReasoningModule):
         if self.thoughts == "words":
             batch = self._with_words(batch)
         return think_given(self.model, batch, self.soft_thoughts(batch, paths), keep_cache=keep_cache)
+
+    def thinking_flops(self, batch: ThoughtBatch, thinking: Thinking, shape: Shape) -> list[int] | None:
+        """Prompts, and what the assistant does for the thoughts; unknown for a class that thinks in its own way."""
+        asked = Shape.of(self.assistant.model) if self.assistant is not None else None
+        if type(self).think is not SoftCoT.think or (asked is None) != (self.assistant is None):
+            return None
+        if asked is not None and self.thoughts == "words" and batch.assistant is not None:
+            assert self.assistant is not None
+            return words_flops(shape, asked, batch, thinking, self.assistant.write(batch.assistant))
+        return soft_flops(shape, asked, batch, thinking, self.projection)
 
     def _idle(self) -> Tensor:
         """Zero, made of all that makes thoughts: several processes would wait for what takes no part in a loss."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
+from lcot.reasoning.flops import linear
 
 
 class Feed(nn.Module, ABC):
@@ -38,6 +39,18 @@ class Feed(nn.Module, ABC):
     def spoken(self, states: Tensor) -> Tensor:
         """What the output head reads of states ``(…, D)`` where text is written or thoughts are read; themselves."""
         return states
+
+    def flops(self, model: PreTrainedModel) -> int:
+        """Operations for one thought that is made of a state (:mod:`lcot.reasoning.flops`); those of linear layers.
+
+        Args:
+            model: The language model.
+        """
+        return linear(self)
+
+    def spoken_flops(self) -> int:
+        """Operations of :meth:`spoken` for one state."""
+        return 0
 
     @abstractmethod
     def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
@@ -150,6 +163,11 @@ class Expectation(Feed):
     def settings(self) -> dict[str, Any]:
         """The temperature."""
         return {"temperature": self.temperature}
+
+    def flops(self, model: PreTrainedModel) -> int:
+        """The output head, and the mean over the known embeddings."""
+        head, table = model.get_output_embeddings(), embedding_table(model)  # type: ignore[no-untyped-call]
+        return linear(head) + 2 * min(linear(head) // (2 * table.shape[1]), len(table)) * table.shape[1]
 
     def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
         """The expected embeddings."""

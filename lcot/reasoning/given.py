@@ -50,6 +50,10 @@ class Given(Thinker):
         """The bound."""
         return asdict(self)
 
+    def rereads(self, thoughts: int) -> tuple[int, int]:
+        """Each is made once, and read once."""
+        return 0, thoughts
+
     def __call__(
         self,
         model: PreTrainedModel,

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from lcot.errors import UserError
 from lcot.reasoning.feeds import Feed, embedding_scale, embedding_table
+from lcot.reasoning.flops import linear
 from lcot.reasoning.think import output_head
 
 SpanScale = Literal["sqrt", "mean"]
@@ -44,6 +45,14 @@ class Head(Feed, ABC):
     @abstractmethod
     def stops(self, states: Tensor, model: PreTrainedModel, eot: int) -> Tensor:
         """``(B,)`` bool: whether thinking ends behind states ``(B, D)``."""
+
+    def stop_flops(self, model: PreTrainedModel) -> int:
+        """Operations of :meth:`stops` for one state; those of the output head.
+
+        Args:
+            model: The language model.
+        """
+        return linear(output_head(model))
 
     def following(self, states: Tensor, model: PreTrainedModel, noise: Tensor | None) -> Tensor:
         """The thoughts ``(B, 1, D)`` behind states ``(B, 1, D)`` when answering.
@@ -117,6 +126,18 @@ class SpanHead(Head):
     def given(self, embedded: Tensor, there: Tensor) -> Tensor:
         """The mean embeddings, without a gradient."""
         return _summed(embedded.detach(), there) / there.sum(dim=-1, keepdim=True).clamp(min=1)
+
+    def flops(self, model: PreTrainedModel) -> int:
+        """The layers, and the output head for each slot."""
+        return linear(self) + self.span * linear(output_head(model))
+
+    def stop_flops(self, model: PreTrainedModel) -> int:
+        """As many: the tokens are found anew."""
+        return self.flops(model)
+
+    def spoken_flops(self) -> int:
+        """The layers."""
+        return linear(self)
 
     def stops(self, states: Tensor, model: PreTrainedModel, eot: int) -> Tensor:
         """Whether eot is among the most probable tokens."""

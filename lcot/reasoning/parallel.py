@@ -89,6 +89,11 @@ class Parallel(Thinker):
         """``(B, N)``, or ``(B, 1)``: rounds in which each thought is made anew; ``None`` if all are in all of them."""
         return None
 
+    def rereads(self, thoughts: int) -> tuple[int, int]:
+        """Once a round, in which all of them are made."""
+        rounds = min(self.rounds, self.enough(thoughts)) if thoughts else 0
+        return rounds, rounds * thoughts
+
     def settings(self) -> dict[str, Any]:
         """What it was made with, as plain values."""
         return asdict(self)
@@ -212,6 +217,11 @@ class Jacobi(Parallel):
             fed: Tensor = feed(states[:, :-1], places, model)
             return fed
         return torch.cat([former[:, :1], feed(states[:, 1:-1], places[:, 1:], model)], dim=1)
+
+    def rereads(self, thoughts: int) -> tuple[int, int]:
+        """Once a round; the first thought is made in the first round alone."""
+        rounds, made = super().rereads(thoughts)
+        return rounds, made - max(0, rounds - 1)
 
     def sources(self, states: Tensor) -> Tensor:
         """The states before the thoughts."""

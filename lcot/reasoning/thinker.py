@@ -23,6 +23,18 @@ class Thinker(ABC):
     def settings(self) -> dict[str, Any]:
         """What it was made with, as plain values: a checkpoint notes it, so that it can be made again."""
 
+    def rereads(self, thoughts: int) -> tuple[int, int] | None:
+        """What thinking about a question takes, beside reading each of its columns once.
+
+        Args:
+            thoughts: How many the question has.
+
+        Returns:
+            How often all of them are read again, and how many are made by the feed, in all rounds. ``None`` if a
+            thinker does not say: operations are then not reported.
+        """
+        return None
+
     @abstractmethod
     def __call__(
         self,

@@ -23,6 +23,13 @@ _PAIRS = (
     " whose other one was not asked (unpaired) is in no pair"
 )
 
+FLOPS = (
+    "operations of a question alone, two for each weight that a column is multiplied by and each pair of columns that"
+    " attend: its columns once, thoughts in every round, text with a cache, an assistant's part; no look-ups and norms,"
+    " and nothing that a mask hides"
+)
+"""How they are counted (:mod:`lcot.reasoning.flops`)."""
+
 _PADDING = (
     "thoughts looked at padding, as in published code: the number depends on batch size and order of the questions"
 )
@@ -37,6 +44,7 @@ def protocol(
     padding: Mapping[str, Any] | None = None,
     last_step: str = "keep",
     pairs: bool = False,
+    flops: bool = False,
 ) -> dict[str, object]:
     """How answers were counted, and by which code.
 
@@ -50,6 +58,7 @@ def protocol(
         padding: How padding was looked at, and with how many questions at once; ``None`` where it was not.
         last_step: Whether the last step of each chain was kept in the data.
         pairs: Whether questions came in pairs.
+        flops: Whether operations were counted.
 
     Returns:
         Plain values, for a report. ``extractor`` is that of ``accuracy``, name and description; ``further_extractors``
@@ -68,6 +77,7 @@ def protocol(
         "averages": averages(decoding["votes"], decoding["runs"]),
         **({"paths": _PATHS} if paths else {}),
         **({"pairs": _PAIRS} if pairs else {}),
+        **({"flops": FLOPS} if flops else {}),
         **({"padding": {**padding, "note": _PADDING}} if padding is not None else {}),
         **({"last_step": "left out of every chain"} if last_step == "drop" else {}),
         "command": command,

@@ -184,6 +184,7 @@ class RunFiles(CostRecorder):
                 padding=None if padding is None else {**padding, "batch_size": data.eval_batch_size},
                 last_step=data.last_step,
                 pairs=f"{split}/pairs" in metrics,
+                flops=f"{split}/flops" in metrics,
             ),
             "format": FORMAT,
             "checkpoint": self.settings.get("ckpt_path"),

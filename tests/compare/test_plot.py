@@ -71,6 +71,20 @@ def test_names_and_points_do_not_cover_each_other(tmp_path: Path, monkeypatch: p
         assert axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
 
 
+def test_operations_get_a_panel_of_their_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "coconut-0", report={"metrics.test/flops": 12.6e6})
+    write_run(tmp_path / "runs", "cot-0", config=COT)  # of a version that did not count them
+    both = compare([read_run(path) for path in sorted((tmp_path / "runs").iterdir())])
+    assert to_plot(both, tmp_path / "both.svg")
+    root = ElementTree.parse(tmp_path / "both.svg").getroot()
+    words = [element.text for element in root.iter() if element.tag.endswith("}text")]
+    assert words.count("coconut") == 2 and words.count("cot") == 1 and words.count("accuracy (%)") == 2
+    assert "FLOPs a question" in words and any(word and word.endswith("\N{NO-BREAK SPACE}M") for word in words)
+    assert to_plot(both, tmp_path / "both.png")
+    height, width, _ = matplotlib.image.imread(tmp_path / "both.png").shape
+    assert width > 2.5 * height
+
+
 def test_a_panel_for_each_table_and_nothing_without_results(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", "coconut-0", 0)
     write_run(tmp_path / "runs", "cot-0", 0, config=COT, report={"format": 2})

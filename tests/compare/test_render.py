@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lcot.compare.render import to_csv, to_markdown, to_terminal
+from lcot.compare.render import NOTHING, to_csv, to_markdown, to_terminal
 from lcot.compare.table import Comparison, compare
 from lcot.runs.run import read_run
 from tests.compare.folders import COT, write_run
@@ -51,19 +51,19 @@ MARKDOWN = r"""
 
 CSV = """
 table,method,description,n,seeds,accuracy_mean,accuracy_std,accuracy_number_mean,accuracy_number_std,tokens_mean,\
-tokens_std,thoughts_mean,thoughts_std,answered_mean,answered_std,tokens_and_thoughts_mean,tokens_and_thoughts_std,\
+tokens_std,thoughts_mean,thoughts_std,flops_mean,flops_std,answered_mean,answered_std,tokens_and_thoughts_mean,tokens_and_thoughts_std,\
 seconds_per_question_mean,seconds_per_question_std,optimizer_steps,tested_steps,training_examples,wall_seconds,cpu_seconds,peak_memory_bytes,parameters,\
 trainable_parameters,finished,ended_by,outdated,training_device,batch_size,device,split,examples,\
 data_hashes,extractor,tokens_defined,decoding,voting,accuracy_std_over_runs,checkpoint,commands,commits,\
 training_commits,runs
-1,coconut,"Coconut with Stepwise, continuous thoughts",2,0;1,0.97,0.02828427125,0.96,,2,0,4,0,,,6,0,0.0005,0,800,\
+1,coconut,"Coconut with Stepwise, continuous thoughts",2,0;1,0.97,0.02828427125,0.96,,2,0,4,0,,,,,6,0,0.0005,0,800,\
 800,51200,180,110,1024,62000,62000,True,,no,"a processor, 1 thread",250,a processor,test,1000,\
 00000000000000000000000000000000;11111111111111111111111111111111,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
 one answer to a question,,best,lcot test -c run.yaml,\
 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,\
 runs/coconut-0;runs/coconut-1
-1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,,,12.25,,0.0005,,800,800,,7300,110,1024,\
+1,no_cot,"Coconut with Fixed, none hidden, no thoughts",1,0,0.8,,,,12.25,,0,,,,,,12.25,,0.0005,,800,800,,7300,110,1024,\
 1240000000,4096,True,,no,"a processor, 1 thread",250,,test,1000,00000000000000000000000000000000,\
 "string: text after the last ###, commas removed, exact match",generated tokens without eos; thoughts apart,greedy,\
 one answer to a question,,best,lcot test -c run.yaml,\
@@ -78,6 +78,19 @@ def test_markdown(comparison: Comparison) -> None:
 
 def test_csv(comparison: Comparison) -> None:
     assert to_csv(comparison) == CSV.removeprefix("\n")
+
+
+def test_operations(tmp_path: Path) -> None:
+    """A column where any run has counted them, in units of thousands; not a number of parameters, and so G."""
+    for name, config, flops in (("coconut-0", {}, 12_610_000.0), ("cot-0", COT, 2.5e9)):
+        write_run(tmp_path, name, config=config, report={"metrics.test/flops": flops})
+    write_run(tmp_path, "old-0", config={"trainer.max_epochs": 8})
+    made = compare([read_run(path) for path in sorted(tmp_path.iterdir())])
+    rows = [line.split(" | ") for line in to_markdown(made).splitlines() if line.startswith("| ")]
+    place = rows[0].index("FLOPs")
+    assert [row[place] for row in rows[1:4]] == ["12.6M", "2.50G", NOTHING]
+    assert "- FLOPs: operations of a question alone, " in to_markdown(made)
+    assert [row["flops_mean"] for row in csv.DictReader(io.StringIO(to_csv(made)))] == ["12610000", "2500000000", ""]
 
 
 def test_two_tables(tmp_path: Path) -> None:
