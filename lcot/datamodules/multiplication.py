@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from itertools import accumulate
+from dataclasses import replace
+from itertools import accumulate, islice
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
+from lcot.datamodules.digits import changed
 from lcot.datamodules.doubts import say_repeated
 from lcot.datamodules.options import check_choice, split_sizes
 from lcot.datamodules.rows import ListSource, Source
@@ -20,6 +22,7 @@ from lcot.reasoning.keyed import keyed_random, keyed_seed
 from lcot.reasoning.text import TextFormat
 
 Redraw = Literal["none", "all"]
+Ask = Literal["given", "both"]
 
 PUBLISHED_TEXT = TextFormat(after_question="||", after_step=" ", before_answer="#### ")
 """Joins question, steps and answer to a line of the published files."""
@@ -128,7 +131,12 @@ class DrawnProducts:
 
 
 def generate(
-    digits: tuple[int, int], seed: int, split: Split, count: int, avoid: Collection[tuple[int, int]] = ()
+    digits: tuple[int, int],
+    seed: int,
+    split: Split,
+    count: int,
+    avoid: Collection[tuple[int, int]] = (),
+    paired: bool = False,
 ) -> list[ReasoningExample]:
     """The first ``count`` products of validation or test, none of them twice, not even with its factors exchanged.
 
@@ -140,6 +148,8 @@ def generate(
         split: ``val`` or ``test``.
         count: How many.
         avoid: Pairs of factors, the smaller one first, that are left out.
+        paired: Whether each is followed by one with another digit in one place, drawn among those of the split that are
+            not there yet; a product without any is left out.
 
     Returns:
         The products, in the order they were drawn.
@@ -150,16 +160,25 @@ def generate(
     rng = keyed_random("factors", *digits, seed, split)
     seen = set(avoid)
     examples: list[ReasoningExample] = []
-    misses = 0
-    while len(examples) < count:
-        factors = _draw(digits, rng)
-        pair = _unordered(*factors)
-        if pair not in seen and split_of(*factors) == split:
-            seen.add(pair)
-            examples.append(render(*factors, digits, example_id=f"{split}-{len(examples)}"))
-            misses = 0
+    found, misses = 0, 0
+
+    def fits(factors: tuple[int, int]) -> bool:
+        return _unordered(*factors) not in seen and split_of(*factors) == split
+
+    while found < count:
+        asked, name = [_draw(digits, rng)], f"{split}-{found}"
+        if paired and fits(asked[0]):
+            draw = keyed_random("digit", *digits, seed, split, *asked[0])
+            asked += list(islice(filter(fits, changed(asked[0], digits, draw)), 1))
+        if fits(asked[0]) and len(asked) == 1 + paired:
+            seen.update(_unordered(*factors) for factors in asked)
+            made = [render(*factors, digits, example_id=name) for factors in asked]
+            examples += (
+                [replace(made[0], pair=name), replace(made[1], id=f"{name}-other", pair=name)] if paired else made
+            )
+            found, misses = found + 1, 0
         elif (misses := misses + 1) == _TRIES:
-            raise _too_few(split, digits, len(examples), count)
+            raise _too_few(split, digits, found, count)
     return examples
 
 
@@ -229,6 +248,9 @@ class Multiplication(ReasoningDataModule):
         train_size: Products of a training epoch.
         val_size: Generated validation products, no pair of factors twice.
         test_size: Generated test products, no pair of factors twice; also those that ``predict`` answers.
+        ask: Which products are asked for in generated validation and test data: the ``given`` ones, or ``both`` each of
+            them and, behind it, the same with another digit in one place, whose answer is another. Pair accuracy is the
+            share of pairs with both right.
         redraw: What changes at each visit to a generated *training* product: ``none``, or ``all``, that is both
             factors. The products of a file never change.
         train_path: A published-format text file to train on instead of generated products.
@@ -249,6 +271,7 @@ class Multiplication(ReasoningDataModule):
         train_size: int = 20000,
         val_size: int = 500,
         test_size: int = 1000,
+        ask: Ask = "given",
         redraw: Redraw = "none",
         train_path: str | None = None,
         val_path: str | None = None,
@@ -265,6 +288,8 @@ class Multiplication(ReasoningDataModule):
         self.digits = (digits[0], digits[1])
         self.sizes = split_sizes(train_size, val_size, test_size)
         check_choice("redraw", redraw, ["none", "all"])
+        check_choice("ask", ask, get_args(Ask))
+        self.ask: Ask = ask
         self.redraw: Redraw = redraw
         self.paths = {
             "train": train_path,
@@ -281,6 +306,13 @@ class Multiplication(ReasoningDataModule):
             UserError: If there are not enough products.
         """
         path, seed = self.paths[split], self.keyed_by()
+        if path is not None and self.ask == "both" and split != "train":
+            raise UserError(
+                f"ask is 'both', and the {split} products are read from a file",
+                where=f"data.ask and {path}",
+                why="only of products that are generated it is known that their neighbours are not trained on",
+                fix="set data.ask to 'given', or leave the path out",
+            )
         if path is not None:
             return ListSource(read_products(path))
         if split == "train":
@@ -288,7 +320,8 @@ class Multiplication(ReasoningDataModule):
             say_repeated(self.sizes["train"], 81 * 10 ** (sum(self.digits) - 2), "products of such factors")
             return DrawnProducts(self.digits, self.sizes["train"], self.redraw, seed, apart)
         part: Split = "test" if split == "predict" else split
-        return ListSource(generate(self.digits, seed, part, self.sizes[part], self._pairs("train")))
+        avoid, paired = self._pairs("train"), self.ask == "both"
+        return ListSource(generate(self.digits, seed, part, self.sizes[part], avoid, paired))
 
     def written(self, split: Split) -> Iterable[ReasoningExample] | None:
         """The products of a split's file."""
