@@ -28,7 +28,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from lcot.analysis.concepts import hidden_steps
 from lcot.analysis.thinker import Thinker, Thoughts, encoded_chunks, measuring
@@ -227,12 +227,34 @@ def place_attention(thinker: Thinker, thoughts: Thoughts, k: int) -> list[Tensor
     cache = growing_cache(thinker.model.config, stop)
     if first > 1:
         Passes(thinker.model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, first - 1)
-    with eager_attention(thinker.model):
-        output = thinker.model.base_model(
-            inputs_embeds=places,
+    mask, positions = batch.attention_mask[:, :stop], batch.position_ids[:, first - 1 : stop]
+    return attention_weights(thinker.model, places, mask, positions, cache)
+
+
+def attention_weights(
+    model: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Cache
+) -> list[Tensor]:
+    """Attention weights of some columns, read behind those in a cache.
+
+    Args:
+        model: A language model.
+        inputs: ``(B, C, D)`` what is read.
+        mask: ``(B, L)`` bool: which columns are real, those in the cache before those that are read.
+        positions: ``(B, C)``.
+        cache: Grows by these columns.
+
+    Returns:
+        One ``(B, H, C, L)`` a layer; each row adds up to 1.
+
+    Raises:
+        UserError: If the model gives none.
+    """
+    with eager_attention(model):
+        output = model.base_model(
+            inputs_embeds=inputs,
             # In two dimensions: eager attention would add a bool mask to the scores.
-            attention_mask=batch.attention_mask[:, :stop].long(),
-            position_ids=batch.position_ids[:, first - 1 : stop],
+            attention_mask=mask.long(),
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             output_attentions=True,
@@ -240,7 +262,7 @@ def place_attention(thinker: Thinker, thoughts: Thoughts, k: int) -> list[Tensor
     found = [layer for layer in output.attentions or () if layer is not None]
     if len(found) < len(cache.layers):
         raise UserError(
-            f"a {thinker.model.config.model_type} model gives attention weights of {len(found)} of its"
+            f"a {model.config.model_type} model gives attention weights of {len(found)} of its"
             f" {len(cache.layers)} layers",
             where="attention to facts",
             why="its other layers have none, or their implementation in transformers does not hand them out",

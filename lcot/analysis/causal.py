@@ -3,6 +3,7 @@
 probe/summary.json            what was found in words, all rows of the summary, the protocol, and what each column holds
 probe/summary.parquet         a row for each intervention, and within it for each number of steps
 probe/interventions.parquet   a row for each question and intervention
+probe/thoughts.parquet        a row for each thought of each question: what it is worth by other measures
 probe/<figure>.png, .svg      with number of questions and definition
 probe/report.html             one page with all of it but the rows of questions, which needs no network
 """
@@ -23,12 +24,13 @@ from lcot.analysis.causal_plots import causal_charts
 from lcot.analysis.charts import Chart, bare, save_chart
 from lcot.analysis.edits import SCOPES, Scope
 from lcot.analysis.effects import Answered, EffectRow, EffectTable
-from lcot.analysis.fields import columns_of
+from lcot.analysis.fields import columns_of, fields_of
 from lcot.analysis.findings import findings
 from lcot.analysis.interventions import Interventions
 from lcot.analysis.pages import drawn, plain, render, told_tables
 from lcot.analysis.report import About
 from lcot.analysis.subject import Subject
+from lcot.analysis.weights import Weighed, WeightRow, WeightTable
 
 FORMAT = 1
 """Version of ``summary.json``."""
@@ -39,6 +41,7 @@ MARK = "summary.json"
 TABLES: Mapping[str, tuple[tables.Column, ...]] = {
     "interventions": columns_of(Answered),
     "summary": columns_of(EffectRow),
+    "thoughts": columns_of(Weighed),
 }
 """The tables and their columns."""
 
@@ -51,6 +54,7 @@ class Probed:
         questions: Number of questions.
         data_hash: Of all questions and answers, as in ``test.json``.
         rows: Those of the summary.
+        weighed: What each thought is worth by other measures.
         findings: What was found, in words, a line each.
         missing: What does not apply, each with the reason.
         ties: Questions whose own thoughts, given back, lead to a text that differs by a token that is as probable as
@@ -61,6 +65,7 @@ class Probed:
     questions: int
     data_hash: str
     rows: list[EffectRow]
+    weighed: list[WeightRow]
     findings: list[str]
     missing: dict[str, str]
     ties: int
@@ -97,15 +102,26 @@ def write_probe(
     made, table = Interventions(subject, k, names, scopes, seed), EffectTable()
     if made.alone:
         say("this run's thoughts look at padding (model.unmasked): each question is read alone, where there is none")
-    with tables.writer(folder, "interventions", TABLES["interventions"]) as written:
-        for one in made.answers(folder, say):
+    weights = WeightTable()
+    with (
+        tables.writer(folder, "interventions", TABLES["interventions"]) as written,
+        tables.writer(folder, "thoughts", TABLES["thoughts"]) as thoughts,
+    ):
+
+        def weigh(thought: Weighed) -> None:
+            weights.weigh(thought)
+            thoughts.write([astuple(thought)])
+
+        for one in made.answers(folder, say, weigh):
             table.add(one)
+            weights.answered(one)
             written.write([astuple(one)])
-    rows = table.rows()
+    rows, weighed = table.rows(), weights.rows()
     with tables.writer(folder, "summary", TABLES["summary"]) as summed:
         summed.write(map(astuple, rows))
     seconds = round(time.perf_counter() - start, 3)
-    found = Probed(made.count, made.data_hash, rows, findings(rows, k), made.missing, made.ties, seconds)
+    lines = findings(rows, k, weighed)
+    found = Probed(made.count, made.data_hash, rows, weighed, lines, made.missing, made.ties, seconds)
     summary = [asdict(row) for row in rows]
     charts = [(chart, save_chart(chart, folder)) for chart in causal_charts(summary, k, about.data)]
     _write_page(folder / "report.html", about, found, summary, charts, k)
@@ -123,8 +139,14 @@ def write_probe(
         "ties": found.ties,
         "seconds": found.seconds,
         "summary": summary,
+        "thoughts_summary": [asdict(row) for row in weighed],
         "columns": {name: {one.name: one.what for one in columns} for name, columns in TABLES.items()},
-        "tables": {"interventions.parquet": written.rows, "summary.parquet": summed.rows},
+        "thoughts_columns": fields_of(WeightRow),
+        "tables": {
+            "interventions.parquet": written.rows,
+            "summary.parquet": summed.rows,
+            "thoughts.parquet": thoughts.rows,
+        },
         "config": dict(about.config),
     }
     # The last file: what has it is whole.
@@ -161,6 +183,7 @@ def _write_page(
     shown = {
         "all": [_told(row, _WHOLE) for row in summary if row["steps"] is None],
         "steps": [_told(row, ("intervention", "steps", *_SHARES)) for row in summary if _by_steps(row)],
+        "thoughts": [_told(asdict(row), tuple(fields_of(WeightRow))) for row in found.weighed],
     }
     thoughts = f"{k} thought{'s' * (k > 1)} each, as they are and changed"
     text = render(
@@ -170,7 +193,7 @@ def _write_page(
         warnings=about.warnings,
         findings=found.findings,
         charts=drawn(charts),
-        tables=list(told_tables(shown, dict.fromkeys(shown, EffectRow), _TITLES)),
+        tables=list(told_tables(shown, _KINDS, _TITLES)),
         missing=[("total effects" if name == "total" else name, why) for name, why in found.missing.items()],
         facts=[*about.facts.items(), ("hash of questions and answers", found.data_hash)],
         config=yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True),
@@ -178,7 +201,12 @@ def _write_page(
     target.write_text(text, encoding="utf-8")
 
 
-_TITLES = {"all": "All interventions", "steps": "All thoughts changed, by number of written steps"}
+_TITLES = {
+    "all": "All interventions",
+    "steps": "All thoughts changed, by number of written steps",
+    "thoughts": "Each thought by other measures",
+}
+_KINDS: Mapping[str, type] = {"all": EffectRow, "steps": EffectRow, "thoughts": WeightRow}
 _SHARES = ("questions", "accuracy", "low", "high", "before", "p", "changed", "to_donor", "text_change")
 _WHOLE = ("intervention", "scope", "thought", "effect", *_SHARES)
 
@@ -189,4 +217,5 @@ def _by_steps(row: Mapping[str, Any]) -> bool:
 
 def _told(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
     """Some columns of a row; shares that there are none of are told as such, where a cell without a value is all."""
-    return {name: "none" if row[name] is None and name in _SHARES else row[name] for name in columns}
+    whole = ("thought", "steps")
+    return {name: "none" if row[name] is None and name not in whole else row[name] for name in columns}

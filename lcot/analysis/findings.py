@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lcot.analysis.edits import Effect, Scope, edit_of
 from lcot.analysis.effects import UNCHANGED, EffectRow
+from lcot.analysis.weights import WeightRow
 
 CONTENT = ("zero", "mean", "noise", "covariance", "other_gold")
 """Edits that leave nothing of what all thoughts of a question hold."""
@@ -31,16 +32,17 @@ _SCOPES: tuple[tuple[Scope, Effect, str], ...] = (
 )
 
 
-def findings(rows: Sequence[EffectRow], k: int) -> list[str]:
+def findings(rows: Sequence[EffectRow], k: int, weighed: Sequence[WeightRow] = ()) -> list[str]:
     """The lines.
 
     Args:
         rows: Of all questions, and by steps.
         k: Number of thoughts.
+        weighed: What each thought is worth by other measures.
     """
     everything = [row for row in rows if row.steps is None]
     whole = {row.intervention: row for row in everything if row.scope == "all"}
-    return [*_whole(whole, k), *_one_by_one(everything), *_verdict(whole)]
+    return [*_whole(whole, k), *_one_by_one(everything), *_weighed(weighed), *_verdict(whole)]
 
 
 def _whole(whole: Mapping[str, EffectRow], k: int) -> Iterator[str]:
@@ -90,6 +92,24 @@ def _one_by_one(rows: Sequence[EffectRow]) -> Iterator[str]:
         if said:
             yield f"Answers that change when a thought {what}, by its number: {'; '.join(said)}."
             return
+
+
+def _weighed(rows: Sequence[WeightRow]) -> Iterator[str]:
+    """What each thought is worth by other measures, and whether thoughts still move."""
+    if not rows:
+        return
+    said = [f"gradient times state {_listed(row.gradient for row in rows)} nats"]
+    if (agreeing := [row.agreement for row in rows if row.agreement is not None]) and len(agreeing) == len(rows):
+        said[0] += f" (r = {_listed(agreeing)} with what the text loses when the thought is zero)"
+    if (shares := [row.attention for row in rows if row.attention is not None]) and len(shares) == len(rows):
+        said.append(f"attention of the text {', '.join(map(_share, shares))}")
+    if alike := [row.previous for row in rows if row.previous is not None]:
+        said.append(f"cosine with the thought before {_listed(alike)}")
+    yield f"Second opinion, by thought: {'; '.join(said)}."
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _verdict(whole: Mapping[str, EffectRow]) -> Iterator[str]:

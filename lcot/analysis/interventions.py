@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lcot.analysis.donors import KINDS, Donors, Kind
 from lcot.analysis.edits import DEFAULT, SCOPES, Intervention, Material, Scope, edit_of, interventions
@@ -29,6 +30,7 @@ from lcot.analysis.rethink import lacks, rethought
 from lcot.analysis.shelf import Shelf
 from lcot.analysis.subject import Subject
 from lcot.analysis.thinker import chunks, measuring
+from lcot.analysis.weights import Weighed
 from lcot.errors import UserError
 from lcot.metrics.extractors import extractor
 from lcot.reasoning.curriculum import Stage
@@ -61,7 +63,8 @@ class Interventions:
 
     Attributes:
         count: Number of questions.
-        missing: What does not apply, by the edit's name, each with the reason; ``total`` for total effects.
+        missing: What does not apply, by the edit's name, each with the reason; ``total`` for total effects, and
+            ``attention`` for that of texts.
         alone: Whether questions are read one by one, since the method looks at the padding of a batch: alone, a
             question has none.
         ties: Questions whose text has a token that is as probable as another one up to rounding, so that their own
@@ -114,12 +117,18 @@ class Interventions:
         """Of all questions and answers, as in ``test.json``."""
         return self._digest.hexdigest()
 
-    def answers(self, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Answered]:
+    def answers(
+        self,
+        folder: Path,
+        say: Callable[[str], None] = lambda _: None,
+        weigh: Callable[[Weighed], None] | None = None,
+    ) -> Iterator[Answered]:
         """Carry them out.
 
         Args:
             folder: Where files may lie meanwhile.
             say: Told a line after each pass.
+            weigh: Told of each thought of a question before its answers; nothing is weighed if it is not given.
 
         Yields:
             For each question first the row of its own thoughts, then one an intervention.
@@ -129,17 +138,24 @@ class Interventions:
                 none of them, or the method's text depends on more than what stands at the places of its thoughts.
         """
         self._survey()
-        with ExitStack() as stack, measuring(self.thinker.model):
+        with ExitStack() as stack:
             self._vectors = stack.enter_context(Shelf(folder / "thoughts.tmp"))
             self._notes = stack.enter_context(Shelf(folder / "answers.tmp"))
-            self._think()
+            with measuring(self.thinker.model):
+                self._think()
             say(f"{self.count:,} questions were thought about and answered")
             wanted = [name for name in self.names if name not in self.missing]
             todo = list(interventions(wanted, self.k, self.scopes, "total" not in self.missing, self._marked))
             at_once = max(1, self.thinker.max_rows // (1 + len(todo)))
             numbers = iter(range(self.count))
             for chunk in chunks(self.subject.examples(), at_once):
-                yield from self._change(list(islice(numbers, len(chunk))), chunk, todo)
+                with measuring(self.thinker.model):
+                    weighed, answered = self._change(list(islice(numbers, len(chunk))), chunk, todo, weigh is not None)
+                for thoughts, rows in zip(weighed, answered, strict=True):
+                    for one in thoughts:
+                        assert weigh is not None
+                        weigh(one)
+                    yield from rows
 
     # -- first pass: words ------------------------------------------------------------------------------------------
 
@@ -214,19 +230,25 @@ class Interventions:
     # -- third pass: changes ----------------------------------------------------------------------------------------
 
     def _change(
-        self, numbers: Sequence[int], examples: Sequence[ReasoningExample], todo: Sequence[Intervention]
-    ) -> Iterator[Answered]:
-        """All variants of some questions."""
+        self,
+        numbers: Sequence[int],
+        examples: Sequence[ReasoningExample],
+        todo: Sequence[Intervention],
+        weigh: bool,
+    ) -> tuple[list[list[Weighed]], list[list[Answered]]]:
+        """All thoughts of some questions, if they are to be weighed, and the answers behind all variants of them."""
         encoded = self.thinker.builder.encode(examples)
         own, states = (torch.stack(part) for part in zip(*map(self._own, numbers), strict=True))
         replay = Replay(self.thinker, self.k, self.subject.max_new_tokens, self._spoken)
         written = [self._notes.take_plain(number)[2] for number in numbers]
         self.ties += sum(not same for same in replay.check(encoded, own, states, written))
+        golds = self._golds(examples, encoded)
+        named = [(number, example.id) for number, example in zip(numbers, examples, strict=True)]
+        weighed = self._weighed(named, replay, encoded, golds, own) if weigh else [[] for _ in numbers]
         donors = [{kind: self.donors.donor(number, kind) for kind in KINDS} for number in numbers]
         applies, vectors = self._variants(numbers, own, donors, todo)
         self._rethink(encoded, vectors, todo)
         hidden = torch.stack([torch.zeros(self.k, dtype=torch.bool), *(one.hidden for one in todo)])
-        golds = self._golds(examples, encoded)
         found: list[list[Said]] = [[] for _ in numbers]
         # As many variants at once as rows may be read, in parts that are alike in size.
         parts = -(-(1 + len(todo)) * len(numbers) // self.thinker.max_rows)
@@ -235,13 +257,37 @@ class Interventions:
             said = iter(replay.said(encoded, golds, own_vectors.flatten(0, 1), seen))
             for one in found:
                 one += islice(said, own_vectors.shape[1])
-        for place, (number, example) in enumerate(zip(numbers, examples, strict=True)):
-            base = found[place][0]
-            yield self._answered(number, example, donors[place], None, base, base)
-            for variant, intervention in enumerate(todo):
-                if applies[place][variant]:
-                    follows = found[place][1 + variant]
-                    yield self._answered(number, example, donors[place], intervention, follows, base)
+        answered = []
+        for number, example, givers, fits, (base, *rest) in zip(numbers, examples, donors, applies, found, strict=True):
+            rows = [self._answered(number, example, givers, None, base, base)]
+            for intervention, follows, fit in zip(todo, rest, fits, strict=True):
+                if fit:
+                    rows.append(self._answered(number, example, givers, intervention, follows, base))
+            answered.append(rows)
+        return weighed, answered
+
+    def _weighed(
+        self,
+        named: Sequence[tuple[int, str]],
+        replay: Replay,
+        encoded: Sequence[EncodedExample],
+        golds: Sequence[tuple[list[int], int | None]],
+        own: Tensor,
+    ) -> list[list[Weighed]]:
+        """What each thought of some questions is worth, without changing it."""
+        gradients, shares = replay.gradients(encoded, golds, own).tolist(), [[None] * self.k for _ in named]
+        if "attention" not in self.missing:
+            try:
+                shares = replay.attention(encoded, golds, own).tolist()
+            except UserError as err:
+                self.missing["attention"] = err.why or err.what
+        unit = normalize(own, dim=-1)
+        alike = [[None, *row] for row in (unit[:, 1:] * unit[:, :-1]).sum(dim=-1).tolist()]
+        moved = ((own - own[:, :1]).norm(dim=-1) / own[:, :1].norm(dim=-1).clamp(min=1e-12)).tolist()
+        return [
+            [Weighed(number, name, place, *values) for place, values in enumerate(zip(*row, strict=True), start=1)]
+            for (number, name), row in zip(named, zip(gradients, shares, alike, moved, strict=True), strict=True)
+        ]
 
     def _variants(
         self, numbers: Sequence[int], own: Tensor, donors: Sequence[Givers], todo: Sequence[Intervention]

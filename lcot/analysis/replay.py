@@ -19,15 +19,18 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
+from lcot.analysis.attention import attention_weights
 from lcot.analysis.thinker import Thinker
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
+from lcot.reasoning.cache import growing_cache
 from lcot.reasoning.decode import decode
 from lcot.reasoning.feeds import embedding_table
 from lcot.reasoning.layout import IGNORE, EncodedExample
 from lcot.reasoning.soft import think_given
-from lcot.reasoning.think import Thinking
+from lcot.reasoning.think import Passes, Thinking
 
 _LOGITS = 2**25
 """Logits that are held at once."""
@@ -89,6 +92,55 @@ class Replay:
         texts, answers = self._log_probabilities(batch, thinking, [start or 0 for start in starts])
         rows = zip(self._decode(thinking), texts, answers, starts, strict=True)
         return [Said(ids, text, None if start is None else answer) for ids, text, answer, start in rows]
+
+    def gradients(
+        self, encoded: Sequence[EncodedExample], golds: Sequence[tuple[list[int], int | None]], own: Tensor
+    ) -> Tensor:
+        """Gradient times state ``(B, k)`` of the right texts' log-probabilities.
+
+        Args:
+            encoded: B questions.
+            golds: As in :meth:`said`.
+            own: ``(B, k, D)`` their thoughts.
+        """
+        batch = self.batch(encoded, [ids for ids, _ in golds])
+        with torch.enable_grad():
+            given = own.to(self.thinker.device).detach().requires_grad_()
+            read = think_given(self.thinker.model, batch, given)
+            thinking = replace(read, spoken=self.spoken)
+            total = torch.zeros((), device=given.device)
+            for _, _, logits, targets in self._logits(batch, thinking):
+                total = total - cross_entropy(logits, targets, reduction="sum")
+            (gradient,) = torch.autograd.grad(total, given)
+        found: Tensor = (gradient * given.detach()).sum(dim=-1).float().cpu()
+        return found
+
+    def attention(
+        self, encoded: Sequence[EncodedExample], golds: Sequence[tuple[list[int], int | None]], own: Tensor
+    ) -> Tensor:
+        """The share ``(B, k)`` of attention that right texts pay to thoughts, mean over places, heads and layers.
+
+        Args:
+            encoded: B questions.
+            golds: As in :meth:`said`.
+            own: ``(B, k, D)`` their thoughts.
+
+        Raises:
+            UserError: If the model gives no weights.
+        """
+        model, batch = self.thinker.model, self.batch(encoded, [ids for ids, _ in golds])
+        head, length = batch.first, batch.input_ids.shape[1]
+        embedded = model.get_input_embeddings()(batch.input_ids)
+        cache = growing_cache(model.config, length)
+        Passes(model, batch.attention_mask, batch.position_ids, cache)(embedded[:, :head], 0, head)
+        rest = torch.cat([own.to(embedded), embedded[:, head + self.k :]], dim=1)
+        weights = attention_weights(model, rest, batch.attention_mask, batch.position_ids[:, head:], cache)
+        # The state of the column before a token says it.
+        says = torch.cat([batch.labels[:, head + 1 :] != IGNORE, batch.labels.new_zeros(len(batch), 1).bool()], dim=1)
+        layers = [layer[..., head : head + self.k].float().mean(dim=1) for layer in weights]
+        to_thoughts = torch.stack(layers).mean(dim=0)
+        found: Tensor = (to_thoughts * says[..., None]).sum(dim=1) / says.sum(dim=1)[:, None]
+        return found.cpu()
 
     def check(
         self, encoded: Sequence[EncodedExample], own: Tensor, states: Tensor, written: Sequence[list[int]]

@@ -7,6 +7,7 @@ from typing import Any
 
 from lcot.analysis.effects import EffectRow
 from lcot.analysis.findings import findings
+from lcot.analysis.weights import WeightRow
 from lcot.metrics.statistics import mcnemar, wilson
 
 BASE = EffectRow(
@@ -76,6 +77,17 @@ def test_pairs() -> None:
         "Replacing all thoughts by another question's with another answer changes 1.0 % of the answers, 0.0 % to the"
         " donor's: 95.0 % are right (96.0 % before, p = 0.25).",
     ]
+
+
+def test_second_opinion() -> None:
+    first = WeightRow(1, 300, 0.25, 0.5, 0.02, None, 0.0)
+    second = replace(first, thought=2, gradient=-1.0, previous=0.75, moved=1.0)
+    assert findings([BASE], 2, [first, second])[1:] == [
+        "Second opinion, by thought: gradient times state 0.25, -1.00 nats (r = 0.50, 0.50 with what the text loses"
+        " when the thought is zero); attention of the text 2.0 %, 2.0 %; cosine with the thought before 0.75."
+    ]
+    bare = replace(first, agreement=None, attention=None)
+    assert findings([BASE], 1, [bare])[1:] == ["Second opinion, by thought: gradient times state 0.25 nats."]
 
 
 def last(*rows: EffectRow) -> str:

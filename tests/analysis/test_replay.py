@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lcot.analysis import Thinker
+from lcot.analysis.attention import eager_attention
 from lcot.analysis.replay import Replay
 from lcot.analysis.thinker import Thinks, measuring
 from lcot.errors import UserError
@@ -27,6 +28,7 @@ from lcot.reasoning.parallel import Jacobi, Looped
 from lcot.reasoning.think import Thinking, think
 from tests.analysis.machine import builder_of
 from tests.analysis.support import naive_log_probability, naive_text, problems, random_setting
+from tests.oracle import embedded
 
 K, MOST = 3, 4
 
@@ -100,6 +102,41 @@ def test_answers_that_cannot_be_told_apart() -> None:
     with measuring(replay.thinker.model):
         said = replay.said(encoded, [(ids, None) for ids, _ in golds], variants(replay, 3, 1))
     assert [one.answer for one in said] == [None] * 3
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen3"])
+@pytest.mark.parametrize("markers", ["always", "never"])
+def test_gradients_and_attention_are_those_of_one_plain_pass(architecture: str, markers: Markers) -> None:
+    replay, encoded, golds = setting(architecture, markers=markers)
+    model, own = replay.thinker.model, variants(replay, 3, 1)
+    with measuring(model):
+        gradients, shares = replay.gradients(encoded, golds, own), replay.attention(encoded, golds, own)
+    assert gradients.shape == shares.shape == (3, K)
+    rows = replay.thinker.rows(encoded, K)
+    model.eval()  # type: ignore[no-untyped-call]
+    with eager_attention(model):
+        for number, (row, (ids, _)) in enumerate(zip(rows, golds, strict=True)):
+            given = own[number].clone().requires_grad_()
+            around = [row.ids[: row.head], [*row.ids[row.head + K :], *ids]]
+            before, after = (embedded(model, part) for part in around)
+            output = model(inputs_embeds=torch.cat([before, given[None], after], dim=1), output_attentions=True)
+            said = output.logits[0, row.prompt - 1 : -1].log_softmax(dim=-1)
+            said[range(len(ids)), ids].sum().backward()
+            assert given.grad is not None
+            assert torch.allclose(gradients[number], (given.grad * given.detach()).sum(dim=-1), atol=1e-3)
+            looked = torch.stack(
+                [layer[0, :, row.prompt - 1 : -1, row.head : row.head + K] for layer in output.attentions]
+            )
+            assert torch.allclose(shares[number], looked.mean(dim=(0, 1, 2)), atol=1e-5)
+    model.zero_grad()
+
+
+def test_weighing_leaves_no_gradients() -> None:
+    replay, encoded, golds = setting()
+    with measuring(replay.thinker.model):
+        replay.gradients(encoded, golds, variants(replay, 3, 1))
+        assert not torch.is_grad_enabled()
+    assert all(parameter.grad is None for parameter in replay.thinker.model.parameters())
 
 
 def test_logits_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

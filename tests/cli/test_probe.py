@@ -23,6 +23,7 @@ from lcot.analysis.charts import Chart
 from lcot.analysis.effects import EffectTable
 from lcot.analysis.interventions import Interventions
 from lcot.analysis.subject import Subject
+from lcot.analysis.weights import Weighed, WeightTable
 from tests.report_page import Page
 from tests.softcot import make_pair
 from tests.tiny import Outcome, contents, lcot, write_config
@@ -51,7 +52,7 @@ def summary(two: Path) -> dict[str, Any]:
 def test_its_files(two: Path) -> None:
     names = {file.name for file in (two / "probe").iterdir()}
     figures = {f"{name}.{kind}" for name in ("interventions", "places", "steps") for kind in ("png", "svg")}
-    assert names == figures | {MARK, "report.html", "summary.parquet", "interventions.parquet"}
+    assert names == figures | {MARK, "report.html", "summary.parquet", "interventions.parquet", "thoughts.parquet"}
     assert not list(two.glob(".probe*"))
 
 
@@ -70,10 +71,19 @@ def test_the_numbers_are_those_of_the_interventions(two: Path, summary: dict[str
     asked = Subject(
         Thinker.of(solver), lambda: iter(examples), (2,), lambda k: k, left_out=min, max_new_tokens=3, reader="string"
     )
-    table, rows = EffectTable(), []
-    for one in Interventions(asked, 2).answers(two.parent):
+    table, rows, weights, thoughts = EffectTable(), [], WeightTable(), []
+
+    def weigh(one: Weighed) -> None:
+        weights.weigh(one)
+        thoughts.append(astuple(one))
+
+    for one in Interventions(asked, 2).answers(two.parent, weigh=weigh):
         table.add(one)
+        weights.answered(one)
         rows.append(astuple(one))
+    assert [tuple(row.values()) for row in tables.read_rows(two / "probe", "thoughts")] == thoughts
+    assert len(thoughts) == 5 * 2 and all(0 < one[4] < 1 for one in thoughts)
+    assert summary["thoughts_summary"] == [asdict(row) for row in weights.rows()]
     found = list(tables.read_rows(two / "probe", "interventions"))
     assert [tuple(row.values()) for row in found] == rows
     assert summary["summary"] == [asdict(row) for row in table.rows()]
