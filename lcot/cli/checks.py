@@ -286,6 +286,7 @@ def _moot_data(kind: str, data: Any, command: str | None) -> list[_Moot]:
     redraw = "a file names its nodes itself, so it does no more than 'order'"
     return [
         (data.get("max_length") is None, "data", ("too_long",), "data.max_length is not set"),
+        (command != "fit", "data", ("train_ask",), f"{command} trains nothing"),
         (asked, "data.text", around, "a prompt file writes the rows (data.dialogue)"),
         *(
             (files[split] and not whole, "data", (f"{split}_size",), f"data.{split}_path is read whole")

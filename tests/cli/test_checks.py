@@ -60,12 +60,14 @@ def test_evaluations_have_no_curves(trained: Path, command: str, moot: str) -> N
 
 
 @pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
-def test_validation_has_no_votes(trained: Path) -> None:
+def test_validation_has_no_votes_and_no_training(trained: Path) -> None:
     words = ["-c", trained / "config.yaml", f"--runs_dir={trained.parent}", *TRIAL, "--model.sampling.temperature=1"]
+    words += ["--data.train_ask=either"]
     for command, told in (("validate", True), ("test", False)):
         outcome = lcot(command, *words, "--model.voting.runs=2")
         assert outcome.code == 0, outcome.err
         assert ("--model.voting.runs=2 has no effect: validation takes one text" in outcome.err) == told
+        assert f"--data.train_ask=either has no effect: {command} trains nothing" in outcome.err
 
 
 @pytest.mark.filterwarnings("default::lcot.errors.IgnoredSettingWarning")
