@@ -98,7 +98,7 @@ def _weighed(rows: Sequence[WeightRow]) -> Iterator[str]:
     """What each thought is worth by other measures, and whether thoughts still move."""
     if not rows:
         return
-    said = [f"gradient times state {_listed(row.gradient for row in rows)} nats"]
+    said = [f"gradient times state {', '.join(f'{row.gradient:.2g}' for row in rows)} nats"]
     if (agreeing := [row.agreement for row in rows if row.agreement is not None]) and len(agreeing) == len(rows):
         said[0] += f" (r = {_listed(agreeing)} with what the text loses when the thought is zero)"
     if (shares := [row.attention for row in rows if row.attention is not None]) and len(shares) == len(rows):

@@ -83,7 +83,7 @@ def test_second_opinion() -> None:
     first = WeightRow(1, 300, 0.25, 0.5, 0.02, None, 0.0)
     second = replace(first, thought=2, gradient=-1.0, previous=0.75, moved=1.0)
     assert findings([BASE], 2, [first, second])[1:] == [
-        "Second opinion, by thought: gradient times state 0.25, -1.00 nats (r = 0.50, 0.50 with what the text loses"
+        "Second opinion, by thought: gradient times state 0.25, -1 nats (r = 0.50, 0.50 with what the text loses"
         " when the thought is zero); attention of the text 2.0 %, 2.0 %; cosine with the thought before 0.75."
     ]
     bare = replace(first, agreement=None, attention=None)

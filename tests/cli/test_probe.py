@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from lcot.analysis.causal import MARK
 from lcot.analysis.charts import Chart
 from lcot.analysis.effects import EffectTable
 from lcot.analysis.interventions import Interventions
+from lcot.analysis.shelf import Shelf
 from lcot.analysis.subject import Subject
 from lcot.analysis.weights import Weighed, WeightTable
 from tests.report_page import Page
@@ -205,6 +207,14 @@ def test_an_analysis_is_no_probe(fresh: Path) -> None:
     assert lcot("probe", fresh, "--out", "runs/tiny/probe", "--interventions", "zero").code == 0  # its own is replaced
     told = json.loads((fresh / "probe" / MARK).read_text(encoding="utf-8"))
     assert {row["intervention"] for row in told["summary"]} == {"none", "zero"}
+
+
+def test_a_full_disk_leaves_nothing(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(shelf: Shelf, record: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Shelf, "put", full)
+    assert "No space left on device" in refused(fresh)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
