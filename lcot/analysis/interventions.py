@@ -160,7 +160,8 @@ class Interventions:
     # -- first pass: words ------------------------------------------------------------------------------------------
 
     def _survey(self) -> None:
-        self._marked = True
+        self.donors, self.ties, self._marked = Donors(self.seed, self.reader), 0, True
+        self._digest = hashlib.blake2b(digest_size=16)
         for chunk in chunks(self.subject.examples(), self.thinker.max_rows):
             encoded = self.thinker.builder.encode(chunk)
             texts = [ids for ids, _ in self._golds(chunk, encoded)]
@@ -198,18 +199,18 @@ class Interventions:
             rows = thinker.rows(thinker.builder.encode(chunk), self.k, room=self.subject.max_new_tokens)
             thoughts = thinker.think(rows, keep_cache=True)
             thinking, own = thoughts.thinking, thoughts.inputs.float().cpu()
-            if total is None:
-                self._spoken, self._width = thinking.spoken, own.shape[-1]
-                if (why := lacks(thinker, rows, own)) is not None:
-                    self.missing["total"] = why
-            summed = own.double().sum(dim=0)
-            total = summed if total is None else total + summed
             states = thinking.state_at(thinking.prompt_ends - 1).float().cpu()
             eos, most = thinker.builder.special.eos, self.subject.max_new_tokens
             written = decode(thinker.model, thinking, max_new_tokens=most, eos=eos)
             for example, vectors, state, ids in zip(chunk, own, states, written, strict=True):
                 self._vectors.put_vectors(torch.cat([vectors, state[None]]))
                 self._notes.put_plain([self._read(ids)[1], example.answer, ids])
+            if total is None:
+                self._spoken, self._width = thinking.spoken, own.shape[-1]
+                if (why := lacks(thinker, rows, own)) is not None:
+                    self.missing["total"] = why
+            summed = own.double().sum(dim=0)
+            total = summed if total is None else total + summed
         assert total is not None
         self._mean = (total / self.count).float()
         basis = sorted({number * self.count // BASIS for number in range(BASIS)})
