@@ -8,8 +8,11 @@ from lcot.analysis.edits import Effect, Scope, edit_of
 from lcot.analysis.effects import UNCHANGED, EffectRow
 from lcot.analysis.weights import WeightRow
 
-CONTENT = ("zero", "mean", "noise", "covariance", "other_gold")
-"""Edits that leave nothing of what all thoughts of a question hold."""
+_KNOWN = ("mean", "covariance", "other_gold", "pair")
+"""Edits of all thoughts after which they are such as the model knows, and hold nothing of the question itself."""
+
+_STRANGE = ("zero", "noise")
+"""Edits that take a model where it has never been: whether it looks at its thoughts at all."""
 
 _ORDER = ("reverse", "shuffle")
 _SURE = 0.05
@@ -114,22 +117,30 @@ def _listed(values: Iterable[float]) -> str:
 
 def _verdict(whole: Mapping[str, EffectRow]) -> Iterator[str]:
     """What follows for the question whether the thoughts do anything, in one sentence."""
-    rows = [whole[name] for name in CONTENT if name in whole]
-    if not rows:
+    known, strange = ([whole[name] for name in names if name in whole] for names in (_KNOWN, _STRANGE))
+    if not known and not strange:
         return
-    costly = [row for row in rows if row.p < _SURE and row.lost > row.gained]
-    if not any(row.changed for row in rows):
+    costly = [row for row in known if row.p < _SURE and row.lost > row.gained]
+    free = ", ".join(row.intervention for row in known if row not in costly)
+    if not any(row.changed for row in (*known, *strange)):
         yield "Not one answer depends on what the thoughts are."
-    elif len(costly) == len(rows):
+    elif not known:
+        yield "Zero and noise are what no model has seen: whether it matters what thoughts hold, mean and donors say."
+    elif len(costly) == len(known):
         order = [whole[name] for name in _ORDER if name in whole]
-        free = bool(order) and all(row.p >= _SURE for row in order)
-        also = "; the order that they come in makes no difference that shows" if free else ""
+        unmoved = bool(order) and all(row.p >= _SURE for row in order)
+        also = "; the order that they come in makes no difference that shows" if unmoved else ""
         yield f"What the thoughts hold decides answers: to replace all of them costs right ones (p < {_SURE}){also}."
-    elif not costly:
-        yield f"Nothing that replaces all thoughts costs right answers beyond chance (p ≥ {_SURE})."
+    elif costly:
+        yield f"Some of what replaces all thoughts costs right answers (p < {_SURE}); no loss shows for {free}."
+    elif any(row.p < _SURE and row.lost > row.gained for row in strange):
+        names = " and ".join(row.intervention for row in strange if row.p < _SURE and row.lost > row.gained)
+        yield (
+            f"What the thoughts hold of a question does not show in the answers: {names} cost right ones, so the model"
+            f" looks at its thoughts, and {free} do not (p ≥ {_SURE})."
+        )
     else:
-        names = ", ".join(row.intervention for row in rows if row not in costly)
-        yield f"Some of what replaces all thoughts costs right answers (p < {_SURE}); no loss shows for {names}."
+        yield f"Nothing that replaces all thoughts costs right answers beyond chance (p ≥ {_SURE})."
 
 
 def _p(row: EffectRow) -> str:

@@ -83,8 +83,15 @@ def all_counts(solver: Solver, schedule: Curriculum) -> range:
     return range(max([solver.thoughts, free, *schedule.numbers_trained(stage_of(solver, schedule))]) + 1)
 
 
-def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> Iterator[str]:
-    """What a reader of the numbers must know, a line each."""
+def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int], concepts: bool = True) -> Iterator[str]:
+    """What a reader of the numbers must know, a line each.
+
+    Args:
+        solver: The loaded run.
+        schedule: What it was trained with.
+        counts: The numbers of thoughts.
+        concepts: Whether concepts are read out, and paths are judged, behind so many steps.
+    """
     module, trained = solver.module, schedule.numbers_trained(stage_of(solver, schedule))
     mixed = "; -c coconut_mixed trains a model that has seen all"
     new = sorted(set(counts) - trained)
@@ -103,7 +110,7 @@ def warnings_of(solver: Solver, schedule: Curriculum, counts: Sequence[int]) -> 
         yield "this run samples its answers; here they are written greedily"
     if module.sampling.thoughts:
         yield "this run draws its thoughts; here they are those that its head expects"
-    if solver.kind != "none" and schedule.hidden_behind(stage_of(solver, schedule), 1) is None:
+    if concepts and solver.kind != "none" and schedule.hidden_behind(stage_of(solver, schedule), 1) is None:
         yield (
             "the curriculum does not say how many steps a thought stands for: concepts are read out as if each stood"
             " for one, and a path may set in behind any number of unseen steps"

@@ -198,7 +198,7 @@ def loaded(
     subject = subject_of(solver, schedule, _examples(data, chosen), counts(solver, schedule), chosen.batch_size)
     module, stage = solver.module, stage_of(solver, schedule)
     trained = sorted(schedule.numbers_trained(stage))
-    warnings = tuple(warnings_of(solver, schedule, subject.counts))
+    warnings = tuple(warnings_of(solver, schedule, subject.counts, concepts=command == "analyze"))
     for line in warnings:
         sys.stderr.write(f"lcot: warning: {line}\n")
     told = protocol(module.text.before_answer, shlex.join(["lcot", command, *words]), module.extractors[:1])

@@ -97,13 +97,16 @@ def last(*rows: EffectRow) -> str:
 def test_what_follows() -> None:
     assert last(row("zero"), row("mean")) == "Not one answer depends on what the thoughts are."
     assert last(row("zero", 9, 7), row("mean", 1, 1)).startswith("Nothing that replaces all thoughts costs right")
-    assert last(row("zero", 99, 7), row("mean", 1, 1)).endswith("(p < 0.05); no loss shows for mean.")
+    assert last(row("mean", 99), row("other_gold", 1, 1)).endswith("(p < 0.05); no loss shows for other_gold.")
     decided = "What the thoughts hold decides answers: to replace all of them costs right ones (p < 0.05)."
-    assert last(row("zero", 99), row("reverse", 99)) == decided
-    assert last(row("zero", 99)) == decided
-    assert last(row("zero", 99, 1), row("mean", 0, 9)).endswith(
-        "no loss shows for mean."
-    )  # more are right than before: nothing is lost
+    assert last(row("mean", 99), row("reverse", 99)) == decided
+    assert last(row("mean", 99), row("zero", 1)) == decided
+    assert last(row("mean", 99, 1), row("covariance", 0, 9)).endswith("no loss shows for covariance.")  # it gains
+    assert last(row("zero", 99)).startswith("Zero and noise are what no model has seen")
+    assert last(row("zero", 99), row("noise", 1), row("mean", 1, 1), row("other_gold")) == (
+        "What the thoughts hold of a question does not show in the answers: zero cost right ones, so the model looks at"
+        " its thoughts, and mean, other_gold do not (p ≥ 0.05)."
+    )
     assert findings([BASE], 1) == [
         "300 questions with 1 thought each: 96.0 % are answered correctly (95 % interval 93.0 % to 98.0 %)."
     ]

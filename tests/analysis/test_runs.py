@@ -105,6 +105,7 @@ class TestWarnings:
         (line,) = warnings_of(solver(stage=3), schedule, range(4))
         assert line.startswith("training's last stage never saw k = 0 … 2 (it saw 3)") and "coconut_mixed" in line
         first, _ = warnings_of(solver("pause", 6), Fixed("all", 6, "pause"), [5, 6])
+        assert list(warnings_of(solver("pause", 6), Fixed("all", 6, "pause"), [5, 6], concepts=False)) == [first]
         assert "never saw k = 5 (it saw 6)" in first and "coconut_mixed" not in first
         assert list(warnings_of(solver(stage=3), schedule, [3])) == []
         mixed = Stepwise(epochs_per_stage=1, max_stage=3, mix_probability=0.1)
