@@ -84,11 +84,8 @@ class TestInABrowser:
           const picker = document.getElementById("picker"), found = [];
           for (const question of [0, 1, 2, 3]) {
             picker.value = question; picker.dispatchEvent(new Event("change"));
-            const traces = [...document.querySelectorAll("#graph .trace.scatter")];
-            const nodes = traces.find((one) => /^\\.?\\d+$/.test(one.querySelector("text")?.textContent));
-            const fill = (one) => getComputedStyle(one).fill;
-            const points = [...nodes.querySelectorAll(".point")].map(fill);
-            found.push(...[...nodes.querySelectorAll("text")].map((one, n) => [fill(one), points[n]]));
+            const fill = (one) => getComputedStyle(one).fill, nodes = document.querySelectorAll("#graph .node");
+            found.push(...[...nodes].map((one) => [fill(one.querySelector("text")), fill(one.firstChild)]));
           }
           document.title = JSON.stringify([faults, found]);
         """
@@ -149,3 +146,18 @@ class TestInABrowser:
         assert found["pictures"] == 8 and len(found["named"]) == 9 and all(found["named"])
         assert "Accuracy after k thoughts" in found["named"]
         assert any(name.startswith("Graph of the question with the prob") for name in found["named"])
+
+    def test_a_narrow_page_and_a_saved_picture(self, text: str, tmp_path: Path) -> None:
+        ask = """
+          document.body.style.width = "390px";
+          setTimeout(() => {
+            const saved = graphFile(document.getElementById("graph"));
+            const box = document.querySelector("#graph svg").viewBox.baseVal.width;
+            const wide = document.body.scrollWidth, open = saved.includes("var(");
+            document.title = JSON.stringify([faults, wide, box, saved.slice(0, 4), open]);
+          }, 200);
+        """
+        faults, width, drawn, begin, open_colours = in_browser(tmp_path, text, ask)
+        assert faults == [] and width == 390 and drawn < 330
+        assert begin == "<svg" and not open_colours
+        assert len(text.encode()) < 2_500_000

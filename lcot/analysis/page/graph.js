@@ -62,7 +62,7 @@ const drawGraph = (() => {
     const name = { style: "fill: var(--ink)", ...(about.role ? { "font-weight": "bold" } : {}) };
     parts.push(text(about.name, size + 15, name));
     if (about.role) parts.push(text(ROLES[about.role], size + 30, { style: "fill: var(--ink)" }));
-    return made("g", { transform: `translate(${place.join(" ")})` }, ...parts);
+    return made("g", { class: "node", transform: `translate(${place.join(" ")})` }, ...parts);
   }
 
   function scale(x, y) {

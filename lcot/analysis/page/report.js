@@ -112,7 +112,7 @@
   new ResizeObserver(() => {
     if (graph.clientWidth === drawnFor) return;
     drawnFor = graph.clientWidth;
-    draw();
+    requestAnimationFrame(() => draw());
   }).observe(graph);
 
   // -- the controls -------------------------------------------------------------------------------------------------
