@@ -87,14 +87,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Disk, P
 def words_of(command: str, config: Path) -> list[str]:
     """A command about the finished run beside a config."""
     folder = config.parent / "runs" / "run"
-    if command == "analyze":
-        return ["analyze", str(folder), "--device=cpu"]
+    if command in ("analyze", "probe"):
+        return [command, str(folder), "--device=cpu"]
     if command == "compare":
         return ["compare", str(folder), "--csv", f"{config.parent}/table.csv"]
     return [command, "-c", f"{folder}/config.yaml", "--data.test_size=60"]
 
 
-ROOMS = {"test": (0, 2), "predict": (0, 2), "analyze": (0, 8, 60, 400, 1000), "compare": (0,)}
+ROOMS = {"test": (0, 2), "predict": (0, 2), "analyze": (0, 8, 60, 400, 1000), "probe": (0, 8, 60, 120), "compare": (0,)}
 """In pages, at which a command meets the end of the disk."""
 
 
@@ -125,6 +125,7 @@ def test_reading_a_run_on_a_full_disk(
                 *folder.glob("test*"),
                 folder / "predictions.jsonl",
                 folder / "analysis",
+                folder / "probe",
                 one.parent / "table.csv",
                 one.parent / "plot.png",
             ):

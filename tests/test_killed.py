@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from lcot.analysis import causal
 from lcot.analysis import folder as analysis_folder
 from lcot.analysis import write as analysis_write
 from lcot.callbacks import BestCheckpoint, LastCheckpoint, PredictionWriter
@@ -44,8 +45,8 @@ def words_of(command: str, config: Path) -> list[str]:
     run_folder = config.parent / "runs" / "run"
     if command == "fit":
         return ["fit", "-c", str(config), "--runs_dir", str(config.parent / "runs"), "--resume=true"]
-    if command == "analyze":
-        return ["analyze", str(run_folder), "--device=cpu"]
+    if command in ("analyze", "probe"):
+        return [command, str(run_folder), "--device=cpu"]
     return [command, "-c", str(run_folder / "config.yaml")]
 
 
@@ -61,7 +62,7 @@ def made(place: Path, *commands: str) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All that is expected in the end."""
-    return made(tmp_path_factory.mktemp("undisturbed"), "test", "predict", "analyze")
+    return made(tmp_path_factory.mktemp("undisturbed"), "test", "predict", "analyze", "probe")
 
 
 def before(owner: Any, name: str, count: int = 1) -> Sabotage:
@@ -129,6 +130,13 @@ EVALUATIONS: dict[str, list[Moment]] = {
         ("before predictions.jsonl", before(predictions_module, "write_whole")),
         ("as predictions.jsonl takes its place", before(os, "replace")),
         ("behind predictions.jsonl", behind(predictions_module, "write_whole")),
+    ],
+    "probe": [
+        ("before anything is changed", before(causal, "write_probe")),
+        ("behind the measurements", behind(causal, "write_probe")),
+        ("before the folder takes its place", before(analysis_folder, "locked")),
+        ("as the older folder is moved away", behind(Path, "replace")),
+        ("behind the new one", before(analysis_folder, "remove", 2)),
     ],
     "analyze": [
         ("before it is measured", before(analysis_write, "measure")),
@@ -231,5 +239,5 @@ def test_it_was_as_many_as_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Stands behind the others: the figure of them all."""
     with capsys.disabled():
         print(f"\n{len(KILLS)} kills: " + ", ".join(f"{name} {sum(k.startswith(name) for k in KILLS)}" for name in
-              ("fit", "test", "predict", "analyze", "compare")))  # fmt: skip
+              ("fit", "test", "predict", "analyze", "probe", "compare")))  # fmt: skip
     assert len(KILLS) >= 60 or os.environ.get("PYTEST_XDIST_WORKER") or len(KILLS) == 0
