@@ -15,7 +15,7 @@ prosqa: .venv/installed
 	$(BIN)/python -m lcot predict -c configs/prosqa.yaml
 
 # The language model reads facts and hints; the assistant knows one ontology. They do not wait for one another.
-LLM := -c configs/prosqa.yaml -c configs/methods/hints.yaml --data.symbols=40 --data.nodes=[6,9] --trainer.max_epochs=24
+LLM := -c configs/prosqa_deeper.yaml -c configs/methods/hints.yaml --data.symbols=40 --data.nodes=[6,9] --trainer.max_epochs=24
 SOFTCOT := softcot softcot_pp softcot_shuffled softcot_zeros softcot_random zero_shot_cot cot_unk assist_cot \
 	softcot_lora softcot_coconut
 
