@@ -5,6 +5,7 @@ probe/summary.parquet         a row for each intervention, and within it for eac
 probe/interventions.parquet   a row for each question and intervention
 probe/thoughts.parquet        a row for each thought of each question: what it is worth by other measures
 probe/<figure>.png, .svg      with number of questions and definition
+probe/events.out.tfevents…    the same for TensorBoard
 probe/report.html             one page with all of it but the rows of questions, which needs no network
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 
 from lcot.analysis import tables
+from lcot.analysis.board import write_board
 from lcot.analysis.causal_plots import causal_charts
 from lcot.analysis.charts import Chart, bare, save_chart
 from lcot.analysis.edits import SCOPES, Scope
@@ -124,6 +126,7 @@ def write_probe(
     found = Probed(made.count, made.data_hash, rows, weighed, lines, made.missing, made.ties, seconds)
     summary = [asdict(row) for row in rows]
     charts = [(chart, save_chart(chart, folder)) for chart in causal_charts(summary, k, about.data)]
+    write_board(folder, lines, summary, [chart.name for chart, _ in charts])
     _write_page(folder / "report.html", about, found, summary, charts, k)
     told = {
         "format": FORMAT,

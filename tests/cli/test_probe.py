@@ -16,9 +16,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lcot as api
 from lcot.analysis import Thinker, tables
+from lcot.analysis.board import FILE
 from lcot.analysis.causal import MARK
 from lcot.analysis.charts import Chart
 from lcot.analysis.effects import EffectTable
@@ -54,7 +56,8 @@ def summary(two: Path) -> dict[str, Any]:
 def test_its_files(two: Path) -> None:
     names = {file.name for file in (two / "probe").iterdir()}
     figures = {f"{name}.{kind}" for name in ("interventions", "places", "steps") for kind in ("png", "svg")}
-    assert names == figures | {MARK, "report.html", "summary.parquet", "interventions.parquet", "thoughts.parquet"}
+    rows = {f"{name}.parquet" for name in ("summary", "interventions", "thoughts")}
+    assert names == figures | rows | {MARK, "report.html", FILE}
     assert not list(two.glob(".probe*"))
 
 
@@ -101,6 +104,24 @@ def test_everything_is_described(two: Path, summary: dict[str, Any]) -> None:
     assert summary["protocol"]["command"].startswith("lcot probe ")
     assert summary["questions"]["count"] == 5 and len(summary["questions"]["data_hash"]) == 32
     assert summary["config"]["data"]["class_path"].endswith("ProsQA") and summary["ties"] == 0
+
+
+def test_a_page_of_tensorboard(two: Path, summary: dict[str, Any]) -> None:
+    board = EventAccumulator(str(two / "probe"), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
+    texts = {name: board.Tensors(f"{name}/text_summary")[0] for name in ("probe/found", "probe/interventions")}
+    said = {name: one.tensor_proto.string_val[0].decode() for name, one in texts.items()}
+    assert [line.removeprefix("- ") for line in said["probe/found"].splitlines()] == summary["findings"]
+    whole = [row for row in summary["summary"] if row["scope"] == "all" and row["steps"] is None]
+    lines = said["probe/interventions"].splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {row['intervention']}" for row in whole]
+    for name in ("interventions", "places", "steps"):
+        (picture,) = board.Images(f"probe/{name}")
+        assert picture.encoded_image_string == (two / "probe" / f"{name}.png").read_bytes()
+        assert min(picture.width, picture.height) > 100
+    curve = [(one.step, one.value) for one in board.Scalars("changed, one alone/zero")]
+    rows = [row for row in summary["summary"] if row["intervention"] == "zero" and row["steps"] is None]
+    own = [row for row in rows if (row["scope"], row["effect"]) == ("one", "direct")]
+    assert curve == [(row["thought"], pytest.approx(row["changed"])) for row in own] and len(curve) == 2
 
 
 def test_another_protocol_has_a_folder_of_its_own(two: Path) -> None:
