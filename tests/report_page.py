@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
+import re
+import shutil
+import signal
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 # Elements that load what an attribute names, and the attributes.
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "manifest", "formaction"}
@@ -59,3 +70,24 @@ class Page(HTMLParser):
             self.texts.append((self._inside, data))
         else:
             self.words += data
+
+
+def in_browser(folder: Path, text: str, ask: str, *further: str) -> Any:
+    """What a script that is added to a page leaves as JSON in its title; errors of the page are in ``faults``."""
+    head, body, rest = text.partition("<body>")
+    watch = "<script>window.faults = []; addEventListener('error', (event) => faults.push(event.message))</script>"
+    file = folder / "page.html"
+    file.write_text(head + body + watch + rest.replace("</body>", f"<script>{ask}</script></body>"), encoding="utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", *further]
+    command = [str(CHROMIUM), *options, "--virtual-time-budget=3000", "--dump-dom", file.as_uri()]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as browser:
+        try:
+            page, _ = browser.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(browser.pid, signal.SIGKILL)
+            pytest.fail("the page draws forever")
+    found = re.search(r"<title>(.*?)</title>", page.decode(), re.DOTALL)
+    assert found is not None
+    return json.loads(html.unescape(found[1]))

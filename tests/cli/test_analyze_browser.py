@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.analysis.support import contrast
-from tests.report_page import Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-def in_browser(folder: Path, text: str, ask: str) -> Any:
-    """What a script that is added to a page leaves as JSON in its title; errors of the page are in ``faults``."""
-    head, body, rest = text.partition("<body>")
-    watch = "<script>window.faults = []; addEventListener('error', (event) => faults.push(event.message))</script>"
-    file = folder / "page.html"
-    file.write_text(head + body + watch + rest.replace("</body>", f"<script>{ask}</script></body>"), encoding="utf-8")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-    command = [str(CHROMIUM), *options, "--virtual-time-budget=3000", "--dump-dom", file.as_uri()]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as browser:
-        try:
-            page, _ = browser.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            os.killpg(browser.pid, signal.SIGKILL)
-            pytest.fail("the page draws forever")
-    found = re.search(r"<title>(.*?)</title>", page.decode(), re.DOTALL)
-    assert found is not None
-    return json.loads(html.unescape(found[1]))
+from tests.report_page import CHROMIUM, Page, in_browser
 
 
 def with_data(text: str, data: dict[str, Any]) -> str:

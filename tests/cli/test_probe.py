@@ -28,7 +28,7 @@ from lcot.analysis.interventions import Interventions
 from lcot.analysis.shelf import Shelf
 from lcot.analysis.subject import Subject
 from lcot.analysis.weights import Weighed, WeightTable
-from tests.report_page import Page
+from tests.report_page import CHROMIUM, Page, in_browser
 from tests.softcot import make_pair
 from tests.tiny import Outcome, contents, lcot, write_config
 from tests.training import tiny_data
@@ -297,3 +297,23 @@ class TestPage:
         assert all(line in page.words for line in ["Do the thoughts do anything?", *found])
         assert "Found by lcot probe runs/tiny --interventions zero" in page.words
         assert page.tags.count("svg") > without.tags.count("svg") and len(page.ids) == len(set(page.ids))
+
+    @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to open the page with")
+    @pytest.mark.parametrize("dark", [False, True])
+    def test_in_a_browser(self, two: Path, tmp_path: Path, dark: bool) -> None:
+        ask = """
+          document.body.style.width = "390px";
+          const lines = [...document.querySelectorAll("li, figcaption, h1, h2")];
+          const over = lines.filter((one) => one.getBoundingClientRect().right > 391).length;
+          const drawn = Math.max(...[...document.querySelectorAll("figure svg")].map((one) => one.clientWidth));
+          const asked = performance.getEntriesByType("resource").length;
+          const paper = getComputedStyle(document.body).backgroundColor;
+          document.title = JSON.stringify([faults, asked, over, drawn, paper]);
+        """
+        theme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+        text = (two / "probe" / "report.html").read_text(encoding="utf-8")
+        faults, asked, over, drawn, paper = in_browser(tmp_path, text, ask, *theme)
+        assert faults == [] and asked == 0 and over == 0 and 200 < drawn <= 390
+        shades = [int(shade) for shade in re.findall(r"\d+", paper)[:3]]
+        assert (max(shades) < 64) if dark else (min(shades) > 192)
+        assert len(text) < 2_500_000
