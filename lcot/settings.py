@@ -28,6 +28,7 @@ COMMANDS = {
     "probe": "change a run's thoughts, and see what its answers depend on",
     "compare": "put runs beside one another in a table; make those that are missing first",
     "import": "make a run of weights that others released, told by the names of their tensors",
+    "convert": "make a folder of Hugging Face of a GGUF file",
     "configs": "list the configs that lcot carries, or copy one to edit it",
 }
 

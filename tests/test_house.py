@@ -22,7 +22,7 @@ FLOORS = (
     {"runs"},
     {"modules", "datamodules"},
     {"metrics"},
-    {"reasoning"},
+    {"reasoning", "pretrained"},
     {"errors", "settings", "signals", "signatures"},
 )
 """From the top down; a room looks into those below it."""

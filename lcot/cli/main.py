@@ -104,6 +104,12 @@ def main(args: Sequence[str] | None = None) -> None:
             run_import(words[1:])
             sys.stdout.flush()
             return
+        if words[:1] == ["convert"]:
+            from lcot.cli.convert import run_convert
+
+            run_convert(words[1:])
+            sys.stdout.flush()
+            return
         if words[:1] == ["configs"]:
             from lcot.cli.configs import run_configs
 

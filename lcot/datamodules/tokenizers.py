@@ -23,6 +23,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lcot.errors import UserError, shown
+from lcot.pretrained.gguf import folder_of, is_gguf
 from lcot.settings import check_asked
 
 END_OF_TEXT = "<|endoftext|>"
@@ -116,7 +117,7 @@ def load_tokenizer(name_or_folder: str | Path) -> PreTrainedTokenizerBase:
     because padding carries no attention and no label.
 
     Args:
-        name_or_folder: A path, or a Hub name such as ``openai-community/gpt2``.
+        name_or_folder: A path, a GGUF file's among them, or a Hub name such as ``openai-community/gpt2``.
 
     Returns:
         The tokenizer, with ``eos_token_id`` and ``pad_token_id`` set.
@@ -131,6 +132,8 @@ def load_tokenizer(name_or_folder: str | Path) -> PreTrainedTokenizerBase:
     except (OSError, RuntimeError) as error:  # a name that is too long, or nobody's home folder
         why = getattr(error, "strerror", None) or _first_line(error)
         raise UserError(f"no tokenizer can be called {shown(name)}", why=why) from error
+    if there and is_gguf(folder):
+        folder = folder_of(folder)
     if there:
         tokenizer = _from_folder(folder)
     elif isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:

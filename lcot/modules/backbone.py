@@ -51,9 +51,10 @@ class Backbone:
     """Which decoder thinks. Exactly one of ``path`` and ``config`` is given.
 
     Attributes:
-        path: Hugging Face name or folder of a pretrained causal language model (safetensors), or the folder of a run of
-            lcot, whose best checkpoint's weights are then the start, as the published GSM8K runs of Coconut start from
-            a CoT run. What a run trained with LoRA is merged into the weights that it started from.
+        path: Hugging Face name or folder of a pretrained causal language model (safetensors), a GGUF file, whose
+            numbers are dequantised, or the folder of a run of lcot, whose best checkpoint's weights are then the start,
+            as the published GSM8K runs of Coconut start from a CoT run. What a run trained with LoRA is merged into the
+            weights that it started from.
         config: A model from scratch: ``model_type`` and any field of that type's configuration. The vocabulary's size
             and the special ids come from the tokenizer.
         dtype: Type of the weights. Keep float32 for weights that are trained and let ``trainer.precision`` choose the
@@ -89,7 +90,7 @@ class Backbone:
                 why="LoRA keeps the model's weights as they are, and those of a model from scratch are random",
                 fix="set model.backbone.path to a pretrained model and model.backbone.config to null, or lora to null",
             )
-        if self.revision is not None and (self.path is None or Path(self.path).expanduser().is_dir()):
+        if self.revision is not None and (self.path is None or Path(self.path).expanduser().exists()):
             raise UserError(
                 f"model.backbone.revision is {self.revision!r}",
                 where="model.backbone.revision",
@@ -123,7 +124,7 @@ class Backbone:
         folder = Path(self.path).expanduser()
         # A name with a folder that is there before its slash is hardly one of the Hub.
         near = len(folder.parts) > 1 and folder.parent.is_dir()
-        if not folder.is_dir() and (near or self.path.startswith((".", "/", "~")) or self.path.count("/") > 1):
+        if not folder.exists() and (near or self.path.startswith((".", "/", "~")) or self.path.count("/") > 1):
             others = sorted(other.name for other in folder.parent.glob("*") if other.is_dir())
             raise UserError(
                 f"there is no folder {self.path!r} to load a model from",
@@ -191,7 +192,7 @@ class Backbone:
         """
         assert self.path is not None, "a model from scratch comes from nowhere"
         folder = Path(self.path).expanduser()
-        local = folder.is_dir()
+        local = folder.exists()
         # A branch of the Hub may move; the commit that it stood at does not.
         revision = None if local else getattr(model.config, "_commit_hash", None) or self.revision
         return FrozenWeights(str(folder.resolve()) if local else self.path, revision, self.dtype, fingerprint(model))
@@ -337,7 +338,7 @@ def described_backbone(described: Mapping[str, Any], path: str | None = None) ->
     if frozen is None:
         config = json.loads(described["backbone"])
         return Backbone(config=config, dtype=described["dtype"], attention=described["attention"])
-    if path is None and Path(frozen["path"]).is_absolute() and not Path(frozen["path"]).is_dir():
+    if path is None and Path(frozen["path"]).is_absolute() and not Path(frozen["path"]).exists():
         raise CheckpointError(
             "the checkpoint's frozen weights are not where they were",
             where=frozen["path"],

@@ -20,6 +20,7 @@ from lcot.modules.objectives.base import Objective, TeacherText
 from lcot.modules.objectives.keys_values import KeyValueDistillation
 from lcot.modules.stored import pick_checkpoint, read_checkpoint
 from lcot.modules.weights import cached, load_pretrained
+from lcot.pretrained.gguf import folder_of, is_gguf
 from lcot.reasoning.feeds import embedding_table
 from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens
 
@@ -33,8 +34,8 @@ class Teacher:
 
     Attributes:
         path: The folder of a run of lcot, whose best checkpoint's weights teach, or the folder or Hugging Face name of
-            a pretrained model (safetensors). Its vocabulary is that of the model that learns; tokens of thoughts do not
-            count, for a teacher reads none.
+            a pretrained model (safetensors), or a GGUF file. Its vocabulary is that of the model that learns; tokens of
+            thoughts do not count, for a teacher reads none.
         dtype: Type of its weights.
         attention: Implementation of attention in transformers.
         revision: Branch, tag or commit of a model on the Hub.
@@ -52,7 +53,7 @@ class Teacher:
                 where="model.teacher.path",
                 fix="give the folder of a run or of a model; or set model.teacher to null",
             )
-        if self.revision is not None and self._folder.is_dir():
+        if self.revision is not None and self._folder.exists():
             raise UserError(
                 f"model.teacher.revision is {self.revision!r}",
                 where="model.teacher.revision",
@@ -90,8 +91,9 @@ class Teacher:
                 model = load_pretrained(self.path, self.revision, self.dtype, self.attention)
                 self._check_vocabulary(tokenizer, name, model)
         freeze(model)
-        place = str(self._folder.resolve()) if self._folder.is_dir() else self.path
-        revision = None if self._folder.is_dir() else getattr(model.config, "_commit_hash", None) or self.revision
+        local = self._folder.exists()
+        place = str(self._folder.resolve()) if local else self.path
+        revision = None if local else getattr(model.config, "_commit_hash", None) or self.revision
         return LoadedTeacher(model, FrozenWeights(place, revision, self.dtype, fingerprint(model)))
 
     def _check_there(self) -> None:
@@ -112,7 +114,11 @@ class Teacher:
 
     def _check_vocabulary(self, tokenizer: PreTrainedTokenizerBase, name: str, model: PreTrainedModel) -> None:
         own = _words(tokenizer.get_vocab())
-        folder = self._folder if self._folder.is_dir() else cached(self.path, self.revision, whole=False)
+        folder: Path | None = self._folder
+        if is_gguf(self._folder):
+            folder = folder_of(self._folder)
+        elif not self._folder.is_dir():
+            folder = cached(self.path, self.revision, whole=False)
         file = folder / "tokenizer.json" if folder is not None else None
         rows = len(embedding_table(model))
         if file is not None and file.is_file():

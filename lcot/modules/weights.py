@@ -20,6 +20,7 @@ from transformers.models.auto import modeling_auto as auto
 
 from lcot.errors import UserError
 from lcot.modules.intact import check_exported, flaw, is_pointer
+from lcot.pretrained.gguf import folder_of, is_gguf
 from lcot.settings import check_asked
 
 _log = logging.getLogger("lcot")
@@ -57,7 +58,7 @@ def load_pretrained(path: str, revision: str | None, dtype: str, attention: str)
     A name of the Hub is read from the local cache where that has it, and fetched otherwise.
 
     Args:
-        path: A folder, or a name of the Hub.
+        path: A folder, a GGUF file, or a name of the Hub.
         revision: Branch, tag or commit on the Hub.
         dtype: Type of the weights.
         attention: Implementation of attention.
@@ -68,7 +69,9 @@ def load_pretrained(path: str, revision: str | None, dtype: str, attention: str)
     """
     place = Path(path).expanduser()
     local = place.is_dir()
-    if place.is_file():
+    if is_gguf(place) and place.is_file():
+        place, local = folder_of(place), True
+    elif place.is_file():
         raise _refused(path, "it is a file", f"give its folder: {str(place.parent)!r}")
     folder = place if local else cached(path, revision)
     if folder is not None:
@@ -212,7 +215,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, list[int]]]:
 def _refuse_without_weights(folder: Path) -> NoReturn:
     names = {file.suffix: file.name for file in sorted(folder.iterdir(), reverse=True)}
     if ".gguf" in names:
-        why, fix = f"{names['.gguf']} is GGUF, which is not read here", "download the model in safetensors"
+        why, fix = f"its weights are GGUF, {names['.gguf']}", f"give that file: {str(folder / names['.gguf'])!r}"
     elif ".bin" in names or ".pt" in names or ".pth" in names:
         found = names.get(".bin") or names.get(".pt") or names[".pth"]
         why = f"its weights are a pickle, {found}, and only safetensors are read here: a pickle can run code"
