@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.errors import renamed
+from lcot.modules.sharding import gathered
+from lcot.modules.spread import ENOUGH, LITTLE, Spread
 from lcot.modules.states import StateStore, row_key
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.layout import Layout
@@ -62,7 +65,13 @@ class Assistant:
         self._written: dict[str, list[int]] = {}
 
     def prepare(
-        self, rows: Iterable[Layout], batch_size: int, device: torch.device, rank: int = 0, world: int = 1
+        self,
+        rows: Iterable[Layout],
+        batch_size: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        read: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Compute and keep what is missing.
 
@@ -73,6 +82,7 @@ class Assistant:
             rank: Number of this process. With a folder, processes share the work, and have to wait for one another
                 before they read what the others added; without one, each does all of it.
             world: Number of processes.
+            read: Told the number of rows of each batch that was read.
 
         Returns:
             The number of rows that were computed here.
@@ -95,9 +105,22 @@ class Assistant:
                 states = self.read(batch).cpu()
                 for place, own in zip(places, states, strict=True):
                     found[keys[place]] = own[: chunk[place].thoughts].clone()
+                read(len(places))
             self.store.add(found)
             computed += len(found)
         return computed
+
+    def spread(self, rows: Iterable[Layout]) -> Spread:
+        """How much the states of rows depend on the question; at most :data:`ENOUGH` are looked at.
+
+        Args:
+            rows: Rows whose states are in the store; others are passed over.
+        """
+        found = Spread()
+        for row in islice(rows, ENOUGH):
+            if (key := row_key(row.ids)) in self.store:
+                found.add(self.store.get(key))
+        return found
 
     def states(self, batch: ThoughtBatch) -> Tensor:
         """States ``(B, N, D_a)`` at the placeholders of B rows, without a graph; those not in the store are computed.
@@ -158,6 +181,53 @@ class Assistant:
         self.passes += 1
         if self.model.device != batch.input_ids.device:
             self.model.to(batch.input_ids.device)  # type: ignore[arg-type]
+
+
+def prepared(assistant: Assistant, trainer: Any, device: torch.device, splits: Sequence[str]) -> dict[str, float]:
+    """Compute the states of all questions of some splits up front; of those that are redrawn there are none to have.
+
+    Args:
+        assistant: What computes and keeps them.
+        trainer: Its data module gives the rows, and its processes share the work.
+        device: Where to compute.
+        splits: Whose questions.
+
+    Returns:
+        How far the states lie from their mean over the questions of each split (:class:`~lcot.modules.spread.Spread`),
+        which is said as well; without splits of which that cannot be told.
+    """
+    data = trainer.datamodule
+    fixed = [split for split in splits if not data.redraws(split)]
+    shares = [(trainer.global_rank, trainer.world_size)]
+    if assistant.store.folder is not None and trainer.world_size > 1:
+        shares.append((0, 1))  # what others computed, and did not reach this process: they may see another folder
+    with gathered(trainer):
+        for share in shares:
+            for split in fixed:
+                with _bar(trainer, split) as read:
+                    assistant.prepare(data.assistant_rows(split), data.eval_batch_size, device, *share, read=read)
+            trainer.strategy.barrier("states")
+            assistant.store.refresh()
+    spreads = {split: assistant.spread(data.assistant_rows(split)) for split in fixed}
+    values = {split: value for split, found in spreads.items() if (value := found.value()) is not None}
+    for split, value in values.items():
+        if trainer.is_global_zero and split == next(iter(values)):
+            _log.log(logging.WARNING if value < LITTLE else logging.INFO, "%s", spreads[split].told())
+    return values
+
+
+@contextmanager
+def _bar(trainer: Any, split: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar, where the trainer has one, from the first rows on; it is told how many were read."""
+    quiet = trainer.progress_bar_callback is None or not trainer.progress_bar_callback.is_enabled
+    words = TextColumn("{task.description} {task.completed:,} rows"), TimeElapsedColumn()
+    with Progress(*words, transient=True, disable=quiet) as bar:
+        task = bar.add_task(f"the assistant reads the questions ({split})", total=None, visible=False)
+
+        def read(rows: int) -> None:
+            bar.update(task, advance=rows, visible=True)
+
+        yield read
 
 
 def assistants_settings() -> AbstractContextManager[None]:

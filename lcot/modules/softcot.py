@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lcot.modules.assistant import Assistant, assistants_settings
+from lcot.modules.assistant import Assistant, assistants_settings, prepared
 from lcot.modules.backbone import Backbone
 from lcot.modules.base import LossAverage, ReasoningModule
 from lcot.modules.description import config_hash
@@ -23,7 +23,7 @@ from lcot.modules.limits import context_length
 from lcot.modules.optimizers import ParameterGroup
 from lcot.modules.paths import Paths
 from lcot.modules.projection import Projection
-from lcot.modules.sharding import gathered, is_sharded
+from lcot.modules.sharding import is_sharded
 from lcot.modules.softcot_checks import (
     ASKING,
     Thoughts,
@@ -116,6 +116,8 @@ class SoftCoT(ReasoningModule):
         self.builder: DialogueBuilder | None = None
         """Lays out the rows in which words take the place of thoughts."""
         self._redrawn = False
+        self.deviations: dict[str, float] = {}
+        """How far the assistant's states lie from their mean over the questions of each split that they are had of."""
 
     # -- set-up -----------------------------------------------------------------------------------------------------
 
@@ -240,17 +242,12 @@ class SoftCoT(ReasoningModule):
         trial = bool(getattr(self.trainer, "fast_dev_run", False))  # reads a few rows only
         if self.assistant is None or self.projection is None or not self._reads_once or trial:
             return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        shares = [(self.trainer.global_rank, self.trainer.world_size)]
-        if self.assistant.store.folder is not None and self.trainer.world_size > 1:
-            shares.append((0, 1))  # what others computed, and did not reach this process: they may see another folder
-        with gathered(self.trainer):
-            for share in shares:
-                for split in splits:
-                    if not data.redraws(split):
-                        self.assistant.prepare(data.assistant_rows(split), data.eval_batch_size, self.device, *share)
-                self.trainer.strategy.barrier("states")
-                self.assistant.store.refresh()
+        self.deviations |= prepared(self.assistant, self.trainer, self.device, splits)
+
+    def _log_means(self, split: str) -> None:
+        super()._log_means(split)
+        if split in self.deviations and not self.trainer.sanity_checking:
+            self.log(f"{split}/soft_deviation", self.deviations[split])
 
     # -- thoughts ---------------------------------------------------------------------------------------------------
 

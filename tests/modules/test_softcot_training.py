@@ -18,7 +18,10 @@ from lcot.datamodules.base import Split
 from lcot.datamodules.rows import ListSource, Source
 from lcot.errors import UserError
 from lcot.modules import Backbone, Paths
+from lcot.modules.assistant import Assistant
 from lcot.modules.frozen import weights_hash
+from lcot.modules.states import row_key
+from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.example import ReasoningExample
 from tests.softcot import (
     LORA,
@@ -213,6 +216,27 @@ class TestCost:
             trainer_for(tmp_path, soft(), seen).test(module, datamodule=pair.data(), verbose=False)
             assert seen.reads == [reads] and module.assistant.passes == reads / 2
 
+    @pytest.mark.parametrize("alike", [False, True])
+    def test_whether_states_depend_on_the_question(
+        self, pair: Pair, tmp_path: Path, alike: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        caplog.set_level("INFO", logger="lcot")
+        module, data = pair.module(states=None), pair.data()
+        if alike:  # an assistant that says nearly the same to all
+            read = Assistant.read
+
+            def nearly(made: Assistant, batch: ThoughtBatch) -> Tensor:
+                return 1 + 0.001 * read(made, batch)
+
+            monkeypatch.setattr(Assistant, "read", nearly)
+        trainer = trainer_for(tmp_path, soft())
+        trainer.test(module, datamodule=data, verbose=False)
+        vectors = torch.stack([module.assistant.store.get(row_key(row.ids)) for row in data.assistant_rows("test")])
+        apart = (vectors - vectors.mean(dim=0)).square().sum() / vectors.square().sum()
+        assert float(trainer.callback_metrics["test/soft_deviation"]) == pytest.approx(float(apart.sqrt()), rel=1e-3)
+        (said,) = [record for record in caplog.records if "deviate by" in record.getMessage()]
+        assert (said.levelname == "WARNING") == alike == ("hardly depend" in said.getMessage())
+
     def test_redrawn_questions_are_read_in_every_step(self, pair: Pair, tmp_path: Path) -> None:
         data = pair.data(Redrawn)
         module = pair.module(states=str(tmp_path / "states"))
@@ -240,7 +264,7 @@ class TestCost:
         # The second of two, and the first one's folder is on another machine.
         strategy = SimpleNamespace(barrier=lambda _: None)
         here = {"global_rank": 1, "world_size": 2, "strategy": strategy, "datamodule": data, "fast_dev_run": False}
-        module.trainer = SimpleNamespace(**here)
+        module.trainer = SimpleNamespace(**here, progress_bar_callback=None, is_global_zero=False)
         before = module.assistant.passes
         module._prepare("train")
         assert module.assistant.passes - before == 3
