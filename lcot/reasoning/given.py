@@ -96,9 +96,10 @@ class Given(Thinker):
             refuse_dropped_cache(model)
         cache = growing_cache(model.config, length) if keep_cache else None
         forward = Passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
-        states = forward(torch.cat([prompt, inputs, text], dim=1), 0, length)
-        before, fed = states[:, head - 2] if head > 1 else None, inputs if most else None
-        return Thinking.of(batch, states[:, head - 1 :], cache, fed=fed, before=before, layers=forward.layers)
+        two = head > 1
+        states = forward(torch.cat([prompt, inputs, text], dim=1), 0, length, length - head + 1 + two)
+        before, fed = states[:, 0] if two else None, inputs if most else None
+        return Thinking.of(batch, states[:, two:], cache, fed=fed, before=before, layers=forward.layers)
 
     def freely(
         self,

@@ -137,7 +137,7 @@ class Parallel(Thinker):
         if not last:
             cache = self._cache(model, length) if keep_cache else None
             whole = passes(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
-            states = whole(embeddings, 0, length)[:, head - 1 :]
+            states = whole(embeddings, 0, length, length - head + 1)
             if rounds is not None:
                 rounds.states.append(states[:, : most + 1])
             return Thinking.of(batch, states, cache, fed=places if most else None, layers=whole.layers)
@@ -149,7 +149,7 @@ class Parallel(Thinker):
         mask = _repeated(batch.attention_mask, head, most, copies)
         positions = _repeated(batch.position_ids, head, most, copies)
         forward = passes(model, mask, positions, cache, checkpointing)
-        states = forward(torch.cat([prompt, places], dim=1), 0, head + most)[:, head - 1 :]
+        states = forward(torch.cat([prompt, places], dim=1), 0, head + most, most + 1)
         bot = states[:, :1]  # nothing that it reads ever changes
         is_thought = (torch.arange(most, device=states.device) < batch.thoughts[:, None])[..., None]
         inputs, start, turns = places, head, self.turns(batch)

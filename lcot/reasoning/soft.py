@@ -73,11 +73,11 @@ def think_given(
     rest = torch.cat([inputs, text], dim=1)
     if not frozen and not keep_cache and hidden is None:
         whole = torch.cat([prompt.repeat_interleave(paths, dim=0), rest], dim=1)
-        states = Passes(model, wide.attention_mask, wide.position_ids, None, checkpointing)(whole, 0, length)
-        return Thinking.of(wide, states[:, head - 1 :], None, fed=inputs)
+        forward = Passes(model, wide.attention_mask, wide.position_ids, None, checkpointing)
+        return Thinking.of(wide, forward(whole, 0, length, length - head + 1), None, fed=inputs)
     cache = growing_cache(model.config, length)
     with torch.no_grad() if frozen else nullcontext():
-        last = Passes(model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, head)[:, -1:]
+        last = Passes(model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, head, 1)
     if paths > 1:
         cache.batch_repeat_interleave(paths)
         last = last.repeat_interleave(paths, dim=0)

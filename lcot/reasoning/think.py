@@ -33,6 +33,7 @@ from lcot.reasoning.cache import attends_to_all, growing_cache
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.feeds import Feed
 from lcot.reasoning.layout import IGNORE
+from lcot.reasoning.narrow import FINAL_NORMS, can_be_narrowed, narrowed
 from lcot.reasoning.recompute import recomputed
 
 
@@ -107,8 +108,6 @@ Recycle = Literal["post_norm", "pre_norm"]
 """Which state is fed back: the one behind the model's final norm (the released Coconut code, by way of transformers'
 ``hidden_states[-1]``), or the one before it."""
 
-_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
-
 
 def think(
     model: PreTrainedModel,
@@ -166,12 +165,12 @@ def think(
     made_by = passes or Passes
     forward = made_by(model, batch.attention_mask, batch.position_ids, cache, checkpointing, layers_at)
     if end == head:
-        states = forward(embeddings, 0, length)[:, head - 1 :]
+        states = forward(embeddings, 0, length, length - head + 1)
         return Thinking.of(batch, states, cache, layers=forward.layers)
     # One split instead of a slice each: the backward of a slice fills a gradient of all columns with zeros.
     widths = [1] * (end - head) if batch.stepped else [end - head]
     prompt, *slots, text = embeddings.split([head, *widths, length - end], dim=1)
-    gathered = [forward(prompt, 0, head)[:, -1:]]
+    gathered = [forward(prompt, 0, head, 1)]
     if not batch.stepped:
         is_thought = torch.arange(end - head, device=embeddings.device) < batch.thoughts[:, None]
         sources = gathered[0].expand(-1, end - head, -1)
@@ -222,14 +221,27 @@ class Passes:
     def __post_init__(self) -> None:
         self._whole = self.cache is not None and attends_to_all(self.cache)
 
-    def __call__(self, inputs: Tensor, start: int, stop: int) -> Tensor:
-        """Last hidden states ``(B, stop - start, D)`` of embeddings of that shape."""
+    def __call__(self, inputs: Tensor, start: int, stop: int, keep: int | None = None) -> Tensor:
+        """Last hidden states of embeddings.
+
+        Args:
+            inputs: ``(B, stop - start, D)`` embeddings.
+            start: The first column.
+            stop: The column behind the last one.
+            keep: How many of the last columns are asked for; all if not given.
+
+        Returns:
+            ``(B, stop - start, D)``, or ``(B, keep, D)``.
+        """
         if start and stop - start == 1 and isinstance(self.cache, FixedCache):
             return self.cache.run(inputs, self.attention_mask[:, :stop], self.position_ids[:, start:stop])
         # Mask and positions are always given: left padding shifts learned positions otherwise, and repeated positions
         # without a mask would be read as several packed sequences.
         lean = self.checkpointing and torch.is_grad_enabled()
-        with recomputed(self.model, self.cache) if lean else nullcontext():
+        few = keep if keep is not None and not lean and self._may_keep_few(start, stop - start, keep) else None
+        around: Any = recomputed(self.model, self.cache) if lean else nullcontext()
+        kept: Any
+        with around if few is None else narrowed(self.model, few) as kept:
             output = self.model.base_model(
                 inputs_embeds=inputs,
                 attention_mask=self._mask(start, stop),
@@ -240,8 +252,13 @@ class Passes:
             )
         if self.layers_at is not None:
             self._keep_layers(output.hidden_states, start, stop)
-        states: Tensor = output.last_hidden_state
-        return states
+        states: Tensor = kept.states if few is not None else output.last_hidden_state
+        return states if keep is None else states[:, -keep:]
+
+    def _may_keep_few(self, start: int, columns: int, keep: int) -> bool:
+        """Whether the last layer can leave out what nobody asks for."""
+        whole = self.cache is None or self._whole
+        return not start and keep < columns and whole and self.layers_at is None and can_be_narrowed(self.model)
 
     def _keep_layers(self, layers: tuple[Tensor, ...], start: int, stop: int) -> None:
         assert self.layers_at is not None
@@ -293,12 +310,12 @@ def without_final_norm(model: PreTrainedModel) -> Iterator[nn.Module]:
         UserError: If the backbone's final norm has none of the names that decoders give it.
     """
     backbone = model.base_model
-    name = next((name for name in _FINAL_NORMS if isinstance(getattr(backbone, name, None), nn.Module)), None)
+    name = next((name for name in FINAL_NORMS if isinstance(getattr(backbone, name, None), nn.Module)), None)
     if name is None:
         raise UserError(
             f"the final norm of a {model.config.model_type} model was not found",
             where="model.recycle",
-            why=f"its backbone has none of {', '.join(_FINAL_NORMS)}",
+            why=f"its backbone has none of {', '.join(FINAL_NORMS)}",
             fix="use 'post_norm'",
         )
     norm: nn.Module = getattr(backbone, name)

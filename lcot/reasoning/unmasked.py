@@ -122,11 +122,12 @@ class _UnmaskedPasses(Passes):
     thoughts: int = field(kw_only=True)
     text: bool = field(kw_only=True)
 
-    def __call__(self, inputs: Tensor, start: int, stop: int) -> Tensor:
+    def __call__(self, inputs: Tensor, start: int, stop: int, keep: int | None = None) -> Tensor:
         """Last hidden states ``(B, stop - start, D)``; text that sees no padding gets a pass of its own."""
         split = start + self.thoughts
         if self.text or not start or stop <= split:
-            return Passes.__call__(self, inputs, start, stop)
+            return Passes.__call__(self, inputs, start, stop, keep)
+        assert keep is None, "only the first columns are asked for in part"
         states = [Passes.__call__(self, inputs[:, : self.thoughts], start, split)]
         seen, self.attention_mask = self.attention_mask, _hidden(self.attention_mask, self.left)
         states.append(Passes.__call__(self, inputs[:, self.thoughts :], split, stop))
