@@ -3,7 +3,8 @@
 A multiplication and the addition behind it are two operations. What counts are products of matrices: all linear layers,
 attention's scores and sums, and the output head where a token is written. Look-ups, norms, activations and softmax do
 not, nor does padding, nor do the columns behind its own that a causal mask hides from a column. So a row costs the same
-in any batch, and however its columns are shared out among passes.
+in any batch, and however its columns are shared out among passes. What is left out of the last layer, since nobody
+reads it (:mod:`lcot.reasoning.narrow`), counts all the same: it depends on the type of the model, not on the method.
 """
 
 from __future__ import annotations

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -44,12 +46,14 @@ def can_be_narrowed(model: PreTrainedModel) -> bool:
     layer, norm = _last(model)
     # Hooks look at what goes through a module, and FSDP2 lives by them; whoever looks at attention puts a function in
     # the place of the usual one.
+    if layer.gradient_checkpointing and layer.training:  # transformers' own, which lets no layer see a cache
+        return False
     hooked = any(module._forward_hooks or module._forward_pre_hooks for module in (*layer.modules(), norm))
     return not hooked and kind not in sys.modules[type(layer).__module__].ALL_ATTENTION_FUNCTIONS._local_mapping
 
 
 @contextmanager
-def narrowed(model: PreTrainedModel, keep: int) -> Iterator[Kept]:
+def narrowed(model: PreTrainedModel, keep: int, again: bool = False) -> Iterator[Kept]:
     """Let the last layer of a pass over the first columns compute no more than what is read of it.
 
     The pass itself then returns nothing of use; its states are handed out apart.
@@ -57,19 +61,23 @@ def narrowed(model: PreTrainedModel, keep: int) -> Iterator[Kept]:
     Args:
         model: The language model, which :func:`can_be_narrowed`.
         keep: K, fewer than the columns of the pass.
+        again: Whether what makes the keys and values is computed once more in the backward pass, and not kept.
     """
     layer, norm = _last(model)
     kept, run, finish = Kept(), layer.forward, norm.forward
+    before_us = layer.__dict__.get("forward")
     names = [name for name in inspect.signature(type(layer).forward).parameters if name != "self"]
 
     def last_columns(*args: Any, **kwargs: Any) -> Tensor:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         states: Tensor = given.pop("hidden_states")
         before, own = torch.split(states, [states.shape[1] - keep, keep], dim=1)
-        held = given["past_key_values"]
-        given["past_key_values"] = held = _Held() if held is None else held
-        keys, values, number = _KEYS[model.config.model_type](layer, before, given)
-        held.update(keys, values, number)
+        made = partial(_KEYS[model.config.model_type], layer, turns=given.get("position_embeddings"))
+        keys, values = checkpoint(made, before, use_reentrant=False) if again else made(before)
+        if given["past_key_values"] is None:
+            given["past_key_values"] = _Held(keys, values)
+        else:
+            given["past_key_values"].update(keys, values, len(_layers(model)) - 1)
         kept.states = run(own, **_of_the_last(given, keep, states))
         return states
 
@@ -82,27 +90,29 @@ def narrowed(model: PreTrainedModel, keep: int) -> Iterator[Kept]:
         yield kept
     finally:
         del layer.forward, norm.forward  # what the class has is seen again
+        if before_us is not None:
+            layer.forward = before_us
 
 
 class _Held:
-    """In the place of a cache, where a pass has none: the keys and values of one layer."""
+    """In the place of a cache, where a pass has none: keys and values ``(B, H, L - K, d)`` of one layer."""
 
-    def __init__(self) -> None:
-        self.held: tuple[Tensor, Tensor] | None = None
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
 
     def update(self, keys: Tensor, values: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        """Append ``(B, H, L, d)``; returns all."""
-        if self.held is not None:
-            keys, values = (torch.cat(pair, dim=-2) for pair in zip(self.held, (keys, values), strict=True))
-        self.held = (keys, values)
-        return self.held
+        """Those with others ``(B, H, K, d)`` behind them; a layer that runs again asks again."""
+        return torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
 
 
 def _last(model: PreTrainedModel) -> tuple[Any, Any]:
     """The last layer, and the final norm."""
+    return _layers(model)[-1], next(own for name in FINAL_NORMS if (own := getattr(model.base_model, name, None)))
+
+
+def _layers(model: PreTrainedModel) -> Any:
     body: Any = model.base_model
-    layers = body.h if model.config.model_type == "gpt2" else body.layers
-    return layers[-1], next(getattr(body, name) for name in FINAL_NORMS if hasattr(body, name))
+    return body.h if model.config.model_type == "gpt2" else body.layers
 
 
 def _of_the_last(given: Mapping[str, Any], keep: int, states: Tensor) -> dict[str, Any]:
@@ -120,8 +130,8 @@ def _of_the_last(given: Mapping[str, Any], keep: int, states: Tensor) -> dict[st
     return {**given, **cut}
 
 
-def _keys_of_llama(layer: Any, states: Tensor, given: Mapping[str, Any]) -> tuple[Tensor, Tensor, int]:
-    """Keys and values ``(B, H, L - K, d)`` of the columns before the kept ones, and the number of the layer."""
+def _keys_of_llama(layer: Any, states: Tensor, turns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Keys and values ``(B, H, L - K, d)`` of the columns before the kept ones."""
     attention, normed = layer.self_attn, layer.input_layernorm(states)
     shape = (*states.shape[:-1], -1, attention.head_dim)
     keys = attention.k_proj(normed).view(shape)
@@ -129,12 +139,12 @@ def _keys_of_llama(layer: Any, states: Tensor, given: Mapping[str, Any]) -> tupl
         keys = attention.k_norm(keys)
     keys = keys.transpose(1, 2)
     halves: Callable[[Tensor], Tensor] = sys.modules[type(attention).__module__].rotate_half
-    cosine, sine = (turn[:, None, : states.shape[1]] for turn in given["position_embeddings"])
+    cosine, sine = (turn[:, None, : states.shape[1]] for turn in turns)
     turned = keys * cosine + halves(keys) * sine
-    return turned, attention.v_proj(normed).view(shape).transpose(1, 2), attention.layer_idx
+    return turned, attention.v_proj(normed).view(shape).transpose(1, 2)
 
 
-def _keys_of_gpt2(layer: Any, states: Tensor, given: Mapping[str, Any]) -> tuple[Tensor, Tensor, int]:
+def _keys_of_gpt2(layer: Any, states: Tensor, turns: None) -> tuple[Tensor, Tensor]:
     """The same of GPT-2, whose queries, keys and values come of one matrix."""
     attention, normed = layer.attn, layer.ln_1(states)
     width, made = attention.split_size, attention.c_attn
@@ -144,10 +154,10 @@ def _keys_of_gpt2(layer: Any, states: Tensor, given: Mapping[str, Any]) -> tuple
         both = made(normed)[..., width:]
     shape = (*states.shape[:-1], -1, attention.head_dim)
     keys, values = (part.view(shape).transpose(1, 2) for part in torch.split(both, width, dim=-1))
-    return keys, values, attention.layer_idx
+    return keys, values
 
 
-_KEYS: Mapping[str, Callable[[Any, Tensor, Mapping[str, Any]], tuple[Tensor, Tensor, int]]] = {
+_KEYS: Mapping[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "gpt2": _keys_of_gpt2,
     **dict.fromkeys(("llama", "qwen2", "qwen3"), _keys_of_llama),
 }

@@ -238,10 +238,12 @@ class Passes:
         # Mask and positions are always given: left padding shifts learned positions otherwise, and repeated positions
         # without a mask would be read as several packed sequences.
         lean = self.checkpointing and torch.is_grad_enabled()
-        few = keep if keep is not None and not lean and self._may_keep_few(start, stop - start, keep) else None
-        around: Any = recomputed(self.model, self.cache) if lean else nullcontext()
+        few = keep if keep is not None and self._may_keep_few(start, stop - start, keep) else None
         kept: Any
-        with around if few is None else narrowed(self.model, few) as kept:
+        with (
+            recomputed(self.model, self.cache) if lean else nullcontext(),
+            nullcontext() if few is None else narrowed(self.model, few, lean) as kept,
+        ):
             output = self.model.base_model(
                 inputs_embeds=inputs,
                 attention_mask=self._mask(start, stop),

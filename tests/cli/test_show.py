@@ -37,8 +37,8 @@ def test_every_stage_of_the_default_config() -> None:
     assert re.fullmatch(
         r"whoever is asked .* deeper is right in \d+\.\d % of the first 4 train questions \(.*\)", guess
     )
-    assert [block.partition(":")[0] for block in blocks] == [f"training, stage {stage}" for stage in range(5)]
-    assert [block.count("▢") for block in blocks] == [0, 1, 2, 3, 4]
+    assert [block.partition(":")[0] for block in blocks] == [f"training, stage {stage}" for stage in range(4)]
+    assert [block.count("▢") for block in blocks] == [0, 1, 2, 3]
     texts = [block.partition("\n")[2].rstrip() for block in blocks]
     question = texts[0].partition("⟦")[0]
     assert all(text.startswith(question) and text.endswith("<|endoftext|>⟧") for text in texts)
@@ -51,7 +51,7 @@ def test_stages_that_are_never_trained_are_not_shown(mixed: str, first: int) -> 
     outcome = lcot("show", "-c", PROSQA, *SMALL, *words, f"--curriculum.schedule.mix_probability={mixed}", "--index=1")
     assert outcome.code == 0, outcome.err
     stages = [block.partition(":")[0] for block in outcome.out.split("\n── ")[1:]]
-    assert stages == [f"training, stage {stage}" for stage in range(first, 5)]
+    assert stages == [f"training, stage {stage}" for stage in range(first, 4)]
 
 
 def test_questions_without_training_data(tmp_path: Path, trained: Path) -> None:

@@ -155,7 +155,7 @@ def test_the_tokenizer_of_a_model_with_code_of_its_own(pair: Pair) -> None:
         (lambda folder: (folder / "config.json").unlink(), "no config.json"),
         (text("adapter_config.json", '{"base_model_name_or_path": "some/model"}'), "adapter_config.json lies beside"),
         (instead("pytorch_model.bin"), "a pickle can run code"),
-        (instead("model.gguf"), "model.gguf is GGUF"),
+        (instead("model.gguf"), "its weights are GGUF, model.gguf"),
         (instead("weights.safetensors"), "rename weights.safetensors"),
         (instead("notes.txt"), f"there is no {WHOLE} in it"),
         (sharded(lambda folder: shard(folder).unlink()), f"it is not there|{INDEX} names it"),

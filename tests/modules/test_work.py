@@ -71,11 +71,12 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FlopCounterMode, 
     """Torch's count, and the operations of attention to masked columns within each pass."""
     inner, hidden = Passes.__call__, list[int]()
 
-    def call(self: Passes, inputs: Tensor, start: int, stop: int) -> Tensor:
+    def call(self: Passes, inputs: Tensor, start: int, stop: int, keep: int | None = None) -> Tensor:
         shape = Shape.of(self.model)
         assert shape is not None
         hidden.append(len(inputs) * beyond(shape, stop - start))
-        return inner(self, inputs, start, stop)
+        states = inner(self, inputs, start, stop)  # whole: what nobody reads counts as well
+        return states if keep is None else states[:, -keep:]
 
     with monkeypatch.context() as patch, FlopCounterMode(display=False) as counter:
         patch.setattr(Passes, "__call__", call)
