@@ -79,10 +79,9 @@ def test_it_is_converted_once(monkeypatch: pytest.MonkeyPatch, cache: Path) -> N
     folder = folder_of("tiny.gguf")
     assert folder.is_relative_to(cache / "lcot" / "gguf") and folder.name.startswith("tiny-")
     os.renames("tiny.gguf", "elsewhere/tiny.gguf")
-    monkeypatch.setattr(gguf, "convert", None)
-    assert folder_of("elsewhere/tiny.gguf") == folder
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    with monkeypatch.context() as never:
+        never.setattr(gguf, "convert", None)
+        assert folder_of("elsewhere/tiny.gguf") == folder
     write_gguf(Path("tiny.gguf"), model=tiny_llama(seed=1))
     assert folder_of("tiny.gguf") != folder
     assert not list(folder.parent.glob(".*"))
