@@ -261,9 +261,11 @@ class AnsweringModule(L.LightningModule, ABC):
         """Generated answers of a batch.
 
         Returns:
-            Under ``right``, of each run which questions were answered right: callbacks may keep them.
+            Under ``right``, of each run which questions were answered right, and under ``answers`` what was written:
+            callbacks may keep them.
         """
-        return {"right": self._count("test", batch, self.answers(batch))}
+        answers = self.answers(batch)
+        return {"answers": answers, "right": self._count("test", batch, answers)}
 
     def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
         """One record a question: see :meth:`records`."""

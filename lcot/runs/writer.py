@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,17 @@ from lcot.runs.folder import RunFolder
 from lcot.runs.needs import tight
 from lcot.runs.protocol import protocol
 from lcot.runs.record import CostRecorder, data_hash, device_name
-from lcot.settings import UNTRAINED
+from lcot.settings import UNTRAINED, cut
 
 _log = logging.getLogger("lcot")
 
+KEPT = 20
+"""The first questions, whose texts a report keeps, as far as rank 0 has them; ``predict`` writes all."""
+
+FEW = 0.5
+"""A share of texts with an answer below this is told, with some that have none."""
+
+_OF_TEXTS = ("id", "question", "gold", "output", "answer", "correct")
 _GO_ON = "to go on, take the limit away or raise it, with --resume=true"
 
 
@@ -56,6 +63,7 @@ class RunFiles(CostRecorder):
         self.command = command
         self._outdated: list[str] = []
         self._marks: Marks | None = None  # of this rank's questions, then of all
+        self._texts: dict[int, dict[str, Any]] = {}  # by number of the question
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what is needed to use the run without this command. All that can be refused has been refused by now."""
@@ -88,24 +96,26 @@ class RunFiles(CostRecorder):
             _log.info("nothing was trained, for the run was ended: %s; %s", ended_by(trainer), _GO_ON)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the marks of an evaluation that was broken off."""
-        self._marks = None
+        """Forget what was noted in an evaluation that was broken off."""
+        self._marks, self._texts = None, {}
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the marks of an evaluation that was broken off."""
-        self._marks = None
+        """Forget what was noted in an evaluation that was broken off."""
+        self._marks, self._texts = None, {}
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *place: int
     ) -> None:
-        """Note which questions of ``validate`` were answered right."""
+        """Note which questions of ``validate`` were answered right, and what was written to the first ones."""
         self._mark(trainer, "val", outputs, batch)
+        self._keep_texts(trainer, pl_module, outputs, batch)
 
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *place: int
     ) -> None:
-        """Note which questions of ``test`` were answered right."""
+        """Note which questions of ``test`` were answered right, and what was written to the first ones."""
         self._mark(trainer, "test", outputs, batch)
+        self._keep_texts(trainer, pl_module, outputs, batch)
 
     def _mark(self, trainer: L.Trainer, split: str, outputs: Any, batch: Any) -> None:
         # A step of one's own may hand out nothing.
@@ -115,6 +125,15 @@ class RunFiles(CostRecorder):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             self._marks = Marks(len(data.source(split)), len(outputs["right"]))
         self._marks.add(batch.index.tolist(), outputs["right"])
+
+    def _keep_texts(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any) -> None:
+        asked = isinstance(outputs, dict) and "answers" in outputs and trainer.state.fn != "fit"
+        if not asked or not trainer.is_global_zero or int(batch.index.min()) >= KEPT:
+            return
+        module: Any = pl_module
+        for record in module.records(batch, outputs["answers"]):
+            if record["index"] < KEPT:
+                self._texts[record["index"]] = {name: record[name] for name in _OF_TEXTS}
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the marks of all ranks together."""
@@ -165,6 +184,9 @@ class RunFiles(CostRecorder):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         module: Any = pl_module
         source = data.source(split)  # every rank has all of it
+        texts = [self._texts[index] for index in sorted(self._texts)]
+        if (share := metrics.get(f"{split}/answered", 1.0)) < FEW and texts:
+            _log.warning("%s", unanswered(share, data.extractors[0], texts))
         trainer_settings = self.settings.get("trainer") or {}
         padding = getattr(module, "padding", None)
         report = {
@@ -199,6 +221,7 @@ class RunFiles(CostRecorder):
             "trainer": {name: trainer_settings.get(name) for name in ("precision", f"limit_{split}_batches")},
             "seed": self.settings.get("seed_everything"),
             "by_question": self._marks.described() if self._marks is not None else None,
+            "texts": texts,
         }
         target = self.folder.path / f"{name}.json"
         write_whole(target, json.dumps(report, indent=2, default=str) + "\n")
@@ -217,6 +240,24 @@ class RunFiles(CostRecorder):
             "run_steps": run.get("optimizer_steps"),
             "run_begun": run.get("begun"),
         }
+
+
+def unanswered(share: float, extractor: str, texts: Sequence[Mapping[str, Any]]) -> str:
+    """What is said where few texts hold an answer, with three of those that hold none.
+
+    Args:
+        share: How many do, of all.
+        extractor: Name of what reads answers.
+        texts: Records of some questions.
+    """
+    shown = [repr(cut(str(one["output"]), 300)) for one in texts if one["answer"] is None][:3]
+    return "\n  ".join(
+        [
+            f"lcot: warning: {100 * share:.1f} % of the texts hold an answer that the extractor {extractor!r} can read;"
+            " see data.extractors, text.before_answer and model.max_new_tokens. Some that hold none:",
+            *shown,
+        ]
+    )
 
 
 def readable(metrics: Mapping[str, float], split: str) -> list[str]:
