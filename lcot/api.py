@@ -38,6 +38,7 @@ from lcot.reasoning.spans import SpanBuilder
 from lcot.reasoning.tokens import SpecialTokens
 from lcot.runs.exports import read_description, read_softcot, write_coconut, write_softcot
 from lcot.runs.loading import dialogue_builder, load_coconut, load_exported, load_softcot, method_of
+from lcot.runs.untrained import is_released, is_untrained, load_released, load_untrained
 from lcot.settings import only_cached
 
 _log = logging.getLogger("lcot")
@@ -239,31 +240,44 @@ def load(
     backbone: str | None = None,
     assistant: str | None = None,
     code: str | Path | None = None,
+    prompt: str | None = None,
 ) -> Solver:
-    """Load a run, one of its checkpoints, or a folder that :meth:`Solver.save_pretrained` wrote.
+    """Load a run, one of its checkpoints, a folder that :meth:`Solver.save_pretrained` wrote, or a plain model.
+
+    A plain model, a Hugging Face folder or a GGUF file, is asked zero-shot, in its own chat template. So are the models
+    of a run that trained nothing, in the way of that run.
 
     Nothing that lies in the folder is run. A run whose model is a subclass of Coconut or SoftCoT needs its class: of a
     module that is imported already, of an installed package, or of the file that ``code`` names. Frozen weights that
     the folder names are read from where they are, or from the local cache of the Hub, and not fetched.
 
     Args:
-        path: ``runs/<name>``, a ``.ckpt`` file of a run, or an exported folder.
+        path: ``runs/<name>``, a ``.ckpt`` file of a run, an exported folder, or that of a model.
         device: Where to put the model.
         checkpoint: File name within the run's ``checkpoints`` folder; the best one of the last stage if not given, or
             ``last.ckpt`` where none of that stage was validated, which one line says.
         backbone: Where the frozen weights of a run with LoRA or of SoftCoT are, if not where they were in training.
         assistant: Where those of SoftCoT's assistant are, likewise, and its tokenizer.
         code: The Python file of the run's class, which is imported.
+        prompt: In which words a plain model is asked, ``chat/math`` and the like or a file of one's own; ``chat/steps``
+            if not given, whose answers stand in a box.
 
     Raises:
-        UserError: If there is no such run or device, or ``backbone``, ``assistant`` or ``code`` is given for a run
-            without such weights, or of a class from here.
+        UserError: If there is no such run or device; ``backbone``, ``assistant`` or ``code`` is given for a run
+            without such weights, or of a class from here; or ``prompt`` for one that has its own.
         CheckpointError: If the checkpoint is damaged or not of this framework, its class cannot be imported, or its
             frozen weights are gone or have changed.
     """
     path = Path(path)
     _check_device(device)
-    if (path / DESCRIPTION).is_file():
+    exported = (path / DESCRIPTION).is_file()
+    if not exported and (is_released(path) or is_untrained(path)):
+        _check_needed(backbone, assistant, code, {})
+        return _taken_as_it_is(path, prompt, device)
+    if prompt is not None:
+        why = "what was trained is asked as it was trained, and the setting would be ignored"
+        raise UserError(f"prompt is {prompt!r}", why=why, fix="leave it out")
+    if exported:
         described = read_description(path)
         _check_needed(backbone, assistant, code, described)
         tokenizer = load_tokenizer(path)
@@ -286,6 +300,17 @@ def load(
     tokenizer = load_tokenizer(run / "tokenizer")
     _check_needed(backbone, assistant, code, saved["lcot"])
     return _solver(saved, tokenizer, file, device, backbone, assistant, code)
+
+
+def _taken_as_it_is(path: Path, prompt: str | None, device: str) -> Solver:
+    """A plain model, or those of a run that trained nothing."""
+    plain = is_released(path)
+    if prompt is not None and not plain:
+        raise UserError(f"prompt is {prompt!r}", why="the run's config says how it is asked", fix="leave it out")
+    tokenizer = load_tokenizer(path if plain else path / "tokenizer")
+    module, schedule, builder = load_released(path, tokenizer, prompt) if plain else load_untrained(path, tokenizer)
+    thoughts, lead = schedule.thoughts_at_inference(schedule.last_stage), getattr(builder, "lead", "")
+    return Solver(module.to(device), schedule.kind, thoughts, schedule.markers, None, builder, lead)
 
 
 def _solver(

@@ -11,6 +11,7 @@ from lcot.datamodules import ClosedProsQA
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.reasoning.prompts import load_prompt
 from lcot.reasoning.tokens import add_thought_tokens
+from tests.chat import Family, chat_tokenizer
 from tests.models import tiny_model
 from tests.tiny import RECORD, write_records
 
@@ -118,6 +119,28 @@ def pretrained(folder: Path, texts: Iterable[str], architecture: str = "llama", 
     tokenizer.save_pretrained(folder)
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     tiny_model(architecture, vocab_size=len(tokenizer), **{**ids, **changes}).save_pretrained(folder)
+    return folder
+
+
+def chat_model(
+    folder: Path, family: Family = "qwen25", template: str | None = "", architecture: str = "llama", **changes: object
+) -> Path:
+    """Write a small random chat model: a tokenizer of bytes with a family's turns, and ends that it names itself.
+
+    Args:
+        folder: Where to.
+        family: Whose special tokens and template.
+        template: Another template; ``None`` for none, as base models have.
+        architecture: As in :func:`tests.models.tiny_model`.
+        changes: Likewise.
+    """
+    tokenizer = chat_tokenizer(family, template)
+    tokenizer.save_pretrained(folder)
+    size = {"vocab_size": len(tokenizer), "max_position_embeddings": 1024}
+    model = tiny_model(architecture, **{**size, "eos_token_id": tokenizer.eos_token_id, **changes})
+    assert model.generation_config is not None
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.pad_token_id]
+    model.save_pretrained(folder)
     return folder
 
 

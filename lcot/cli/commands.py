@@ -37,6 +37,7 @@ from lcot.cli.checks import (
 from lcot.cli.console import quiet_the_console
 from lcot.cli.explain import explain
 from lcot.cli.extras import check_extras
+from lcot.cli.follows import follow_models
 from lcot.cli.loggers import chosen_loggers, made, place_loggers, tells_of_tests
 from lcot.cli.names import group_of, name_from
 from lcot.cli.nodes import check_nodes, check_strategy
@@ -191,6 +192,7 @@ class ReasoningCLI(LightningCLI):
         """
         settings = self.config[self.subcommand]
         refuse_null(settings, Parser.settings)
+        follow_models(settings, Parser.settings)
         check_parts(settings.trainer)
         check_processes(settings.trainer)
         check_strategy(settings.trainer.strategy, settings.trainer.precision)

@@ -23,6 +23,7 @@ The configs that lcot carries, with what each is. -c NAME takes one in any folde
 _TITLES = {
     "": "data and a model, a run each:                lcot fit -c NAME",
     METHODS: "methods, laid over one of these:             lcot fit -c prosqa -c NAME",
+    "chat": "any chat model, laid over data:              lcot fit -c gsm8k -c NAME",
     "paper": "published settings of Coconut:               lcot fit -c paper/NAME",
     "softcot": "published settings of SoftCoT:               lcot fit -c softcot/NAME",
 }

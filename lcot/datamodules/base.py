@@ -50,8 +50,8 @@ class ReasoningDataModule(L.LightningDataModule):
         seed: Keys generated data, the order of rows and the curriculum's draws; ``None`` for ``seed_everything``.
         extractors: How answers are read from what a model writes (names of :data:`lcot.metrics.EXTRACTORS`). The first
             is the one that ``accuracy`` means, every further one is reported beside it as ``accuracy_NAME``; ``None``
-            for those of the data set. ``softcot_official`` is the one that the released SoftCoT code has for the data
-            set.
+            for those of the prompt if it names some, else of the data set. ``softcot_official`` is the one that the
+            released SoftCoT code has for the data set.
         dialogue: How chat models are asked, and what an assistant is told: a prompt file then writes the rows, and of
             ``text`` only ``before_answer`` counts, for extractors that look for it. ``None`` for rows without a prompt.
         shuffled_thoughts: Give every row the soft thoughts of another question of its split, as a control.
@@ -67,6 +67,9 @@ class ReasoningDataModule(L.LightningDataModule):
 
     softcot_official: ClassVar[str | None] = None
     """What ``softcot_official`` stands for in ``extractors``; ``None`` for data that SoftCoT was not published with."""
+
+    task: ClassVar[str] = "steps"
+    """Whose words the dialogue's prompt ``chat`` means: ``chat/steps`` and so on."""
 
     default_text: ClassVar[TextFormat] = TextFormat()
     """What ``text`` is where it is not given."""
@@ -102,17 +105,19 @@ class ReasoningDataModule(L.LightningDataModule):
         self.group_by_length = group_by_length
         self.text = text or self.default_text
         self.seed = seed
-        self.extractors = resolved(self.default_extractors if extractors is None else extractors, self.softcot_official)
+        self.dialogue = dialogue.of(self.task) if dialogue is not None else None
+        self._asking = Asking(self.dialogue) if self.dialogue is not None else None
+        own = self._asking.prompt.extractors if self._asking is not None else None
+        named = extractors if extractors is not None else own or self.default_extractors
+        self.extractors = resolved(named, self.softcot_official)
         accuracy_names(self.extractors)  # refuses what cannot be reported
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.special: SpecialTokens | None = None
         self._sources: dict[str, Source] = {}
         self._lengths: dict[str, list[int]] = {}
-        self.dialogue = dialogue
         self.shuffled_thoughts = shuffled_thoughts
         check_choice("last_step", last_step, get_args(LastStep))
         self.last_step: LastStep = last_step
-        self._asking = Asking(dialogue) if dialogue is not None else None
         self._longest = Longest()
         self._context: int | None = None
         self._assistant_context: int | None = None
@@ -217,6 +222,7 @@ class ReasoningDataModule(L.LightningDataModule):
                 self.special = add_thought_tokens(tokenizer)
             if asking is not None:
                 self.special = prompt_tokens(tokenizer, asking.prompt)
+                asking.say(tokenizer, self.special)
             self.tokenizer = tokenizer
         return self.tokenizer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from functools import cached_property
 
@@ -14,7 +15,10 @@ from lcot.reasoning.curriculum import Curriculum
 from lcot.reasoning.dialogue import Dialogue, DialogueBuilder
 from lcot.reasoning.prompts import load_prompt
 from lcot.reasoning.spanwise import Spanwise
+from lcot.reasoning.spare import END, SPARE
 from lcot.reasoning.tokens import SpecialTokens, prompt_tokens
+
+_log = logging.getLogger("lcot")
 
 
 class Asking:
@@ -49,6 +53,27 @@ class Asking:
             UserError: If its tokenizer lacks one of them.
         """
         return prompt_tokens(tokenizer, self.assistant_prompt, assistant=True)
+
+    def say(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> None:
+        """Tell what was chosen for a tokenizer, if the prompt leaves that to a rule.
+
+        Args:
+            tokenizer: That of the language model.
+            special: Its tokens.
+        """
+        prompt, names = self.prompt, tokenizer.convert_ids_to_tokens([special.eos, special.latent])
+        if not {prompt.end, prompt.bot, prompt.eot, prompt.placeholder} & {END, SPARE}:
+            return
+        marks = [repr(tokenizer.convert_ids_to_tokens(token)) for token in (special.bot, special.eot) if token >= 0]
+        _log.info(
+            "%s: %s; an answer ends with %r; thoughts, if any, stand %s, their places held by %r (a prompt file that"
+            " extends it can name other tokens)",
+            prompt.name,
+            "turns by the tokenizer's chat template" if tokenizer.chat_template else "no chat template, so plain text",
+            names[0],
+            f"between {' and '.join(marks)}" if marks else "without marks",
+            names[1],
+        )
 
     def builder(
         self,

@@ -263,6 +263,7 @@ class Multiplication(ReasoningDataModule):
         UserError: If an option is out of range.
     """
 
+    task: ClassVar[str] = "math"
     default_text: ClassVar[TextFormat] = PUBLISHED_TEXT
 
     def __init__(

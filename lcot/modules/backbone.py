@@ -35,7 +35,7 @@ from lcot.modules.probe import check_model, check_sizes
 from lcot.modules.stored import pick_checkpoint, read_checkpoint, without_best
 from lcot.modules.weights import check_sizes_of, check_type, load_pretrained
 from lcot.reasoning.keyed import keyed_seed
-from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, grow_vocabulary
+from lcot.reasoning.tokens import THOUGHT_TOKENS, SpecialTokens, ends_of_text, grow_vocabulary
 from lcot.settings import only_cached
 
 _log = logging.getLogger("lcot")
@@ -109,7 +109,7 @@ class Backbone:
             UserError: If it does, or its folder is not there; a folder that holds this very tokenizer (a run of the
                 same data, or one exported) may. A run's weights want its own tokenizer, whatever its name.
         """
-        run = self._run()
+        run = self.run()
         if run is not None:
             if read_checkpoint(pick_checkpoint(run), weights=False)["lcot"]["vocabulary"] != vocabulary_hash(tokenizer):
                 raise UserError(
@@ -171,7 +171,7 @@ class Backbone:
             else:
                 model = self._pretrained(tokenizer, special)
                 # A run's model knows all tokens, also where a tokenizer of the same words was made anew.
-                added = special.added if self._run() is None else ()
+                added = special.added if self.run() is None else ()
                 new = grow_vocabulary(model, tokenizer, added, self.new_tokens)
                 if self.lora is not None:
                     # Thought tokens also where the model has them: an earlier method may never have used them.
@@ -180,7 +180,7 @@ class Backbone:
                     add_lora(model, self.lora, sorted(set(new)))
         check_model(model)
         model.config.pad_token_id = special.pad
-        model.config.eos_token_id = special.eos
+        model.config.eos_token_id = ends_of_text(model, tokenizer, special.eos) if self.config is None else special.eos
         model.train()
         return model
 
@@ -253,13 +253,13 @@ class Backbone:
                 why=str(err).strip().splitlines()[-1].strip().removeprefix("ValueError: "),
             ) from err
 
-    def _run(self) -> Path | None:
+    def run(self) -> Path | None:
         """The folder of the run to start from, if it is one."""
         folder = Path(self.path).expanduser() if self.path is not None else None
         return folder if folder is not None and (folder / "checkpoints").is_dir() else None
 
     def _pretrained(self, tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> PreTrainedModel:
-        run = self._run()
+        run = self.run()
         if run is not None:
             return model_of_run(run, tokenizer, special, self.dtype, self.attention)
         return load_pretrained(str(self.path), self.revision, self.dtype, self.attention)

@@ -23,7 +23,7 @@ from lcot.modules.description import FORMAT, check_fits, vocabulary_hash
 from lcot.modules.evaluation import Votes
 from lcot.modules.frozen import PartlyTrained
 from lcot.modules.limits import context_length, window_length
-from lcot.modules.optimizers import ParameterGroup, make_optimizer
+from lcot.modules.optimizers import ParameterGroup, check_rates, make_optimizer
 from lcot.modules.own import own_class
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.modules.sharding import check_sharding
@@ -199,6 +199,10 @@ class ReasoningModule(AnsweringModule, PartlyTrained):
             )
         optimizer = make_optimizer(self, self.optimizer, self.parameter_groups)
         _check_eps(optimizer)
+        # The weights of a run may be those of a small model from scratch.
+        released = self.backbone.path is not None and self.backbone.run() is None
+        if released and self.backbone.lora is None and self.model is not None and self.trainer.is_global_zero:
+            check_rates(optimizer, self.model.parameters())
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)

@@ -23,6 +23,9 @@ from lcot.modules.token_rows import RowsEmbedding, RowsHead, train_rows
 ADAPTER = "default"
 """What peft calls the only adapter of a model."""
 
+ALL = ("all-linear",)
+"""The targets that are all linear layers of the blocks, by peft's word for them."""
+
 
 @dataclass(frozen=True)
 class LoRA:
@@ -31,7 +34,8 @@ class LoRA:
     Attributes:
         rank: Width of the thin matrices.
         alpha: Their product is scaled by alpha / rank.
-        targets: Linear layers that get them, by the last part of their names, in every block.
+        targets: Linear layers that get them, by the last part of their names, in every block; ``[all-linear]`` for all,
+            whatever the architecture calls them.
         dropout: Share of the inputs of the thin matrices that is dropped in training.
     """
 
@@ -93,7 +97,8 @@ def add_lora(model: PreTrainedModel, lora: LoRA, tokens: Sequence[int] = ()) -> 
         ) from err
     layers = _linear_layers(model)
     known = sorted({name.rpartition(".")[2] for name in layers})
-    unknown = [target for target in lora.targets if not any(_is_named(name, target) for name in layers)]
+    targets = list(lora.targets) if lora.targets != ALL else known
+    unknown = [target for target in targets if not any(_is_named(name, target) for name in layers)]
     if unknown:
         raise UserError(
             f"no linear layer of the model is named {' or '.join(unknown)}",
@@ -101,11 +106,11 @@ def add_lora(model: PreTrainedModel, lora: LoRA, tokens: Sequence[int] = ()) -> 
             why=f"those of a {model.config.model_type} model are {', '.join(known)}",
             fix="name some of these",
         )
-    chosen = [layer for name, layer in layers.items() if any(_is_named(name, target) for target in lora.targets)]
+    chosen = [layer for name, layer in layers.items() if any(_is_named(name, target) for target in targets)]
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # declared as int, used as a factor
-        target_modules=list(lora.targets),
+        target_modules=targets,
         lora_dropout=lora.dropout,
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,12 @@ WORDS: Mapping[str, str] = {
 }
 """What a group may match by other than names."""
 
+HIGHEST = 2e-4
+"""A rate above it is none for all weights of a pretrained model."""
+
 _WHERE = "model.parameter_groups"
+
+_log = logging.getLogger("lcot")
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,30 @@ class ParameterGroup:
         """What differs from its optimizer's own settings."""
         found = {"lr": self.lr, "weight_decay": self.weight_decay}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def check_rates(optimizer: Optimizer, pretrained: Iterable[Tensor]) -> None:
+    """Warn where all of a pretrained model is trained at a rate for weights that are drawn.
+
+    At such a rate Adam, whose steps are as long as the rate is, takes away in some hundred steps what the weights hold.
+
+    Args:
+        optimizer: As it was made, before its rates are scheduled.
+        pretrained: The weights of a pretrained model.
+    """
+    known = {id(parameter) for parameter in pretrained}
+    rates = [
+        float(group["lr"])
+        for group in optimizer.param_groups
+        if "betas" in group and any(id(parameter) in known for parameter in group["params"])
+    ]
+    if max(rates, default=0.0) > HIGHEST:
+        _log.warning(
+            "lcot: warning: all of a pretrained model is trained at a rate of %.1e, as if it were from scratch: some"
+            " hundred steps of that undo what it knows; 1e-5 to 1e-4 are usual (model.optimizer.lr), or LoRA with 2e-4"
+            " (-c chat_cot)",
+            max(rates),
+        )
 
 
 def make_optimizer(module: nn.Module, make: OptimizerCallable, groups: Sequence[ParameterGroup]) -> Optimizer:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lcot.errors import UserError
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.prompts import Prompt, fill
+from lcot.reasoning.template import opens_rows, render
 from lcot.reasoning.tokens import SpecialTokens, reserved_ids, special_text, token_ids
 
 # Characters of a private area: no template writes them, and no question is filled in before the cut.
@@ -118,7 +118,7 @@ class ChatText:
         Raises:
             DataError: If a question holds a token that marks thoughts or turns.
         """
-        bos, like = opens and self.prompt.template is None, like or text
+        bos, like = opens and opens_rows(self.tokenizer, self.prompt), like or text
         if (like, bos) not in self._plain:
             self._plain[like, bos] = token_ids(self.tokenizer, [like.replace(_QUESTION, "")], bos)[0]
         plain = self._plain[like, bos]
@@ -172,32 +172,4 @@ class ChatText:
         return cut
 
     def _render(self, turns: Sequence[tuple[str, str]], header: bool) -> str:
-        if self.prompt.template is None:
-            return "".join(text for _, text in turns)
-        name = self.tokenizer.name_or_path
-        if not self.tokenizer.chat_template:
-            raise UserError(
-                f"the tokenizer {name!r} has no chat template",
-                where=f"data.tokenizer or data.dialogue.assistant, with the prompt {self.prompt.name!r}",
-                why="the prompt consists of turns, and only the model's own template knows how it was taught them",
-                fix="use a model that was tuned on dialogues, or a prompt that needs no template, such as plain/math",
-            )
-        # A text is no function: a template that wants to know today's date, which would change every row by tomorrow,
-        # fails instead.
-        variables: dict[str, Any] = {"strftime_now": "pinned", **self.prompt.template}
-        messages = [{"role": role, "content": text} for role, text in turns]
-        try:
-            rendered = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=header, **variables
-            )
-        except (TemplateError, TypeError, ValueError) as err:
-            dated = "strftime_now" in str(self.tokenizer.chat_template)
-            pinned = "; if it asks for today's date, pin that in the prompt file: template: {date_string: 26 Jul 2024}"
-            raise UserError(
-                f"the chat template of {name!r} cannot write the prompt {self.prompt.name!r}",
-                where="data.tokenizer and data.dialogue",
-                why=str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__,
-                fix=f"use a prompt of this family of models{pinned if dated else ''}",
-            ) from err
-        assert isinstance(rendered, str)
-        return rendered
+        return render(self.tokenizer, self.prompt, turns, header)

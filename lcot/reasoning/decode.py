@@ -96,14 +96,14 @@ def decode(
         model: The model that did the thinking.
         thinking: Its record, with the cache kept; the cache is consumed.
         max_new_tokens: Upper bound of new tokens a row.
-        eos: Ends a row.
+        eos: Ends a row, as does each of the further ends that the model's configuration names (``eos_token_id``).
         sampling: Greedy if not given.
         index: ``(B,)`` keys of the rows' random draws; 0 … B-1 if not given. No effect when greedy.
         draws: The rows' random draws in full, where rows are more than one text of a question; in place of ``index``
             and of the seed of ``sampling``.
 
     Returns:
-        B lists of new token ids; a row that ended has ``eos`` as its last id.
+        B lists of new token ids; a row that ended has ``eos`` as its last id, whichever end it wrote.
     """
     assert thinking.cache is not None, "think(..., keep_cache=True) before decoding"
     sampling = sampling or Sampling()
@@ -116,7 +116,7 @@ def decode(
     positions = torch.cat([thinking.position_ids, following], dim=1)
     if draws is None:
         draws = [Draws(sampling.seed, key) for key in (index.tolist() if index is not None else range(rows))]
-    embed = model.get_input_embeddings()
+    embed, ends = model.get_input_embeddings(), ends_of(model, eos)
     written: list[list[int]] = [[] for _ in range(rows)]
     live = list(range(rows))
     cache, states = thinking.cache, thinking.state_at(thinking.prompt_ends - 1)
@@ -129,7 +129,7 @@ def decode(
         tokens = choose(logits, sampling, [draws[row] for row in live], step)
         for row, token in zip(live, tokens.tolist(), strict=True):
             if not written[row] or written[row][-1] != eos:
-                written[row].append(token)
+                written[row].append(eos if token in ends else token)
         going = [place for place, row in enumerate(live) if written[row][-1] != eos]
         if not going or step + 1 == max_new_tokens:
             break
@@ -144,6 +144,12 @@ def decode(
             live = [live[place] for place in going]
         states = Passes(model, mask, positions, cache)(embed(tokens[:, None]), length + step, length + step + 1)[:, -1]
     return written
+
+
+def ends_of(model: PreTrainedModel, eos: int) -> frozenset[int]:
+    """The tokens that end a text: ``eos``, and all that the model's configuration has as ``eos_token_id``."""
+    named = model.config.eos_token_id
+    return frozenset([eos, *(named if isinstance(named, list) else [])])
 
 
 def choose(logits: Tensor, sampling: Sampling, draws: Sequence[Draws], step: int) -> Tensor:

@@ -27,6 +27,9 @@ Readers = Literal["both", "assistant"]
 Header = Literal["prompt", "supervised"]
 EndOfTurn = Literal["supervised", "dropped"]
 
+CHAT = "chat"
+"""Folder of the prompts for any family of models; as a prompt, the one of them for the data set's kind of questions."""
+
 
 @dataclass(frozen=True)
 class Dialogue:
@@ -34,7 +37,8 @@ class Dialogue:
 
     Attributes:
         prompt: ``llama3/gsm8k`` and the like for a packaged prompt (``lcot/prompts``), or the path of one's own
-            ``.yaml`` file; see :mod:`lcot.reasoning.prompts`.
+            ``.yaml`` file; see :mod:`lcot.reasoning.prompts`. ``chat`` is the one for any family of models, in words
+            for the data set's kind of questions (``chat/math`` and so on).
         assistant: Name or folder of the assistant's tokenizer; ``None`` for the language model's. No effect without
             soft thoughts.
         assistant_prompt: The prompt that the assistant gets, where it is of another family; ``None`` for ``prompt``.
@@ -57,6 +61,12 @@ class Dialogue:
     end_of_turn: EndOfTurn = "supervised"
     answer_step: bool = False
     tasks: list[str] = field(default_factory=list)
+
+    def of(self, task: str) -> Dialogue:
+        """The same with the prompts that ``chat`` means for a kind of questions."""
+        own = f"{CHAT}/{task}"
+        helper = own if self.assistant_prompt == CHAT else self.assistant_prompt
+        return replace(self, prompt=own if self.prompt == CHAT else self.prompt, assistant_prompt=helper)
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -9,7 +9,10 @@ A prompt is a YAML file, one for each family of models and task, such as ``llama
       bot: <|reserved_special_token_0|>     # opens the thoughts, null for nothing
       eot: <|reserved_special_token_1|>     # closes them, null for nothing
       end: <|eot_id|>                       # ends a turn; null: the tokenizer's end of text
+    # for any family: "{spare}" is a token that the model has no use for, "{end}" what its template ends a turn with
     template: {date_string: 26 Jul 2024}    # variables of the chat template that are pinned; null: there is no template
+    fallback: null                          # template (Jinja) for tokenizers without one; null: they are refused
+    extractors: [boxed]                     # how answers are read; null: as the data set's are
     assistant:
       user: "… {n} tokens … {question}"     # its user turn
       turn: "Here are {n} tokens: {thoughts}"   # its own turn, which ends with the thoughts
@@ -54,6 +57,8 @@ _KEYS: dict[str, tuple[bool, object]] = {
     "tokens.eot": (True, _REQUIRED),
     "tokens.end": (True, _REQUIRED),
     "template": (True, _REQUIRED),
+    "fallback": (True, None),
+    "extractors": (True, None),
     "assistant.user": (False, _REQUIRED),
     "assistant.turn": (False, _REQUIRED),
     "llm.user": (False, _REQUIRED),
@@ -90,6 +95,8 @@ class Prompt:
         eot: Token that closes them, if there is one.
         end: Token that ends a turn; ``None`` for the tokenizer's end of text.
         template: Pinned variables of the chat template; ``None`` if texts stand one behind another without one.
+        fallback: The template of tokenizers that have none; ``None`` if they cannot be used.
+        extractors: How answers in its form are read; ``None`` if that is for the data set to say.
         assistant_user: User turn of the assistant's prompt, with ``{n}`` and ``{question}``.
         assistant_turn: The assistant's own turn, with ``{n}``; it ends with ``{thoughts}``.
         paragraphs: User turn of the language model, with ``{n}``; ``{problem}`` and ``{hint}`` are paragraphs.
@@ -111,6 +118,8 @@ class Prompt:
     eot: str | None
     end: str | None
     template: Mapping[str, object] | None
+    fallback: str | None
+    extractors: tuple[str, ...] | None
     assistant_user: str
     assistant_turn: str
     paragraphs: tuple[str, ...]
@@ -193,14 +202,14 @@ def load_prompt(name: str) -> Prompt:
         if key not in flat and default is _REQUIRED:
             raise refuse(key, "is missing", "give it, or extend a prompt that has it")
         value = flat.get(key, default)
-        kinds: Any = dict if key == "template" else list if key in _LISTS else str
+        kinds: Any = dict if key == "template" else list if key in (*_LISTS, "extractors") else str
         if not (isinstance(value, kinds) or (value is None and nullable)):
-            wanted = "a mapping" if key == "template" else "a list of texts" if key in _LISTS else "a text"
+            wanted = {dict: "a mapping", list: "a list of texts"}.get(kinds, "a text")
             raise refuse(key, f"is {_kind(value)}", f"give {wanted}{', or null' if nullable else ''}")
         values[key] = fill(value, **words) if isinstance(value, str) and words else value
-    for key in _LISTS:
+    for key in (*_LISTS, "extractors"):
         if not all(isinstance(paragraph, str) for paragraph in values[key] or ()):
-            raise refuse(key, "holds something that is no text", "put each paragraph in quotes")
+            raise refuse(key, "holds something that is no text", "put each one in quotes")
         if values[key] is not None:
             values[key] = tuple(fill(paragraph, **words) if words else paragraph for paragraph in values[key])
     for key, problem, fix in _faults(values):

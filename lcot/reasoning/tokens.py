@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lcot.errors import DataError, UserError, shown
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.prompts import Prompt
+from lcot.reasoning.spare import settled
 
 BOT, EOT, LATENT, PAUSE = "<|start-latent|>", "<|end-latent|>", "<|latent|>", "<|pause|>"
 THOUGHT_TOKENS = (BOT, EOT, LATENT, PAUSE)
@@ -72,7 +73,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, assistant:
     Raises:
         UserError: If the tokenizer lacks one of them, or has no padding token.
     """
-    known = tokenizer.get_vocab()
+    prompt, known = settled(prompt, tokenizer), tokenizer.get_vocab()
     setting = "data.dialogue.assistant_prompt" if assistant else "data.dialogue.prompt"
 
     def find(role: str, token: str | None) -> int:
@@ -94,6 +95,24 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, assistant:
     placeholder, end = find("placeholder", prompt.placeholder), find("end", prompt.end)
     assert isinstance(tokenizer.pad_token_id, int)
     return SpecialTokens(bot, eot, placeholder, placeholder, end, tokenizer.pad_token_id)
+
+
+def ends_of_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, eos: int) -> int | list[int]:
+    """What a pretrained model may end a text with, as its configuration holds it.
+
+    Chat models have several ends, such as those of a turn and of a text: all that ``generation_config`` names. One that
+    is no special token of the tokenizer is a default that somebody left there, and ends nothing.
+
+    Args:
+        model: With its ``generation_config``.
+        tokenizer: Its tokenizer.
+        eos: The end that answers are trained on.
+    """
+    named = model.generation_config.eos_token_id if model.generation_config is not None else None
+    special = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
+    further = (set(named) if isinstance(named, list) else {named}) & special
+    ends = [eos, *sorted(further - {eos})]
+    return ends if len(ends) > 1 else eos
 
 
 def reserved_ids(tokenizer: PreTrainedTokenizerBase, special: SpecialTokens) -> frozenset[int]:

@@ -85,4 +85,6 @@ def _thoughts(count: int | None, kind: str, markers: str, stepwise: bool) -> str
     if count is None:
         return f"{kind} thoughts{passes}, markers {markers!r}"
     marked = markers == "always" or (markers == "with_thoughts" and count > 0)
+    if not count and not marked:  # as plain CoT, whatever kind later stages have
+        return "no thoughts"
     return f"{count} {kind} thought{'s' * (count != 1)}{passes} {'between' if marked else 'without'} markers"

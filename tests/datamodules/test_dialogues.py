@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 
+from lcot.datamodules import GSM8K, AQuA, Multiplication, StrategyQA
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.rows import ListSource, RowForm, Source, StageDataset
 from lcot.datamodules.sampler import RowKey
@@ -318,3 +319,39 @@ class TestChecks:
         dataset[RowKey(0, 0, SIZE - 1)]
         with pytest.raises(DataError, match="of the assistant, and the limit is"):
             dataset[RowKey(1, 0, SIZE - 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "extractors"),
+    [
+        (Sums, "chat/steps", ("boxed",)),
+        (GSM8K, "chat/math", ("boxed",)),
+        (Multiplication, "chat/math", ("boxed",)),
+        (AQuA, "chat/choice", ("choice",)),
+        (StrategyQA, "chat/yes_no", ("yes_no",)),
+    ],
+)
+def test_chat_is_the_prompt_for_the_data_sets_questions_and_says_how_they_are_read(
+    kind: type[ReasoningDataModule], prompt: str, extractors: tuple[str, ...]
+) -> None:
+    data = kind(dialogue=Dialogue("chat", assistant_prompt="chat"))
+    assert data.dialogue == Dialogue(prompt, assistant_prompt=prompt)
+    assert data.extractors == extractors
+    assert kind(dialogue=Dialogue("chat"), extractors=["number"]).extractors == ("number",)
+    assert kind(dialogue=Dialogue("plain/math")).extractors == kind.default_extractors == kind().extractors
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_chosen_for_a_tokenizer_is_said(
+    family: str, folders: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="lcot"):
+        data = Sums(tokenizer=folders[family], dialogue=Dialogue("chat"))
+        tokenizer = data.set_up_tokenizer()
+    (record,) = caplog.records
+    assert data.special is not None
+    names = tokenizer.convert_ids_to_tokens([data.special.eos, data.special.bot, data.special.eot])
+    assert all(repr(name) in record.getMessage() for name in names)
+    assert "turns by the tokenizer's chat template" in record.getMessage()
+    Sums(tokenizer=folders[family], dialogue=Dialogue(f"{family}/gsm8k")).set_up_tokenizer()
+    assert len(caplog.records) == 1, "a prompt that names all its tokens leaves nothing to be said"

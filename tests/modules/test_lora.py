@@ -273,3 +273,20 @@ def test_without_peft(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="needs the package peft") as caught:
         add_lora(tiny_model(), settings("llama"))
     assert "pip install 'lcot[lora]'" in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_all_linear_layers_get_matrices_whatever_they_are_called(architecture: str) -> None:
+    model, named = tiny_model(architecture), tiny_model(architecture)
+    names = {
+        name.rpartition(".")[2]
+        for name, layer in named.named_modules()
+        if isinstance(layer, nn.Linear | Conv1D) and layer is not output_head(named)
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        add_lora(model, settings(architecture, targets=("all-linear",)))
+        torch.manual_seed(0)
+        add_lora(named, settings(architecture, targets=tuple(sorted(names))))
+    assert dict(adapters(model)).keys() == dict(adapters(named)).keys() and len(names) >= 3
+    assert weights_hash(model) == weights_hash(named)

@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer, Rprop
 
 from lcot.errors import UserError
 from lcot.modules.lora import LoRA, add_lora
-from lcot.modules.optimizers import WORDS, Optimizers, ParameterGroup, divided, make_optimizer
+from lcot.modules.optimizers import HIGHEST, WORDS, Optimizers, ParameterGroup, check_rates, divided, make_optimizer
 from lcot.modules.schedules import WarmupStableDecay
 from lcot.reasoning.batch import collate
 from lcot.reasoning.think import supervised_loss, think
@@ -269,3 +269,24 @@ def test_a_warm_up_from_nothing_is_none(tmp_path: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING, logger="lcot"):
         tiny_trainer(tmp_path, stages(), max_epochs=2).fit(module, datamodule=tiny_data())
     assert not [record for record in caplog.records if "learning rate" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("rates", "kind", "told"),
+    [
+        ((HIGHEST, 1.0), AdamW, False),
+        ((1e-3, 0.0), AdamW, True),
+        ((1e-3, 0.0), SGD, False),
+    ],
+    ids=["a usual one", "one for a model from scratch", "of another kind of optimizer"],
+)
+def test_a_rate_that_undoes_pretrained_weights_is_told(
+    rates: tuple[float, float], kind: type[Optimizer], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pretrained, fresh = nn.Linear(2, 2), nn.Linear(2, 2)
+    groups = [
+        {"params": list(pretrained.parameters()), "lr": rates[0]},
+        {"params": list(fresh.parameters()), "lr": rates[1]},
+    ]
+    check_rates(kind(groups, lr=1.0), pretrained.parameters())  # type: ignore[call-arg]
+    assert ("is trained at a rate of 1.0e-03" in caplog.text) == told == bool(caplog.records)

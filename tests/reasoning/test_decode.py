@@ -23,7 +23,7 @@ from lcot.reasoning.batch import collate
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Draws, Sampling, candidates, choose, decode, penalize
 from lcot.reasoning.keyed import keyed_seed
-from lcot.reasoning.layout import EncodedExample, Layout
+from lcot.reasoning.layout import IGNORE, EncodedExample, Layout
 from lcot.reasoning.think import think
 from tests.models import SPECIAL, random_examples, tiny_model
 from tests.oracle import cut, naive_generate
@@ -359,3 +359,12 @@ class TestPenalty:
         assert len({len(text) for text in ended}) > 1  # rows leave the batch, and the others keep their own tokens
         assert write(model, rows, 12, eos, sampling) == ended
         assert [write(model, [row], 12, eos, sampling, [place])[0] for place, row in enumerate(rows)] == ended
+
+
+def test_each_end_of_the_models_configuration_ends_a_row_as_eos_does() -> None:
+    model, rows, eos = countdown(), [Layout([start], [IGNORE], 1, 0, 1) for start in (30, 24, 12)], 20
+    assert [row[-1] for row in write(model, rows, 10, eos)] == [20, 20, 2]
+    model.config.eos_token_id = [eos, 22, 3]
+    # The first two meet 22 on their way to 20, the third 3.
+    first, third = [29, 28, 27, 26, 25, 24, 23, 20], [11, 10, 9, 8, 7, 6, 5, 4, 20]
+    assert write(model, rows, 10, eos) == [first, [23, 20], third]

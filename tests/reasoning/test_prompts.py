@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 
 from lcot.errors import UserError
 from lcot.reasoning.prompts import Prompt, as_file, fill, known_prompts, load_prompt
+from lcot.reasoning.spare import END, SPARE
 
 FAMILIES = ("llama3", "qwen25", "qwen3")
 TASKS = ("gsm8k", "asdiv", "aqua", "strategyqa", "date_understanding")
@@ -52,7 +54,8 @@ class TestPackaged:
         official = {f"{family}/strategyqa_official" for family in FAMILIES}
         official |= {f"qwen3/{task}_official" for task in ("gsm8k", "asdiv", "aqua")}
         whole = {f"{family}/{task}" for family in FAMILIES for task in TASKS}
-        assert set(known_prompts()) == plain | whole | official
+        any_family = {"chat/choice", "chat/math", "chat/steps", "chat/yes_no"}
+        assert set(known_prompts()) == plain | whole | official | any_family
 
     @pytest.mark.parametrize("name", known_prompts())
     def test_each_can_be_read_and_leaves_no_word_open(self, name: str) -> None:
@@ -61,7 +64,7 @@ class TestPackaged:
         filled = {"n", "question", "thoughts", "problem", "hint", "step", "i", "answer"}
         for text in prompt.texts():
             left = fill(text, **dict.fromkeys(filled, ""))
-            assert "{" not in left.replace(r"\boxed{}", ""), text
+            assert not re.search(r"{\w*}", re.sub(r"\\boxed{[\w ]*}", "", left)), text
 
     @pytest.mark.parametrize("name", known_prompts())
     def test_each_can_be_written_into_one_file(self, name: str, tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ class TestPackaged:
         own = write(tmp_path, yaml.safe_dump(as_file(whole), allow_unicode=True))
         assert load_prompt(own) == replace(whole, name=own)
 
-    @pytest.mark.parametrize("name", [name for name in known_prompts() if not name.startswith("plain")])
+    @pytest.mark.parametrize("name", [name for name in known_prompts() if name.startswith(FAMILIES)])
     def test_chat_families_mark_thoughts_and_pin_what_their_templates_leave_open(self, name: str) -> None:
         prompt = load_prompt(name)
         assert prompt.bot and prompt.eot and prompt.placeholder and prompt.end
@@ -84,6 +87,17 @@ class TestPackaged:
             )
             further = "- The other model understands the problem already, so sum it up in its key tokens.\n"
             assert other.assistant_user.replace(further, "") == llama.assistant_user != other.assistant_user
+
+    @pytest.mark.parametrize("name", [name for name in known_prompts() if name.startswith("chat/")])
+    def test_those_for_any_family_leave_their_tokens_to_a_rule(self, name: str) -> None:
+        prompt = load_prompt(name)
+        assert (prompt.placeholder, prompt.bot, prompt.eot, prompt.end) == (SPARE, SPARE, SPARE, END)
+        assert prompt.fallback and prompt.extractors
+
+    def test_published_ones_say_nothing_of_what_came_later(self) -> None:
+        for name in known_prompts():
+            if not name.startswith("chat/"):
+                assert load_prompt(name).fallback is None is load_prompt(name).extractors
 
     def test_the_other_tasks_name_their_letters(self) -> None:
         for task, letters in (("aqua", "A, B, C, D or E."), ("date_understanding", "A, B, C, D, E or F.")):
@@ -102,6 +116,8 @@ class TestOwn:
             eot=None,
             end="</s>",
             template=None,
+            fallback=None,
+            extractors=None,
             assistant_user="{n} words for: {question}",
             assistant_turn="Here: {thoughts}",
             paragraphs=("Solve.", "{problem}", "{hint}"),

@@ -15,6 +15,7 @@ from lcot.reasoning.tokens import (
     PAUSE,
     SpecialTokens,
     add_thought_tokens,
+    ends_of_text,
     grow_vocabulary,
 )
 from tests.models import tiny_model, word_tokenizer
@@ -191,3 +192,22 @@ def test_bad_policies(policy: str, words: list[str]) -> None:
     for part in words:
         assert part in str(caught.value)
     assert all(torch.equal(old, new) for old, new in zip(before, tables(model), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, 2),
+        (2, 2),
+        (1, [2, 1]),
+        ([3, 1, 2], [2, 1, 3]),
+        ([5, 6, 63], 2),  # ordinary words, and an id that the tokenizer has not
+    ],
+)
+def test_a_pretrained_models_further_ends_are_those_that_are_special(
+    named: int | list[int] | None, expected: int | list[int]
+) -> None:
+    tokenizer, model = word_tokenizer(WORDS), tiny_model()
+    assert model.generation_config is not None
+    model.generation_config.eos_token_id = named
+    assert ends_of_text(model, tokenizer, 2) == expected

@@ -72,3 +72,29 @@ def test_another_number_of_thoughts_is_refused_unless_it_was_asked_for() -> None
     with pytest.raises(UserError, match=r"trained with 6 soft thoughts .* gives 4 soft thoughts"):
         check({**SAVED, "thoughts": 6}, TRAINED)
     check({**SAVED, "thoughts": 6}, TRAINED, eval_thoughts=3)
+
+
+@pytest.mark.parametrize(
+    ("saved", "planned"),
+    [
+        ({"kind": "continuous", "markers": "with_thoughts"}, {"kind": "none"}),
+        ({"kind": "pause", "markers": "never", "stepwise_passes": True}, {"kind": "none"}),
+        ({"kind": "none"}, {"kind": "continuous", "markers": "with_thoughts", "thoughts": 0}),
+    ],
+    ids=["stage 0 of Coconut", "stage 0 of pauses", "plain CoT"],
+)
+def test_no_thoughts_are_no_thoughts_of_any_kind(saved: dict[str, Any], planned: dict[str, Any]) -> None:
+    data = SimpleNamespace(text=TextFormat(), dialogue=TRAINED)
+    clock = CurriculumCallback(Fixed(**{"hidden": "none", "thoughts": 0, **planned}))
+    check_method({**SAVED, "thoughts": 0, **saved}, clock, data, PATH)
+
+
+def test_marks_without_thoughts_between_them_are_something_else() -> None:
+    data = SimpleNamespace(text=TextFormat(), dialogue=TRAINED)
+    with pytest.raises(UserError, match=r"with 0 continuous thoughts .*between markers, and .* gives no thoughts"):
+        check_method(
+            {**SAVED, "thoughts": 0, "kind": "continuous", "stepwise_passes": True},
+            CurriculumCallback(Fixed(hidden="none", kind="none")),
+            data,
+            PATH,
+        )

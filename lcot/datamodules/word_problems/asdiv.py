@@ -68,6 +68,7 @@ class ASDiv(CutReasoning):
         UserError: If an option is out of range, or ``path`` is given together with the path of a split.
     """
 
+    task: ClassVar[str] = "math"
     softcot_official: ClassVar[str | None] = "softcot_official_number"
     chain_fix: ClassVar[str] = 'write equations as <<7+2=9>> in the answers, or give the chain as "steps"'
 

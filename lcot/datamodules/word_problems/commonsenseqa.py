@@ -35,6 +35,7 @@ class CommonsenseQA(FileReasoning):
         UserError: If an option is out of range.
     """
 
+    task: ClassVar[str] = "choice"
     default_extractors: ClassVar[tuple[str, ...]] = ("choice",)
     chain_fix: ClassVar[str] = 'give the chain as "cot", a text, or as "steps", a list of strings'
 

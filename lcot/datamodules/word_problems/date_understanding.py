@@ -39,6 +39,7 @@ class DateUnderstanding(FileReasoning):
         UserError: If an option is out of range.
     """
 
+    task: ClassVar[str] = "choice"
     default_extractors: ClassVar[tuple[str, ...]] = ("choice",)
     softcot_official: ClassVar[str | None] = "softcot_official_choice"
 

@@ -76,6 +76,7 @@ class GSM8K(FileReasoning):
         UserError: If an option is out of range.
     """
 
+    task: ClassVar[str] = "math"
     default_extractors: ClassVar[tuple[str, ...]] = ("string", "number")
     softcot_official: ClassVar[str | None] = "softcot_official_number"
     chain_fix: ClassVar[str] = (

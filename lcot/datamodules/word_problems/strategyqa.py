@@ -54,6 +54,7 @@ class StrategyQA(CutReasoning):
         UserError: If an option is out of range, or ``path`` is given together with the path of a split.
     """
 
+    task: ClassVar[str] = "yes_no"
     default_extractors: ClassVar[tuple[str, ...]] = ("yes_no",)
     softcot_official: ClassVar[str | None] = "softcot_official_yes_no"
 
