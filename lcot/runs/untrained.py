@@ -20,13 +20,13 @@ from lcot.modules.own import KNOWN, naming
 from lcot.modules.softcot import SoftCoT
 from lcot.pretrained.gguf import is_gguf
 from lcot.reasoning.curriculum import Curriculum, Fixed
-from lcot.reasoning.dialogue import CHAT, Dialogue
+from lcot.reasoning.dialogue import CHAT, Dialogue, DialogueBuilder
 from lcot.reasoning.layout import LayoutBuilder
 from lcot.reasoning.spans import builder_for
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.tokens import add_thought_tokens, prompt_tokens
 from lcot.runs.settings import read_config
-from lcot.settings import UNTRAINED
+from lcot.settings import UNTRAINED, only_cached
 
 MAX_NEW_TOKENS = 512
 """The longest text of a plain model."""
@@ -94,7 +94,20 @@ def load_untrained(
     asking = Asking(dialogue) if dialogue is not None else None
     special = add_thought_tokens(tokenizer) if asking is None else prompt_tokens(tokenizer, asking.prompt)
     module.attach(tokenizer, special, data.text, data.extractors)
-    module.build_model(seed)
+    helper = module.asked if isinstance(module, SoftCoT) else None
+    theirs = (module.backbone.path, helper and helper.path, dialogue and dialogue.assistant)
+    with only_cached(name for name in theirs if name):
+        module.build_model(seed)
+        words = _layouts(module, schedule, asking, seed)
+    return module, schedule, words or builder_for(schedule, tokenizer, special, data.text, None)
+
+
+def _layouts(
+    module: Coconut | SoftCoT, schedule: Curriculum, asking: Asking | None, seed: int
+) -> DialogueBuilder | None:
+    """Make what a module has beside its language model, and what lays out its rows; ``None`` without a prompt."""
+    tokenizer, special = module.tokenizer, module.special
+    assert tokenizer is not None and special is not None
     counts = [schedule.thoughts_at_inference(schedule.last_stage)]
     words = asking.builder(tokenizer, special, schedule, counts, None) if asking is not None else None
     if isinstance(module, Coconut):
@@ -102,11 +115,11 @@ def load_untrained(
     else:
         module.builder = words
         if module.asked is not None:
-            assert asking is not None and dialogue is not None, "soft thoughts have a prompt"
+            assert asking is not None, "soft thoughts have a prompt"
             own = asking.own_tokenizer or tokenizer
             with assistants_settings():
-                module.build_assistant(own, asking.assistant_special(own), dialogue.tasks, seed)
-    return module, schedule, words or builder_for(schedule, tokenizer, special, data.text, None)
+                module.build_assistant(own, asking.assistant_special(own), asking.dialogue.tasks, seed)
+    return words
 
 
 def _made(settings: Mapping[str, Any], config: Path) -> tuple[Coconut | SoftCoT, ReasoningDataModule, Curriculum]:

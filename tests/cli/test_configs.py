@@ -24,7 +24,8 @@ def test_all_of_them_with_a_line_each(width: int) -> None:
     entries = [line.split()[0] for line in lines if line.startswith("  ")]
     assert entries == [name.rpartition("/")[2] for name in names()]
     assert max(map(len, lines)) <= width
-    assert [line for line in lines if line and not line.startswith("  ")][1].startswith("methods, laid over")
+    titles = [line for line in lines if line and not line.startswith("  ")]
+    assert titles[1].startswith("any chat model, laid over") and titles[2].startswith("methods, laid over")
 
 
 def test_the_list_is_printed_and_nothing_is_written(tmp_path: Path) -> None:
