@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, get_args
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.distributed.tensor import DTensor
 
 from lcot.callbacks.dashboard_hparams import final_metrics, hyperparameters, write_session, write_test
 from lcot.callbacks.dashboard_layout import Shown, layout
 from lcot.callbacks.dashboard_loggers import find_board, loggers, show_picture, show_words, showing
-from lcot.callbacks.dashboard_thoughts import ThoughtWatch
+from lcot.callbacks.dashboard_thoughts import ThoughtWatch, trouble
 from lcot.callbacks.dashboard_tree import TreeView, find_view
 from lcot.callbacks.dashboard_words import pick_rows
 from lcot.datamodules.base import ReasoningDataModule
@@ -24,8 +27,11 @@ from lcot.modules.base import ReasoningModule
 from lcot.modules.sharding import gathered
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import StageClock, find_clock
+from lcot.reasoning.feeds import embedding_length, embedding_table
 from lcot.reasoning.forced import Forced
 from lcot.reasoning.keyed import run_seed
+
+_log = logging.getLogger("lcot")
 
 Trees = Literal["stage", "validation", "never"]
 
@@ -45,8 +51,11 @@ class Dashboard(Callback):
     - ``answers``: the same few validation questions after every validation, with what the model wrote in that stage.
     - *Custom scalars*: the curves in the order of the questions they answer: accuracy by stage, loss around stage
       changes, tokens against accuracy, the health of the thoughts, and which ways answers take.
-    - ``thoughts/*``: distance and cosine between neighbouring thoughts at the steps that are logged;
-      ``thought_norms/*``: histograms of their norms, one name a stage, one histogram an epoch.
+    - ``thoughts/*`` at the steps that are logged: distance and cosine between neighbouring thoughts, deviation between
+      questions (:class:`~lcot.callbacks.dashboard_thoughts.ThoughtWatch`), and ``embeddings``, their length divided by
+      that of the input embeddings, which is what a pretrained model is used to read.
+      ``thought_norms/*``: histograms of their norms, one name a stage, one histogram an epoch. At the end of a stage, a
+      warning if its last epoch's thoughts have become all the same.
     - ``search_tree``: the graph of one validation question with the probability of each concept as the next one, after
       each number of thoughts. Where problems have graphs, and thoughts stand for steps.
     - *HParams*: the run in plain values with what it reached at the end of training and, from ``lcot test``, in test.
@@ -99,6 +108,8 @@ class Dashboard(Callback):
         self.tree_question = tree_question
         self.hparams = hparams
         self._watch = ThoughtWatch()
+        self._means: list[dict[str, float]] = []
+        self._embedding: float | None = None
         self._view: TreeView | None = None
         self._draws = False
         self._records: list[dict[str, Any]] | None = None
@@ -139,9 +150,17 @@ class Dashboard(Callback):
             pair_accuracies=tuple(map(pair_name, names)) if first is not None and first.pair else (),
             stages=schedule is not None and schedule.last_stage > 0,
             thoughts=fed and most > 0,
+            watched=self.thoughts and fed and most > 0,
             pairs=self.thoughts and fed and most > 1,
             graphs=first is not None and has_graph(first),
         )
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measure the embeddings that thoughts are compared with; those of a model in pieces are left out."""
+        self._embedding = None
+        model = pl_module.model if isinstance(pl_module, ReasoningModule) and self.thoughts else None
+        if model is not None and loggers(trainer) and not isinstance(embedding_table(model), DTensor):
+            self._embedding = float(embedding_length(model))
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -162,7 +181,12 @@ class Dashboard(Callback):
         every = max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
         if trainer.global_step == self._step or trainer.global_step % every:
             return  # gradients are being accumulated, or this step is not logged
-        found = {f"thoughts/{name}": value for name, value in self._watch.means().items()}
+        means = self._watch.means()
+        self._means += [means] if means else []
+        norm, length = means.pop("norm", None), self._embedding
+        if norm is not None and length:
+            means["embeddings"] = norm / length
+        found = {f"thoughts/{name}": value for name, value in means.items()}
         for logger in loggers(trainer) if found else []:
             logger.log_metrics(found, step=self._step)
         board = find_board(trainer)
@@ -227,6 +251,9 @@ class Dashboard(Callback):
             self._write_means(trainer, board, stage, validated, ends)
         for logger in shown if records is not None else []:
             show_words(logger, records or [], stage, epoch, trainer.global_step - 1)
+        means, self._means = self._means, []
+        for words in trouble(_averaged(means)) if ends or clock is None else []:
+            _log.warning("at the end of stage %d, %s", stage, words)
         if len(norms) and board is not None:
             board.experiment.add_histogram(f"thought_norms/stage_{stage}", norms, epoch, bins=_BINS)
 
@@ -298,6 +325,12 @@ class Dashboard(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up."""
         self._watch.load_state_dict(state_dict.get("norms", {}))
+
+
+def _averaged(means: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each name, over those that have it."""
+    names = {name for own in means for name in own}
+    return {name: fmean(own[name] for own in means if name in own) for name in names}
 
 
 def _data(trainer: L.Trainer) -> ReasoningDataModule | None:

@@ -18,6 +18,7 @@ class Shown:
         pair_accuracies: Those of pairs of questions; none where questions stand alone.
         stages: Whether there is more than one stage.
         thoughts: Whether there are thoughts that are fed back, so that they have norms.
+        watched: Whether they are looked at.
         pairs: Whether their distances are measured.
         graphs: Whether problems have graphs.
     """
@@ -27,6 +28,7 @@ class Shown:
     pair_accuracies: tuple[str, ...] = ("pair_accuracy",)
     stages: bool = True
     thoughts: bool = True
+    watched: bool = True
     pairs: bool = True
     graphs: bool = True
 
@@ -61,6 +63,8 @@ def layout(shown: Shown) -> Layout:
         **(_chart("norm of the thoughts", "train/thought_norm_step") if shown.thoughts else {}),
         **(_chart("distance between neighbouring thoughts", "thoughts/distance") if shown.pairs else {}),
         **(_chart("cosine of neighbouring thoughts", "thoughts/cosine") if shown.pairs else {}),
+        **(_chart("deviation of thoughts between questions", "thoughts/deviation") if shown.watched else {}),
+        **(_chart("length of thoughts, in embeddings", "thoughts/embeddings") if shown.watched else {}),
         **_chart("norm of the gradient", "train/grad_norm"),
     }
     if shown.epochs and shown.graphs:

@@ -134,8 +134,7 @@ class Rescale(Feed):
     @torch.no_grad()
     def build(self, model: PreTrainedModel) -> None:
         """Measure the embeddings."""
-        table = embedding_table(model)
-        self.length = embedding_scale(model).float() * table.float().norm(dim=-1).mean()
+        self.length = embedding_length(model)
 
     def forward(self, states: Tensor, places: Tensor, model: PreTrainedModel) -> Tensor:
         """The states in their own direction."""
@@ -192,6 +191,13 @@ def embedding_scale(model: PreTrainedModel) -> Tensor:
     """What the model multiplies its stored input embeddings by, within the layer that looks them up: 1 for most."""
     scale = getattr(model.get_input_embeddings(), "embed_scale", 1.0)
     return torch.as_tensor(scale, device=embedding_table(model).device)
+
+
+@torch.no_grad()
+def embedding_length(model: PreTrainedModel) -> Tensor:
+    """Mean length of the model's input embeddings, with the factor that it multiplies them by."""
+    length: Tensor = embedding_scale(model).float() * embedding_table(model).float().norm(dim=-1).mean()
+    return length
 
 
 FEEDS: dict[str, type[Feed]] = {feed.__name__: feed for feed in (Identity, Add, Projection, Rescale, Expectation)}

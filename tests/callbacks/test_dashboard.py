@@ -105,6 +105,10 @@ def test_thoughts_and_their_neighbours(board: EventAccumulator) -> None:
         assert set(range(2 * STEPS, 5 * STEPS)) <= set(scalars(board, f"thoughts/{name}"))
     assert all(value > 0 for value in scalars(board, "thoughts/distance").values())
     assert all(-1 <= value < 1 for value in scalars(board, "thoughts/cosine").values())
+    assert all(0 < value < 1.5 for value in scalars(board, "thoughts/deviation").values())
+    norms, lengths = scalars(board, "train/thought_norm_step"), scalars(board, "thoughts/embeddings")
+    assert set(range(2 * STEPS, 5 * STEPS)) <= lengths.keys() <= norms.keys()
+    assert all(length > norms[step] for step, length in lengths.items()), "embeddings are shorter than 1"
     means = scalars(board, "by_epoch/train/thought_norm")
     for stage in range(1, 5):
         (event,) = board.Histograms(f"thought_norms/stage_{stage}")
@@ -150,7 +154,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
         ({"custom_scalars": False}, {"custom_scalars__config__"}),
         (
             {"thoughts": False},
-            {"thoughts/distance", "thoughts/cosine", "thought_norms/stage_2", "thought_norms/stage_3"},
+            {
+                *(f"thoughts/{name}" for name in ("distance", "cosine", "deviation", "embeddings")),
+                *("thought_norms/stage_2", "thought_norms/stage_3"),
+            },
         ),
         ({"tree": "never"}, {"search_tree"}),
         ({"hparams": False}, {"hp/accuracy", "hp/loss", "hp/path_correct", "hp/thoughts", "hp/tokens"}),

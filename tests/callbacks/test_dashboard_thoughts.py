@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lcot.callbacks.dashboard_thoughts import ThoughtWatch
+from lcot.callbacks.dashboard_thoughts import ThoughtWatch, trouble
 
 
 def test_neighbours_and_norms() -> None:
@@ -16,6 +16,11 @@ def test_neighbours_and_norms() -> None:
     watch.see(thoughts, torch.tensor([[True, True, True], [True, True, False]]))
     # Three pairs: the same one twice, (3, 4) and (0, 1), (1, 0) and (0, 2).
     expected = {"distance": (0 + math.hypot(3, 3) + math.sqrt(5)) / 3, "cosine": (1 + 4 / 5 + 0) / 3}
+    expected |= {"norm": (5 + 5 + 1 + 1 + 2) / 5}
+    # Places 0 and 1 have two rows, (3, 4) and (1, 0), (3, 4) and (0, 2), each half their difference from the
+    # mean; one of the two is free. Place 2 has one row.
+    around = 2 * ((2 * 1**2 + 2 * 2**2) + (2 * 1.5**2 + 2 * 1**2))
+    expected |= {"deviation": math.sqrt(around / (25 + 1 + 25 + 4))}
     assert watch.means() == pytest.approx(expected)
     assert watch.means() == {}, "they are handed out once"
     assert watch.norms().tolist() == pytest.approx([5, 5, 1, 1, 2])
@@ -33,13 +38,17 @@ def test_single_thoughts_have_no_neighbours() -> None:
     watch = ThoughtWatch()
     watch.see(torch.ones(4, 1, 3), torch.ones(4, 1, dtype=torch.bool))
     watch.see(torch.ones(4, 2, 3), torch.tensor([[True, False]] * 4))
-    assert watch.means() == {} and len(watch.norms()) == 8
+    means = watch.means()
+    assert "cosine" not in means and "distance" not in means and means["norm"] == pytest.approx(math.sqrt(3))
+    assert means["deviation"] == 0 and len(watch.norms()) == 8
 
 
 def test_lower_precision_is_read_as_float32() -> None:
     watch = ThoughtWatch()
     watch.see(torch.full((1, 2, 4096), 16.0, dtype=torch.float16), torch.ones(1, 2, dtype=torch.bool))
-    assert watch.norms().tolist() == [1024, 1024] and watch.means() == pytest.approx({"distance": 0, "cosine": 1})
+    assert watch.norms().tolist() == [1024, 1024] and watch.means() == pytest.approx(
+        {"distance": 0, "cosine": 1, "norm": 1024}
+    )
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -67,3 +76,21 @@ def test_a_saved_state_goes_on_where_it_was() -> None:
     assert torch.equal(whole.norms(), second.norms())
     second.load_state_dict({})
     assert len(second.norms()) == 0
+
+
+def test_the_deviation_is_that_of_many_questions_whatever_the_batch() -> None:
+    torch.manual_seed(0)
+    rows = 3 + torch.randn(40_000, 2, 4)  # variance 1 around a mean of 3: 1 / sqrt(1 + 9)
+    for size in (2, 8, 1000):
+        watch = ThoughtWatch()
+        for batch in torch.split(rows, size):
+            watch.see(batch, torch.ones(len(batch), 2, dtype=torch.bool))
+        assert watch.means()["deviation"] == pytest.approx(10**-0.5, rel=0.01)
+
+
+def test_trouble_is_told_in_words() -> None:
+    assert trouble({}) == [] == trouble({"cosine": 0.98, "deviation": 0.06, "distance": 1.0, "norm": 2.0})
+    (stuck,) = trouble({"cosine": 0.9997, "deviation": 0.5})
+    assert "cosine 0.9997" in stuck and "further thoughts add nothing" in stuck
+    (same,) = trouble({"deviation": 0.018})
+    assert "1.8 %" in same and "hardly depend on what is asked" in same
