@@ -77,7 +77,8 @@ def _steered(row: EffectRow, whole: Mapping[str, EffectRow]) -> str:
         return ""
     noise = whole.get("noise") if row.intervention == ("pair" if "pair" in whole else "other_gold") else None
     beside = f" (noise: {_share(noise.to_donor)})" if noise is not None and noise.to_donor is not None else ""
-    return f", {_share(row.to_donor)} to the donor's{beside}"
+    base = "" if row.donors == row.questions else f" of the {row.donors:,} where that is another"
+    return f", to the donor's in {_share(row.to_donor)}{base}{beside}"
 
 
 def _both(row: EffectRow) -> str:
