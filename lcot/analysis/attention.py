@@ -28,17 +28,18 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lcot.analysis.concepts import hidden_steps
 from lcot.analysis.thinker import Thinker, Thoughts, encoded_chunks, measuring
 from lcot.errors import UserError
 from lcot.metrics.problem_graph import ProblemGraph
 from lcot.metrics.surfaces import StatedFact, Surface, graph_and_surface, stated_facts
-from lcot.reasoning.cache import growing_cache
+from lcot.reasoning.cache import GrowingCache, growing_cache
 from lcot.reasoning.example import ReasoningExample
 from lcot.reasoning.layout import EncodedExample
 from lcot.reasoning.think import Passes
+from lcot.reasoning.windows import attended
 
 Group = Literal["reachable", "frontier", "optimal", "not_reachable"]
 
@@ -227,12 +228,11 @@ def place_attention(thinker: Thinker, thoughts: Thoughts, k: int) -> list[Tensor
     cache = growing_cache(thinker.model.config, stop)
     if first > 1:
         Passes(thinker.model, batch.attention_mask, batch.position_ids, cache)(prompt, 0, first - 1)
-    mask, positions = batch.attention_mask[:, :stop], batch.position_ids[:, first - 1 : stop]
-    return attention_weights(thinker.model, places, mask, positions, cache)
+    return attention_weights(thinker.model, places, batch.attention_mask[:, :stop], batch.position_ids[:, :stop], cache)
 
 
 def attention_weights(
-    model: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Cache
+    model: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: GrowingCache
 ) -> list[Tensor]:
     """Attention weights of some columns, read behind those in a cache.
 
@@ -240,7 +240,7 @@ def attention_weights(
         model: A language model.
         inputs: ``(B, C, D)`` what is read.
         mask: ``(B, L)`` bool: which columns are real, those in the cache before those that are read.
-        positions: ``(B, C)``.
+        positions: ``(B, L)`` of all of them.
         cache: Grows by these columns.
 
     Returns:
@@ -249,12 +249,12 @@ def attention_weights(
     Raises:
         UserError: If the model gives none.
     """
+    start = mask.shape[1] - inputs.shape[1]
     with eager_attention(model):
         output = model.base_model(
             inputs_embeds=inputs,
-            # In two dimensions: eager attention would add a bool mask to the scores.
-            attention_mask=mask.long(),
-            position_ids=positions,
+            attention_mask=attended(model, cache.windows, mask, positions, start, inputs.dtype),
+            position_ids=positions[:, start:],
             past_key_values=cache,
             use_cache=True,
             output_attentions=True,

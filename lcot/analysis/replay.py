@@ -134,7 +134,7 @@ class Replay:
         cache = growing_cache(model.config, length)
         Passes(model, batch.attention_mask, batch.position_ids, cache)(embedded[:, :head], 0, head)
         rest = torch.cat([own.to(embedded), embedded[:, head + self.k :]], dim=1)
-        weights = attention_weights(model, rest, batch.attention_mask, batch.position_ids[:, head:], cache)
+        weights = attention_weights(model, rest, batch.attention_mask, batch.position_ids, cache)
         # The state of the column before a token says it.
         says = torch.cat([batch.labels[:, head + 1 :] != IGNORE, batch.labels.new_zeros(len(batch), 1).bool()], dim=1)
         layers = [layer[..., head : head + self.k].float().mean(dim=1) for layer in weights]

@@ -1,11 +1,12 @@
 """How long rows of a model may be, so that each is computed as it would be by itself.
 
 A model's positions may end, and long before that it may begin to compute otherwise. Where that depends on the longest
-row of a batch (LongRoPE changes the frequencies of all rows at once), or on columns (windows count those that padding
-takes), a row's result would depend on its batch mates. The place where it begins is then the limit.
+row of a batch (LongRoPE changes the frequencies of all rows at once), or on columns (some windows count those that
+padding takes), a row's result would depend on its batch mates. The place where it begins is then the limit.
 
-Two kinds of model need none: rows that are computed otherwise by their own positions alone (YaRN and Llama 3's scaled
-frequencies are the same at all lengths), and dynamic NTK, which begins where the positions end.
+Three kinds of model need none: rows that are computed otherwise by their own positions alone (YaRN and Llama 3's scaled
+frequencies are the same at all lengths), dynamic NTK, which begins where the positions end, and sliding
+windows, which masks made of positions keep (:mod:`lcot.reasoning.windows`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from lcot.reasoning.windows import windows_of
+
 _POSITIONS = ("max_position_embeddings", "max_target_positions")
-_WINDOWS = (
-    "sliding_window",
+SLIDING = "sliding_window"
+"""The setting of windows that masks keep where they can."""
+
+_COUNTED = (
     "window_size",  # GPT-Neo
     "attention_chunk_size",  # Llama 4
     "keep_window_size",  # Doge: columns that compete for attention
@@ -40,11 +45,13 @@ def context_length(model: PreTrainedModel) -> int | None:
 
 
 def window_length(model: PreTrainedModel) -> int | None:
-    """Number of columns within which every layer sees all of a row; ``None`` for all columns that there are.
+    """Number of columns within which each row is what it is alone; ``None`` for all columns that there are.
 
-    Masked columns between a prompt and its new text count: they use up a window as tokens do.
+    Only windows that count columns have one: masked columns between a prompt and its new text use them up as tokens do.
+    Those that are kept by masks (:func:`~lcot.reasoning.windows.windows_of`) have none.
     """
-    return min(_numbers(text_config(model), _WINDOWS), default=None)
+    names = _COUNTED if windows_of(model.config) is not None else (SLIDING, *_COUNTED)
+    return min(_numbers(text_config(model), names), default=None)
 
 
 def _numbers(config: PretrainedConfig, names: tuple[str, ...]) -> Iterator[int]:

@@ -8,16 +8,20 @@ losses and texts would be wrong without any sign of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
-from lcot.modules.limits import context_length, text_config
+from lcot.modules.limits import SLIDING, context_length, text_config
 from lcot.reasoning.batch import ThoughtBatch, collate
 from lcot.reasoning.cache import reserve
 from lcot.reasoning.layout import IGNORE, Layout
 from lcot.reasoning.think import Passes, output_head, think
+from lcot.reasoning.windows import windows_of
 
 PROVEN = ("gpt2", "llama", "qwen2", "qwen3")
 """Types that the tests compare with the definition; they are not asked anew for each model."""
@@ -31,6 +35,9 @@ _LIMITS = {torch.float32: 2e-4}
 _ROUNDED = 0.05
 _NEAR, _FAR = 24, 512
 """Columns of two batches, at most: most places where a model begins to compute otherwise are within the larger one."""
+
+_WINDOW = 5
+"""Positions of a window in the check of those that are kept by masks."""
 
 _WORK = 10**10
 """Parameters times columns that the larger batch may have: seconds, for any model."""
@@ -67,6 +74,9 @@ def check_model(model: PreTrainedModel) -> None:
             far = min(limit, _FAR, _WORK // model.num_parameters())
             for columns in sorted({min(limit, _NEAR), max(far, min(limit, _NEAR))}):
                 _check_passes(model, columns)
+            if windows_of(model.config) is not None:
+                with _small_window(model):
+                    _check_passes(model, min(limit, _NEAR))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, AssertionError) as err:
         if isinstance(err, UserError):
             raise
@@ -104,6 +114,18 @@ def check_sizes(model: PreTrainedModel) -> None:
         ) from err
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def _small_window(model: PreTrainedModel) -> Iterator[None]:
+    """Let layers with windows see few positions, so that few columns are beyond."""
+    config = text_config(model)
+    before = getattr(config, SLIDING)
+    setattr(config, SLIDING, _WINDOW)
+    try:
+        yield
+    finally:
+        setattr(config, SLIDING, before)
 
 
 def _head_is_last(model: PreTrainedModel) -> bool:

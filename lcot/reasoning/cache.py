@@ -14,7 +14,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from lcot.reasoning.windows import Windows, windows_of
 
 Seen = list[tuple[Tensor, Tensor]]
 """Keys and values that a layer was handed, one pair an update."""
@@ -24,12 +26,15 @@ def growing_cache(config: PreTrainedConfig, columns: int) -> GrowingCache:
     """An empty cache for a model.
 
     Args:
-        config: The model's configuration. Layers with full attention are written in place; those of other kinds
-            (sliding windows, linear attention) are transformers' own.
+        config: The model's configuration. Layers with full attention are written in place, and those with a window
+            where masks keep it (:mod:`~lcot.reasoning.windows`); those of other kinds (linear attention, windows under
+            flash attention) are transformers' own.
         columns: The number of columns that will be needed. Each pass beyond copies the cache, as ``DynamicCache`` does.
     """
     cache = GrowingCache(config=config)
-    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.windows = windows_of(config)
+    kept = (DynamicLayer,) if cache.windows is None else (DynamicLayer, DynamicSlidingWindowLayer)
+    cache.layers = [GrowingLayer() if type(layer) in kept else layer for layer in cache.layers]
     reserve(cache, columns)
     return cache
 
@@ -42,7 +47,7 @@ def reserve(cache: Cache, columns: int) -> None:
 
 
 def attends_to_all(cache: Cache) -> bool:
-    """Whether every layer is written in place, so that one mask of all columns is right for each of them."""
+    """Whether every layer is written in place, and so keeps all columns, which a mask can then choose from."""
     return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
 
 
@@ -63,8 +68,13 @@ def keys_and_values(cache: Cache | None) -> list[tuple[Tensor, Tensor]]:
 
 
 class GrowingCache(DynamicCache):
-    """A cache that can note what it hands out, for passes that are computed again."""
+    """A cache that can note what it hands out, for passes that are computed again.
 
+    Attributes:
+        windows: Those of the model's layers, if masks are to keep them; every layer then holds all columns.
+    """
+
+    windows: Windows | None = None
     _seen: Seen | None = None
 
     @contextmanager

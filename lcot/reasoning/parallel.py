@@ -127,8 +127,8 @@ class Parallel(Thinker):
             batch: the cache holds the thoughts of all rounds one behind another, those of former rounds masked.
 
         Raises:
-            UserError: If the model has layers that attend to a window of the columns, whose thoughts cannot be computed
-                anew, or gradient checkpointing is on, under which transformers drops the cache.
+            UserError: If the model has layers that do not keep all columns (windows under flash attention), or gradient
+                checkpointing is on, under which transformers drops the cache.
         """
         head, length, most = batch.first, batch.input_ids.shape[1], batch.max_thoughts
         last = min(self.rounds, self.enough(most)) if most else 0
@@ -195,8 +195,8 @@ class Parallel(Thinker):
             raise UserError(
                 f"thoughts in rounds, and a {model.config.model_type} model",
                 where="model.thinker",
-                why="some of its layers attend to a window of the columns, whose keys cannot be computed anew",
-                fix="use sequential thoughts, or a model whose layers attend to all columns",
+                why="some of its layers do not keep the keys of all columns, to be computed anew",
+                fix="use sequential thoughts, attention 'sdpa' or 'eager', or a model whose layers see all columns",
             )
         return cache
 

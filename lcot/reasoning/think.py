@@ -29,12 +29,13 @@ from transformers import Cache, PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.buffers import FixedCache
-from lcot.reasoning.cache import attends_to_all, growing_cache
+from lcot.reasoning.cache import GrowingCache, attends_to_all, growing_cache
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.feeds import Feed
 from lcot.reasoning.layout import IGNORE
 from lcot.reasoning.narrow import FINAL_NORMS, can_be_narrowed, narrowed
 from lcot.reasoning.recompute import recomputed
+from lcot.reasoning.windows import Seen, Windows, attended, windows_of
 
 
 @dataclass(slots=True)
@@ -207,6 +208,7 @@ class Passes:
         checkpointing: As in :func:`think`.
         layers_at: ``(B,)`` columns at which the states of all layers are kept; -1 for none.
         layers: ``(K + 1, B, D)`` those states, zeros at columns that were not passed.
+        windows: Those of the model's layers that are kept here; ``None`` without, or where transformers keeps them.
     """
 
     model: PreTrainedModel
@@ -217,9 +219,12 @@ class Passes:
     layers_at: Tensor | None = None
     layers: Tensor | None = field(default=None, init=False)
     _whole: bool = field(init=False)
+    windows: Windows | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._whole = self.cache is not None and attends_to_all(self.cache)
+        of_model = windows_of(self.model.config) if self.cache is None else None
+        self.windows = self.cache.windows if isinstance(self.cache, GrowingCache) else of_model
 
     def __call__(self, inputs: Tensor, start: int, stop: int, keep: int | None = None) -> Tensor:
         """Last hidden states of embeddings.
@@ -246,7 +251,7 @@ class Passes:
         ):
             output = self.model.base_model(
                 inputs_embeds=inputs,
-                attention_mask=self._mask(start, stop),
+                attention_mask=self._mask(start, stop, inputs.dtype),
                 position_ids=self.position_ids[:, start:stop],
                 past_key_values=self.cache,
                 use_cache=self.cache is not None,
@@ -270,9 +275,14 @@ class Passes:
         found = torch.stack([states[rows, columns] for states in layers]) * here[:, None]
         self.layers = found if self.layers is None else self.layers + found
 
-    def _mask(self, start: int, stop: int) -> Tensor:
-        """The mask in the form that costs least: ``(B, stop)``, or ``(B, 1, 1, stop)`` for a single column."""
+    def _mask(self, start: int, stop: int, dtype: torch.dtype) -> Seen:
+        """The mask in the form that costs least: ``(B, stop)``, or ``(B, 1, 1, stop)`` for a single column.
+
+        Layers with windows get what they see in four dimensions.
+        """
         mask = self.attention_mask[:, :stop]
+        if self.windows is not None:
+            return attended(self.model, self.windows, mask, self.position_ids[:, :stop], start, dtype)
         # From a 2D mask transformers builds this one anew in each pass, and on a GPU waits for its values to be read
         # back. Only sdpa takes a bool mask as it is; eager attention would add it to the scores.
         if stop - start == 1 and self._whole and self.model.config._attn_implementation == "sdpa":

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.think import Passes, Thinking
+from lcot.reasoning.windows import Seen, windows_of
 
 Pads = Literal["uniform", "ordinary", "zero"]
 """What a column of padding on the left holds, since its query may look at nothing: the mean of all columns of the pass,
@@ -80,10 +81,19 @@ class Unmasked:
             rounds: Whether thoughts come in rounds (PCCoT) or one after another (CODI).
 
         Raises:
-            UserError: If the rows, counted by columns, are longer than the model's context.
+            UserError: If the rows, counted by columns, are longer than the model's context, or than a window of its
+                layers: nothing was published of such models.
         """
         if not batch.max_thoughts:
             return thinks(batch, passes=Passes)
+        windows, length = windows_of(model.config), batch.input_ids.shape[1]
+        if windows is not None and length > windows.size:
+            raise UserError(
+                f"a batch has {length} columns, and layers of the model see {windows.size}",
+                where="model.unmasked",
+                why="the columns of padding that thoughts look at would use up their window",
+                fix="use smaller batches, data.group_by_length, or leave model.unmasked out",
+            )
         head, text = batch.first, self.text if self.text is not None else not rounds
         left = ~batch.attention_mask[:, :head]
         seen = batch.attention_mask.clone()
@@ -134,9 +144,9 @@ class _UnmaskedPasses(Passes):
         self.attention_mask = seen
         return torch.cat(states, dim=1)
 
-    def _mask(self, start: int, stop: int) -> Tensor:
+    def _mask(self, start: int, stop: int, dtype: torch.dtype) -> Seen:
         if start:
-            return Passes._mask(self, start, stop)
+            return Passes._mask(self, start, stop, dtype)
         real = _hidden(self.attention_mask[:, :stop], self.left)
         if self.pads == "zero":
             return real.long()

@@ -192,9 +192,9 @@ def test_a_pretrained_model_does_not_get_the_words_of_the_data(
     backbone.check_tokenizer("words", tokenizer)
 
 
-def test_a_sliding_window_limits_the_context(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
+def test_a_window_that_counts_columns_limits_the_context(words: tuple[PreTrainedTokenizerBase, SpecialTokens]) -> None:
     mistral = {**TINY, "model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 24}
-    assert context_length(Backbone(config=mistral).build(*words, seed=0)) == 24
+    assert context_length(Backbone(config=mistral).build(*words, seed=0)) == TINY["max_position_embeddings"]
     local: dict[str, Any] = {"num_heads": 4, "num_layers": 2, "attention_types": [[["global", "local"], 1]]}
     neo = {"model_type": "gpt_neo", "hidden_size": 32, "window_size": 48, **local}
     assert context_length(Backbone(config=neo, attention="eager").build(*words, seed=0)) == 48

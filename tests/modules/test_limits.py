@@ -63,10 +63,10 @@ KINDS: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
     "llama, llama3": ("llama", rope("llama3", **LLAMA3), 64, None),
     "llama, longrope": ("llama", {"rope_parameters": LONGROPE}, 28, None),
     "phi3, longrope": ("phi3", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 28}, 28, None),
-    "mistral": ("mistral", {"sliding_window": 28}, 28, 28),
-    "qwen2, windows": ("qwen2", {"use_sliding_window": True, "sliding_window": 28, "max_window_layers": 1}, 28, 28),
-    "gemma3_text": ("gemma3_text", {**SLIDING, "head_dim": 8}, 28, 28),
-    "gpt_oss": ("gpt_oss", {**SLIDING, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}, 28, 28),
+    "mistral": ("mistral", {"sliding_window": 28}, 64, None),
+    "qwen2, windows": ("qwen2", {"use_sliding_window": True, "sliding_window": 28, "max_window_layers": 1}, 64, None),
+    "gemma3_text": ("gemma3_text", {**SLIDING, "head_dim": 8}, 64, None),
+    "gpt_oss": ("gpt_oss", {**SLIDING, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}, 64, None),
     "gpt_neo": (
         "gpt_neo",
         {"window_size": 28, "attention_types": [[["global", "local"], 1]], "num_layers": 2, "num_heads": 4},
@@ -155,7 +155,7 @@ def test_behind_the_limit_the_longest_row_would_decide_for_all(kind: str) -> Non
 
 
 def test_a_window_that_has_no_name_is_found_by_a_wide_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_WINDOWS", ("sliding_window",))
+    monkeypatch.setattr(limits, "_COUNTED", ())
     model = made("doge")
     assert context_length(model) == 64
     with pytest.raises(UserError, match=r"in a batch of 64 columns|masked columns"):
@@ -167,7 +167,17 @@ def test_the_language_model_within_another_is_asked() -> None:
     vision = {**dict.fromkeys(("hidden_size", "intermediate_size"), 16), "num_hidden_layers": 1}
     config = AutoConfig.for_model("gemma3", text_config=text, vision_config={**vision, "num_attention_heads": 2})
     model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    assert context_length(model) == window_length(model) == 28
+    assert (context_length(model), window_length(model)) == (64, None)
+    check_model(model)
+    assert model.config.get_text_config().sliding_window == 28
+
+
+def test_windows_that_no_mask_can_keep_are_a_limit() -> None:
+    for kind in ("mistral", "gemma3_text"):
+        config = made(kind).config
+        model = type(made(kind))(config)
+        model.config._attn_implementation = "flash_attention_2"  # set, and never run
+        assert context_length(model) == window_length(model) == 28
 
 
 def test_rows_behind_the_switch_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

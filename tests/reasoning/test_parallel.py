@@ -243,6 +243,7 @@ def test_what_cannot_be() -> None:
     assert Looped(2, 1, freeze=True).settings()["freeze"] is True
     windows: dict[str, Any] = {"sliding_window": 4, "use_sliding_window": True, "max_window_layers": 0}
     model = tiny_model("qwen2", layer_types=["sliding_attention"] * 2, **windows)
+    model.config._attn_implementation = "flash_attention_2"  # set, and never run
     batch = collate(layouts(MIXED), SPECIAL.pad)
     with pytest.raises(UserError, match="thoughts in rounds, and a qwen2 model"):
         Looped(2)(model, batch, Identity())

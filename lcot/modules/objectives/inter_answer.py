@@ -18,7 +18,7 @@ from lcot.modules.objectives.base import Objective, Scene
 from lcot.modules.objectives.steps import StepDecoder, check_per_step
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.layout import IGNORE
-from lcot.reasoning.think import output_head
+from lcot.reasoning.think import Passes, output_head
 from lcot.reasoning.tokens import SpecialTokens
 
 
@@ -118,9 +118,7 @@ class InterAnswer(Objective):
         before = 0
         if self.prefix:
             inputs, mask, positions, before = self._behind(scene, row, turn, inputs, mask, positions)
-        states = writer.base_model(
-            inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions
-        ).last_hidden_state
+        states = Passes(writer, mask, positions, None)(inputs, 0, inputs.shape[1])
         logits = output_head(writer)(states[text, before + at - 1]).float()
         return F.cross_entropy(logits, tokens, reduction="sum")[None]
 

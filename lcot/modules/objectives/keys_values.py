@@ -43,6 +43,7 @@ from lcot.reasoning.cache import attends_to_all, growing_cache, keys_and_values
 from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.observed import observed
 from lcot.reasoning.tokens import SpecialTokens
+from lcot.reasoning.windows import windows_of
 
 Choice = Literal["score", "random"]
 """Which columns are kept: those of the highest scores, or any (an ablation), drawn for each example, layer and head,
@@ -107,9 +108,9 @@ class KeyValueDistillation(Objective):
         Raises:
             UserError: If they cannot.
         """
-        if not attends_to_all(growing_cache(model.config, 1)):
+        if windows_of(model.config) is not None or not attends_to_all(growing_cache(model.config, 1)):
             raise UserError(
-                f"keys and values are distilled, and some layers of a {model.config.model_type} model do not keep them",
+                f"keys and values are distilled, and layers of a {model.config.model_type} model do not read them all",
                 where="model.objectives, model.backbone",
                 why="they attend to a window of the columns, or to none",
                 fix="use a model whose layers attend to all columns, or leave the objective out",

@@ -20,7 +20,7 @@ from lcot.modules.objectives.base import Objective, Scene
 from lcot.modules.objectives.decoders import Start, check_start, make_decoder
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.layout import IGNORE
-from lcot.reasoning.think import output_head
+from lcot.reasoning.think import Passes, output_head
 from lcot.reasoning.tokens import SpecialTokens
 
 LongSteps = Literal["cut", "spill"]
@@ -246,11 +246,9 @@ class StepDecoder(Objective):
         places = group[:, None] * self.per_step + torch.arange(self.per_step, device=group.device)
         read = thoughts[rows[:, None], places]
         inputs = torch.cat([read, scene.model.get_input_embeddings()(ids).to(read.dtype)], dim=1)
-        positions = self.first_position + torch.arange(inputs.shape[1], device=ids.device)
+        positions = self.first_position + torch.arange(inputs.shape[1], device=ids.device).expand(len(rows), -1)
         attended = torch.cat([mask.new_ones(len(rows), self.per_step), mask], dim=1)
-        states = self.decoder.base_model(
-            inputs_embeds=inputs, attention_mask=attended.long(), position_ids=positions.expand(len(rows), -1)
-        ).last_hidden_state
+        states = Passes(self.decoder, attended, positions, None)(inputs, 0, inputs.shape[1])
         at, columns = mask.nonzero(as_tuple=True)
         logits = output_head(self.decoder)(states[at, columns + self.per_step - 1]).float()
         losses = F.cross_entropy(logits, ids[at, columns], reduction="none")

@@ -288,7 +288,7 @@ def test_rows_without_anything_to_learn_give_nothing() -> None:
 
 def test_models_that_keep_less_are_refused_before_anything_is_trained() -> None:
     window = tiny_model("qwen2", use_sliding_window=True, sliding_window=4, max_window_layers=0)
-    with pytest.raises(UserError, match="some layers of a qwen2 model do not keep them"):
+    with pytest.raises(UserError, match="layers of a qwen2 model do not read them all"):
         KeyValueDistillation().build(window, SPECIAL)
     own = tiny_model("gpt2", reorder_and_upcast_attn=True)
     own.set_attn_implementation("eager")
