@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lcot.datamodules import ClosedProsQA
+from lcot.datamodules import ClosedProsQA, Sums
 from lcot.datamodules.tokenizers import build_word_tokenizer
 from lcot.reasoning.prompts import load_prompt
 from lcot.reasoning.tokens import add_thought_tokens
@@ -168,6 +168,8 @@ def data_options(settings: dict[str, Any], folder: Path, published: bool) -> lis
         published: Whether to give files where the data could be generated too.
     """
     kind = settings["data"]["class_path"]
+    if model := settings["model"]["init_args"]["backbone"].get("path") if kind == "Sums" else None:
+        pretrained(folder / model, Sums().vocabulary())
     symbolic = settings["data"].get("init_args", {}).get("style") == "symbolic"
     if kind == "GSM8K":
         path = folder / "gsm.txt"

@@ -22,7 +22,7 @@ WHOLE = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
 FROZEN = ("lora", "coconut_lora")
 """Methods that want a pretrained model."""
-FAMILY = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi", "cmtp", "colar")
+FAMILY = ("codi", "pccot", "kava", "lotus", "simcot", "simcot_codi", "cmtp", "colar", "coconut_rescale")
 """Methods with a thinker, a feed or objectives of their own."""
 UNTRAINED = ("zero_shot_cot", "cot_unk", "assist_cot", "softcot_zeros", "softcot_random")
 """Methods of SoftCoT's models that train nothing."""

@@ -3,9 +3,9 @@
 The definition is that of arXiv 2412.06769, section 5: after k thoughts the text "Every" is forced, and each concept's
 name is scored as its continuation, since the step behind k hidden ones begins with "Every <node at depth k>". For
 k = 0, where the first step begins with the entity, it is "<entity> is a". The other surfaces name the next node at once
-(ProsQA's compact and symbolic styles) or behind "<entity> is" (ProntoQA, whose article is part of what is scored), and
-there the node is one edge farther on: at depth k + 1. Words that a prompt file writes before each step, such as
-"## Step 2: ", are forced too.
+(ProsQA's compact and symbolic styles, and sums, where a colon follows) or behind "<entity> is" (ProntoQA, whose article
+is part of what is scored), and there the node is one edge farther on: at depth k + 1. Words that a prompt file writes
+before each step, such as "## Step 2: ", are forced too.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def readout(graph: ProblemGraph, surface: Surface, hidden: int, builder: LayoutB
         names = tuple(f" {_kind_or_quality(name)}" for name in graph.names)
         return Readout(hidden + 1, f"{before}{root} is", names, ".")
     # A space before a name is part of its first token.
-    lead = before.rstrip(" ")
-    return Readout(hidden + 1, lead, tuple(before[len(lead) :] + name for name in graph.names), after_step)
+    lead, follows = before.rstrip(" "), ":" if surface == "sums" else after_step
+    return Readout(hidden + 1, lead, tuple(before[len(lead) :] + name for name in graph.names), follows)
 
 
 def readout_ids(builder: LayoutBuilder, readouts: Sequence[Readout]) -> list[ReadoutIds]:

@@ -15,6 +15,7 @@ from lcot.datamodules.word_problems.commonsenseqa import CommonsenseQA
 from lcot.datamodules.word_problems.date_understanding import DateUnderstanding
 from lcot.datamodules.word_problems.gsm8k import GSM8K
 from lcot.datamodules.word_problems.strategyqa import StrategyQA
+from lcot.datamodules.word_problems.sums import Sums
 
 __all__ = [
     "GSM8K",
@@ -34,4 +35,5 @@ __all__ = [
     "ReasoningDataModule",
     "Source",
     "StrategyQA",
+    "Sums",
 ]

@@ -64,6 +64,7 @@ def judge(
 
     ProntoQA's proofs are judged likewise: what is said of the entity is where the path stands, the rule in between is
     the edge, and the target is the property that is asked about, with its sign. Their labels are True and False.
+    An equation of a problem of sums is an edge if it is the one that leads to its person; labels are numbers.
 
     Args:
         text: What the model wrote (not the question).
@@ -91,7 +92,7 @@ def judge(
     found = printed_answer(answer, graph, surface)
     if found is None:
         return "unparseable"
-    right = example.answer if surface == "proof" else graph.names[graph.target]
+    right = example.answer if surface in ("proof", "sums") else graph.names[graph.target]
     return "correct_label" if found == right else "incorrect_label"
 
 

@@ -2,7 +2,7 @@
 
 ProsQA's graph is that of the published files. In ProntoQA the entity, the concepts and the stated properties are nodes
 ("hot" and "not hot" are two), every fact and rule is an edge, the entity is the root, and the target is what the answer
-says of it.
+says of it. In word problems of sums the people are nodes, and who is compared with whom is an edge.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class ProblemGraph:
         root: Where the reasoning starts.
         target: Where it is to end; the root reaches it.
         neg_target: The wrong option; ``None`` where a question has none.
+        amounts: What each node comes to, where every edge is a sum; empty elsewhere.
         pad_steps: Number of steps that a text has at least: a shorter path is filled up with the target's name, which
             is no edge; 0 where texts end with their paths.
     """
@@ -47,6 +48,7 @@ class ProblemGraph:
     target: int
     neg_target: int | None = None
     pad_steps: int = 0
+    amounts: tuple[int, ...] = ()
 
     @cached_property
     def numbers(self) -> Mapping[str, int]:
@@ -182,7 +184,7 @@ def has_graph(example: ReasoningExample) -> bool:
 
 def _of_options(example: ReasoningExample, facts: dict[str, Any]) -> ProblemGraph:
     names, edges, *asked = (facts[key] for key in _FIELDS)
-    padded = facts.get("pad_steps", 0)
+    padded, amounts = facts.get("pad_steps", 0), facts.get("amounts", [])
     fits = isinstance(names, list) and isinstance(edges, list) and all(isinstance(name, str) for name in names)
     nodes = range(len(names)) if fits else range(0)
     pairs = [edge for edge in edges if isinstance(edge, list | tuple) and len(edge) == 2] if fits else []
@@ -194,13 +196,17 @@ def _of_options(example: ReasoningExample, facts: dict[str, Any]) -> ProblemGrap
         fault = "nodes"
     elif type(padded) is not int:
         fault = "pad_steps"
+    elif not isinstance(amounts, list) or len(amounts) not in (0, len(names)) or {*map(type, amounts)} - {int}:
+        fault = "amounts"
     else:
         root, target, other = asked
-        return ProblemGraph(tuple(names), tuple((start, end) for start, end in edges), root, target, other, padded)
+        links = tuple((start, end) for start, end in edges)
+        return ProblemGraph(tuple(names), links, root, target, other, padded, tuple(amounts))
     raise DataError(
         f"example {shown(example.id)} has a graph whose {fault} cannot be read",
         where=f"fields {', '.join(_FIELDS)}",
-        fix="give a list of different names, a list of pairs of their places, and three places (pad_steps is a number)",
+        fix="give a list of different names, a list of pairs of their places, and three places (pad_steps is a number, "
+        "amounts are one for each name)",
     )
 
 

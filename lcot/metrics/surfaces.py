@@ -1,6 +1,7 @@
 """How problems with a graph are put into words, read backwards: facts of a question, moves of a written path.
 
-Surfaces are ProsQA's three styles, and ``proof``, the sentences of ProntoQA's fictional ontologies.
+Surfaces are ProsQA's three styles, ``proof``, the sentences of ProntoQA's fictional ontologies, and ``sums``, word
+problems of which each step is an equation. Of these a step that is not the sum of its person is no edge.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from lcot.errors import DataError, UserError, shown
 from lcot.metrics.problem_graph import ProblemGraph, problem_graph, quality
 from lcot.reasoning.example import ReasoningExample
 
-Surface = Literal["prose", "compact", "symbolic", "proof"]
+Surface = Literal["prose", "compact", "symbolic", "proof", "sums"]
 
 UNKNOWN = -1
 """The node of a name that the graph does not have."""
@@ -26,6 +27,7 @@ RULES = (
 """What ProntoQA says of everything that is a concept: that, and the parent concept or the property (not, which)."""
 ON_ENTITY = re.compile(r"([A-Z]\w*) is (?:an? (\w+pus)|(not )?([\w-]+))\.")
 """What it says of one entity, likewise."""
+_SUM = re.compile(rf"\s*({_WORD}): ([0-9]+)([+-][0-9]+)=([0-9]+)(?![0-9])")
 _SENTENCE = re.compile(r"[^.\s][^.]*\.")
 
 
@@ -72,6 +74,7 @@ def surface_of(example: ReasoningExample, graph: ProblemGraph) -> Surface:
             (f"Is {root} a {first} or {second}?", "prose"),
             (f"{first} or {second}? {root}", "compact"),
             (f"? {first} {second}: {root}", "symbolic"),
+            (f" does {first} have?", "sums"),
         )
         for end, surface in ends:
             if question.endswith(end):
@@ -79,7 +82,7 @@ def surface_of(example: ReasoningExample, graph: ProblemGraph) -> Surface:
     raise UserError(
         f"the question of example {shown(example.id)} has no surface that is known",
         where=f"…{question[-60:]}",
-        why="it ends neither with 'Is X a Y or Z?', nor as a compact or symbolic question does",
+        why="it ends neither with 'Is X a Y or Z?' nor 'does X have?', nor as a compact or symbolic question does",
         fix=f"say which it is: {', '.join(get_args(Surface))}",
     )
 
@@ -97,6 +100,8 @@ def printed_moves(text: str, graph: ProblemGraph, surface: Surface) -> list[Move
     """
     if surface == "proof":
         return _proof_moves(text, graph)
+    if surface == "sums":
+        return _sums_moves(text, graph)
     name = _name(graph)
     form = rf"\s*(?:Every )?({name}) is an? ({name})\." if surface == "prose" else rf"\s*({name})(?!\w)"
     pattern, moves, place = re.compile(form), [], 0
@@ -111,7 +116,7 @@ def printed_moves(text: str, graph: ProblemGraph, surface: Surface) -> list[Move
 
 
 def printed_answer(text: str, graph: ProblemGraph, surface: Surface) -> str | None:
-    """The concept, or the word True or False, that an answer ends in; ``None`` if it is not of this surface.
+    """The concept, the word True or False, or the number that an answer ends in; ``None`` if it is of another surface.
 
     Args:
         text: What stands behind the answer marker.
@@ -119,7 +124,9 @@ def printed_answer(text: str, graph: ProblemGraph, surface: Surface) -> str | No
         surface: How answers are put into words.
     """
     name = _name(graph)
-    form = {"prose": rf"(?:Every )?{name} is an? ({name})\.?", "proof": "(True|False)"}.get(surface, f"({name})")
+    form = {"prose": rf"(?:Every )?{name} is an? ({name})\.?", "proof": "(True|False)", "sums": "([0-9]+)"}.get(
+        surface, f"({name})"
+    )
     found = re.fullmatch(form, text.strip())
     return found[1] if found else None
 
@@ -175,9 +182,12 @@ def facts_of(question: str, graph: ProblemGraph, surface: Surface) -> Iterator[S
         "prose": rf"(?:Every )?(?<!\w)({name}) is a ({name})\.",
         "compact": rf"(?<!\w)({name}) ({name})\.",
         "symbolic": rf"(?<!\w)({name}) ({name})\|",
+        "sums": rf"(?<!\w)({name}) has [0-9]+ (?:more|fewer) than ({name})\.",
     }[surface]
     for found in re.finditer(form, question):
         start, end = (graph.numbers.get(word, UNKNOWN) for word in found.groups())
+        if surface == "sums":
+            start, end = end, start
         yield StatedFact((start, end), *found.span())
 
 
@@ -194,6 +204,24 @@ def _proof_moves(text: str, graph: ProblemGraph) -> list[Move] | None:
         source, end = graph.numbers.get(subject, UNKNOWN), graph.numbers.get(said, UNKNOWN)
         # What is said of the entity goes on from what it was found to be; another entity is a start from nowhere.
         moves.append(Move(None if not rule and source == graph.root else source, end, restates=not rule))
+    return moves
+
+
+def _sums_moves(text: str, graph: ProblemGraph) -> list[Move] | None:
+    moves, place = [], 0
+    starts = {end: start for start, end in graph.edges}
+    while text[place:].strip():
+        found = _SUM.match(text, place)
+        if found is None:
+            return None
+        node = graph.numbers.get(found[1], UNKNOWN)
+        start = starts.get(node, UNKNOWN)
+        before, change, behind = (int(found[group]) for group in (2, 3, 4))
+        if start != UNKNOWN and graph.amounts:
+            said, true = (before, change, behind), (graph.amounts[start], graph.amounts[node])
+            node = node if said == (true[0], true[1] - true[0], true[1]) else UNKNOWN
+        moves.append(Move(None, node))
+        place = found.end()
     return moves
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from lcot.analysis.readouts import Readout, readout, readout_ids
+from lcot.datamodules import Sums
 from lcot.datamodules.tokenizers import load_tokenizer
+from lcot.datamodules.word_problems.sums import Problem, render
 from lcot.errors import UserError
 from lcot.metrics.problem_graph import problem_graph
 from lcot.reasoning.chat import ChatText
@@ -20,7 +22,7 @@ from tests.analysis.machine import OX, builder_of, worked_tokenizer
 from tests.chat import chat_tokenizer
 from tests.models import word_tokenizer
 from tests.places import SHARED
-from tests.problems import PROOF, worked
+from tests.problems import PROOF, InOrder, worked
 
 GPT2 = SHARED / "gpt2_tokenizer"
 GRAPH = problem_graph(worked("prose", OX))
@@ -40,6 +42,17 @@ def test_prose_forces_every_and_scores_the_depth_of_the_hidden_steps() -> None:
 def test_names_alone_are_one_edge_farther_on(surface: str) -> None:
     forms = [readout(GRAPH, surface, hidden, BARE) for hidden in (0, 1, 2)]  # type: ignore[arg-type]
     assert [(form.depth, form.lead, form.names[2]) for form in forms] == [(depth, "", "lempus") for depth in (1, 2, 3)]
+
+
+def test_behind_the_name_of_a_sum_stands_a_colon() -> None:
+    problem = Problem((12, 19, 14), 22)
+    graph = problem_graph(render(problem, ("Anna", "Ben", "Carl", "Dan"), "shells", InOrder(), example_id="1"))
+    builder = builder_of(Sums().set_up_tokenizer(), text=TextFormat())
+    forms = [readout(graph, "sums", hidden, builder) for hidden in (0, 1)]
+    names = ("Anna", "Ben", "Carl", "Dan")
+    assert forms == [Readout(1, "", names, ":"), Readout(2, "", names, ":")]
+    pieces = builder.tokenizer.convert_ids_to_tokens
+    assert [pieces(ids) for ids in readout_ids(builder, forms)[0].names] == [[f"\u2581{name}"] for name in names]
 
 
 def test_proofs_score_the_article_as_well() -> None:

@@ -156,6 +156,8 @@ class TestRefusals:
             ({"edges": None}, "names and edges"),
             ({"idx_to_symbol": [1, 2]}, "names and edges"),
             ({"pad_steps": "4"}, "pad_steps"),
+            ({"amounts": [1]}, "amounts"),
+            ({"amounts": ["1"] * len(NAMES)}, "amounts"),
         ],
     )
     def test_a_graph_that_cannot_be_read(self, change: dict[str, object], fault: str) -> None:

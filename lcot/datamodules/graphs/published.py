@@ -51,7 +51,7 @@ def other_record(example: ReasoningExample, where: str = "") -> ReasoningExample
             fix="set data.ask and data.train_ask to 'deeper', or remove the record",
         )
     surface = surface_of(example, problem_graph(example))
-    assert surface != "proof"
+    assert surface != "proof" and surface != "sums"
     written = render(asked, names, random.Random(0), surface, example_id=example.id)
     root, other, question = names[problem.root], names[asked.root], example.question.rstrip()
     if surface == "prose":
