@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from lcot.analysis.thinker import Thinker
+from lcot.reasoning.feeds import embedding_scale, embedding_table
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
@@ -27,7 +28,7 @@ class Vocabulary:
 
     Attributes:
         ids: ``(V,)`` token ids of the rows.
-        rows: ``(V, D)`` the embeddings, in float32.
+        rows: ``(V, D)`` the embeddings as the model reads them, in float32.
         tokens: The text of each row's token.
     """
 
@@ -38,14 +39,14 @@ class Vocabulary:
     @classmethod
     def of(cls, thinker: Thinker) -> Vocabulary:
         """The words that a model was given."""
-        table = thinker.model.get_input_embeddings().weight
-        assert isinstance(table, Tensor)
+        table = embedding_table(thinker.model)
         tokenizer, special = thinker.builder.tokenizer, thinker.builder.special
         no_words = {special.bot, special.eot, special.latent, special.pause, special.pad}
         names = map(str, tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), len(table))))))
         kept = [n for n, name in enumerate(names) if n not in no_words and not _BYTE.fullmatch(name)]
         ids = torch.tensor(kept, device=table.device)
-        return cls(ids, table.detach()[ids].float(), tuple(token_text(tokenizer, number) for number in kept))
+        rows = table.detach()[ids].float() * embedding_scale(thinker.model).float()
+        return cls(ids, rows, tuple(token_text(tokenizer, number) for number in kept))
 
     def cosines(self, vectors: Tensor) -> Tensor:
         """Cosines ``(M, V)`` between vectors ``(M, D)`` and the rows."""

@@ -37,11 +37,13 @@ class Paths:
                 fix="count is 2 or more (null for one path), contrast 0 or more, scale above 0, dropout from 0 below 1",
             )
 
-    def draw(self, table: Tensor) -> Tensor:
+    def draw(self, table: Tensor, scale: Tensor) -> Tensor:
         """Placeholders ``(M, D)`` to begin with, from the global generator: as different from one another as words are.
 
         Args:
-            table: ``(V, D)`` input embeddings of the assistant.
+            table: ``(V, D)`` input embeddings of the assistant, as they are stored.
+            scale: What it multiplies them by when it reads them.
         """
         words = table.detach().float().cpu()
-        return torch.randn(self.count, words.shape[1]) * words.std(dim=0) + words.mean(dim=0)
+        drawn = torch.randn(self.count, words.shape[1]) * words.std(dim=0) + words.mean(dim=0)
+        return drawn * scale.cpu()

@@ -40,6 +40,7 @@ from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import ThoughtKind
 from lcot.reasoning.decode import Sampling
 from lcot.reasoning.dialogue import DialogueBuilder
+from lcot.reasoning.feeds import embedding_scale, embedding_table
 from lcot.reasoning.flops import Shape
 from lcot.reasoning.keyed import keyed_seed, run_seed
 from lcot.reasoning.layout import IGNORE
@@ -195,7 +196,7 @@ class SoftCoT(ReasoningModule):
             embed: Any = self.model.get_input_embeddings()
             self.projection = Projection(states, embed.weight.shape[1], tasks).requires_grad_(learned)
             if self.paths is not None:
-                drawn = self.paths.draw(self.assistant_model.get_input_embeddings().weight)
+                drawn = self.paths.draw(embedding_table(self.assistant_model), embedding_scale(self.assistant_model))
                 self.placeholders = nn.Parameter(drawn, requires_grad=learned and self.paths.learned)
 
     def on_fit_start(self) -> None:

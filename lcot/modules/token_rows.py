@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
+from lcot.reasoning.feeds import scale_of
 from lcot.reasoning.think import output_head
 
 
@@ -47,11 +48,18 @@ class RowsEmbedding(nn.Module):
         """A copy of the table ``(V, D)`` with the trained rows in it; gradients flow to them."""
         return _filled(self.base_layer.weight, self.ids, self.rows)
 
+    @property
+    def embed_scale(self) -> Tensor:
+        """What rows are multiplied by when they are looked up, the trained ones too: 1 for most models."""
+        return scale_of(self.base_layer)
+
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embeddings ``(…, D)`` of ids ``(…)``, in the type of the frozen table."""
         embedded: Tensor = self.base_layer(input_ids)
         slots = self.slots[input_ids]
         own = F.embedding(slots.clamp(min=0), self.rows.to(embedded.dtype))
+        if _scales(self.base_layer):
+            own = own * self.embed_scale.to(own.dtype)
         return torch.where((slots >= 0)[..., None], own, embedded)
 
 
@@ -100,7 +108,7 @@ def train_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
         ids: The tokens.
 
     Raises:
-        UserError: If the embedding does more than look rows up, or the head more than multiply.
+        UserError: If the embedding does more than look rows up and scale them, or the head more than multiply.
     """
     if not ids:
         return
@@ -112,7 +120,7 @@ def train_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
             f"the rows of new tokens of a {model.config.model_type} model cannot be trained by themselves",
             where="model.backbone.lora",
             why=f"its embedding is a {type(embedding).__name__} and its head a {type(head).__name__}, which do more"
-            " than look rows up and multiply by them",
+            " than look rows up, scale them, and multiply by them",
             fix="use another model, such as GPT-2, Llama, Qwen or Mistral, or train all weights",
         )
     tied = head.weight is embedding.weight
@@ -125,8 +133,14 @@ def train_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
 
 
 def _looks_up(layer: nn.Module) -> TypeGuard[nn.Embedding]:
-    # Others scale what they find.
-    return isinstance(layer, nn.Embedding) and type(layer).forward is nn.Embedding.forward
+    if not isinstance(layer, nn.Embedding) or type(layer).forward is nn.Embedding.forward:
+        return isinstance(layer, nn.Embedding)
+    ids = torch.arange(min(4, layer.num_embeddings), device=layer.weight.device)
+    return torch.equal(layer(ids), layer.weight[ids] * scale_of(layer).to(layer.weight.dtype))
+
+
+def _scales(layer: nn.Embedding) -> bool:
+    return type(layer).forward is not nn.Embedding.forward
 
 
 def _multiplies(layer: nn.Module) -> TypeGuard[nn.Linear]:

@@ -189,8 +189,13 @@ def embedding_table(model: PreTrainedModel) -> Tensor:
 
 def embedding_scale(model: PreTrainedModel) -> Tensor:
     """What the model multiplies its stored input embeddings by, within the layer that looks them up: 1 for most."""
-    scale = getattr(model.get_input_embeddings(), "embed_scale", 1.0)
-    return torch.as_tensor(scale, device=embedding_table(model).device)
+    return scale_of(model.get_input_embeddings())
+
+
+def scale_of(layer: nn.Module) -> Tensor:
+    """The same of the layer itself."""
+    assert isinstance(layer.weight, Tensor)
+    return torch.as_tensor(getattr(layer, "embed_scale", 1.0), device=layer.weight.device)
 
 
 @torch.no_grad()

@@ -50,3 +50,11 @@ def test_a_part_of_a_character_has_a_name() -> None:
     assert token_text(TOKENIZER, names["<0xC3>"]) == "<0xC3>"
     assert token_text(TOKENIZER, names["<0x78>"]) == "x"
     assert token_text(TOKENIZER, names["▁impus"]) == "impus"
+
+
+def test_rows_are_as_long_as_the_model_reads_them() -> None:
+    model = machine(TOKENIZER)
+    model.get_input_embeddings().embed_scale = torch.tensor(3.0)  # as Gemma's layer has it
+    scaled = Vocabulary.of(Thinker(model, builder_of(TOKENIZER)))
+    assert scaled.mean_norm == pytest.approx(3 * VOCABULARY.mean_norm)
+    assert torch.equal(scaled.rows, 3 * VOCABULARY.rows)

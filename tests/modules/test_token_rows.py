@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from transformers import PreTrainedModel
 from lcot.errors import UserError
 from lcot.modules.token_rows import RowsEmbedding, RowsHead, train_rows
 from lcot.reasoning.batch import collate
+from lcot.reasoning.feeds import embedding_length, embedding_scale
 from lcot.reasoning.think import output_head, supervised_loss, think
 from tests.models import ARCHITECTURES, SPECIAL, tiny_model
 from tests.reasoning.support import layouts, loss_and_gradients
+from tests.reasoning.test_windows import made
 
 IDS = [SPECIAL.bot, SPECIAL.eot, SPECIAL.pause, 33]
 """Not in a row, as in a table that is padded beyond its tokenizer."""
@@ -124,10 +127,10 @@ def test_a_step_moves_the_rows_and_nothing_else() -> None:
 
 
 class Scaled(nn.Embedding):
-    """As in Gemma."""
+    """As in Gemma, and more."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Rows, scaled."""
+        """Rows, scaled by a number that nobody is told."""
         return super().forward(input) * 5.0
 
 
@@ -137,3 +140,19 @@ def test_an_embedding_that_does_more_is_refused() -> None:
     with pytest.raises(UserError, match="rows of new tokens of a llama model cannot be trained") as caught:
         train_rows(model, IDS)
     assert "a Scaled" in str(caught.value)
+
+
+def test_scaled_embeddings_as_gemma_has_them() -> None:
+    """The trained rows are those of the table, and read as all others are: times the root of the width."""
+    model, plain = made("gemma3_text"), made("gemma3_text")
+    model.requires_grad_(False)
+    train_rows(model, IDS)
+    assert embedding_scale(model) == embedding_scale(plain) == pytest.approx(math.sqrt(32))
+    assert embedding_length(model) == pytest.approx(float(embedding_length(plain)), rel=1e-6)
+    ids = torch.arange(64)
+    assert torch.equal(model.get_input_embeddings()(ids), plain.get_input_embeddings()(ids))
+    loss, gradients = loss_and_gradients(model, total(model))
+    expected, all_gradients = loss_and_gradients(plain, total(plain))
+    assert loss == pytest.approx(expected, rel=1e-5)
+    (gradient,) = gradients.values()
+    torch.testing.assert_close(gradient, all_gradients["model.embed_tokens.weight"][sorted(IDS)], rtol=1e-3, atol=1e-3)
