@@ -263,7 +263,7 @@ DATA = [
             changes={"data.init_args.tokenizer": "runs/other/tokenizer"}),
     Mistake("no such tokenizer", ("there is no folder './gpt2'",), ("--data.tokenizer=./gpt2",)),
     Mistake("pretrained model with the words of the data", ("would read words that were numbered by the data",
-            "tiny.yaml, line 5", "set data.tokenizer to 'nothing'"),
+            "tiny.yaml, line 5", "set data.tokenizer to 'nothing'"), ("--data.tokenizer=words",),
             changes={"model.init_args.backbone": {"path": "nothing"}}),
     Mistake("folder of a model that is not there", ("there is no folder './nothing'", "tiny.yaml, line 5"),
             changes={"model.init_args.backbone": {"path": "./nothing"}}),

@@ -30,8 +30,18 @@ def follow_models(config: Any, given: Settings) -> None:
 
 
 def _path(backbone: Any, runs: bool) -> str | None:
-    """Where the tokenizer of a model is; ``None`` if it has none of its own, or is a run, and those do not count."""
+    """Where the tokenizer of a model is; ``None`` if it has none of its own, or is a run, and those do not count.
+
+    ``None`` also for a folder that is not there: the model, which was named, says so best.
+    """
     path = backbone.get("path") if backbone is not None else None
-    if path is None or not (Path(path) / "checkpoints").is_dir():
-        return path
-    return str(Path(path) / "tokenizer") if runs else None
+    if path is None:
+        return None
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        # A name with a folder that is there before its slash is hardly one of the Hub.
+        local = path.startswith((".", "/", "~")) or (len(folder.parts) > 1 and folder.parent.is_dir())
+        return None if local else str(path)
+    if (folder / "checkpoints").is_dir():
+        return str(folder / "tokenizer") if runs else None
+    return str(path)

@@ -32,7 +32,12 @@ def followed(
 @pytest.mark.parametrize("asked", [True, False])
 def test_the_tokenizer_is_the_models(asked: bool) -> None:
     assert followed("somebody/model", asked=asked)[0] == "somebody/model"
-    assert followed("a/model.gguf", asked=asked)[0] == "a/model.gguf"
+    assert followed("model.gguf", asked=asked)[0] == "model.gguf"
+
+
+def test_a_folder_that_is_not_there_is_for_the_model_to_miss(tmp_path: Path) -> None:
+    for path in ("./nothing", "~/nothing", str(tmp_path / "nothing")):
+        assert followed(path) == ("words", None)
 
 
 def test_what_the_user_names_counts() -> None:
