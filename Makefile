@@ -29,10 +29,11 @@ softcot: .venv/installed
 
 # Runs keep their LoRA matrices alone; the two of a pair run side by side, each on one core.
 SMOLLM := -c configs/smollm.yaml --runs_dir runs/smollm
+ASKED := -c configs/sums.yaml --runs_dir runs/smollm --model.backbone.path=models/smollm2
 
 smollm: models/smollm2 .venv/installed
-	$(BIN)/python -m lcot test $(SMOLLM) -c configs/methods/cot.yaml --name zero_shot-0 --ckpt_path=none \
-		--model.max_new_tokens=160 --data.test_size=20 --trainer.enable_progress_bar=false
+	$(BIN)/python -m lcot test $(ASKED) -c configs/chat/chat.yaml --name zero_shot-0 --data.test_size=24 \
+		--data.ask=given --model.max_new_tokens=200 --trainer.enable_progress_bar=false
 	$(BIN)/python -m lcot compare $(SMOLLM) --methods cot coconut_rescale --seeds 0 --jobs 2
 	$(BIN)/python -m lcot compare runs/smollm --markdown runs/smollm/table.md
 
@@ -40,6 +41,9 @@ smollm: models/smollm2 .venv/installed
 smollm-all: smollm
 	$(BIN)/python -m lcot compare $(SMOLLM) --methods cot no_cot coconut_rescale coconut pause_as_thought codi \
 		--seeds 0 1 2 --jobs 2
+	$(BIN)/python -m lcot compare $(ASKED) -c configs/chat/chat_softcot.yaml --methods softcot --seeds 0 1 2 --jobs 2 \
+		--model.assistant.path=models/smollm2 --model.max_new_tokens=100 --data.train_size=2560 --data.val_size=16 \
+		--data.test_size=100 --data.batch_size=8 --data.eval_batch_size=32 --trainer.max_epochs=1
 	$(BIN)/python -m lcot compare runs/smollm --markdown runs/smollm/table.md
 
 # The wheel's numbers are quantised; the folder has them as plain ones, so that they can be trained.

@@ -29,6 +29,7 @@ needs_weights = pytest.mark.skipif(
 )
 COMPARED = [words.replace("\\\n", " ").split() for words in re.findall(r"--methods ((?:[\w ]|\\\n\t)+)", MAKEFILE)]
 """The methods of each comparison of the Makefile."""
+ASKED = re.search(r"^ASKED := (.*)", MAKEFILE, flags=re.MULTILINE)
 OVER_SMOLLM = sorted({method for words in COMPARED if "coconut_rescale" in words for method in words})
 
 
@@ -40,7 +41,7 @@ def test_the_makefile_compares_methods_that_are_there() -> None:
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small model in the place of the fetched one; commands start there."""
     monkeypatch.chdir(tmp_path)
-    return pretrained(tmp_path / "models" / "smollm2", Sums().vocabulary())
+    return pretrained(tmp_path / "models" / "smollm2", Sums().vocabulary(), max_position_embeddings=1024)
 
 
 @pytest.mark.parametrize("method", OVER_SMOLLM)
@@ -51,13 +52,28 @@ def test_a_method_trains_over_a_pretrained_model(method: str, stand_in: Path) ->
     assert outcome.code == 0, outcome.err
 
 
-def test_zero_shot_is_the_model_as_it_is(stand_in: Path) -> None:
-    words = re.search(r"lcot test \$\(SMOLLM\) (.*?)\n\t\$", MAKEFILE, flags=re.DOTALL)
-    assert words is not None
-    own = words[1].replace("configs/", f"{ROOT}/configs/").replace("\\\n", " ").split()
-    outcome = lcot("test", "-c", CONFIG, *own, "--data.test_size=4", "--model.max_new_tokens=8")
+def words(command: str) -> list[str]:
+    """What the Makefile gives a command on the pretrained model as it is, up to the line's end."""
+    found = re.search(rf"lcot {command} \$\(ASKED\) ((?:[^\n]|\\\n)*?)\n\t\$", MAKEFILE)
+    assert found is not None and ASKED is not None
+    return f"{ASKED[1]} {found[1]}".replace("\\\n", " ").replace("configs/", f"{ROOT}/configs/").split()
+
+
+def test_zero_shot_asks_the_model_as_it_is(stand_in: Path) -> None:
+    outcome = lcot("test", *words("test"), "--data.test_size=4", "--model.max_new_tokens=8")
     assert outcome.code == 0, outcome.err
-    assert Path("runs/zero_shot-0/test.json").is_file()
+    assert Path("runs/smollm/zero_shot-0/test.json").is_file()
+
+
+def test_softcot_of_a_pretrained_model_trains(stand_in: Path) -> None:
+    own = words("compare")
+    for option, values in (("--methods", 1), ("--seeds", 3), ("--jobs", 1)):
+        place = own.index(option)
+        del own[place : place + 1 + values]
+    small = [f"--data.{split}_size=8" for split in ("train", "val", "test")]
+    quick = (*small, "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--model.max_new_tokens=8")
+    outcome = lcot("fit", *own, "-c", METHODS / "softcot.yaml", *quick)
+    assert outcome.code == 0, outcome.err
 
 
 @pytest.mark.slow

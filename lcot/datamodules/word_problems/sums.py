@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from lcot.datamodules.base import ReasoningDataModule, Split
 from lcot.datamodules.doubts import say_repeated
@@ -237,6 +237,8 @@ class Sums(ReasoningDataModule):
     Raises:
         UserError: If an option is out of range.
     """
+
+    task: ClassVar[str] = "math"
 
     def __init__(
         self,
