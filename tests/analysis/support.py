@@ -38,14 +38,17 @@ def problems(style: Style, count: int, split: str = "val") -> list[ReasoningExam
     return made
 
 
-def random_setting(style: Style, architecture: str = "llama") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A random model, with a tokenizer that spells some names in bytes."""
+def random_setting(
+    style: Style, architecture: str = "llama", **changes: object
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A random model with further settings, and a tokenizer that spells some names in bytes."""
     texts = " ".join(surface_texts(SPEC, style))
     for name in SPELLED:
         texts = texts.replace(name, "")
     tokenizer = tokenizer_of([texts, "Every is a", "or. ? ", "? ", "| ", ": ", "### "])
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    return tiny_model(architecture, vocab_size=len(tokenizer), max_position_embeddings=192, **ids), tokenizer
+    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": 192, **ids, **changes}
+    return tiny_model(architecture, **fields), tokenizer
 
 
 @torch.no_grad()

@@ -124,10 +124,14 @@ def full_pass(model: PreTrainedModel, builder: LayoutBuilder, number: int, k: in
     return [layer[0, :, row.head - 1 :] for layer in output.attentions]
 
 
+WINDOWS = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+
+
 @pytest.mark.parametrize("kind", ["continuous", "pause"])
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "windows"])
 def test_weights_are_those_of_a_full_eager_pass(architecture: str, kind: ThoughtKind) -> None:
-    model, tokenizer = random_setting("compact", architecture)
+    setting = ("qwen2", WINDOWS) if architecture == "windows" else (architecture, {})
+    model, tokenizer = random_setting("compact", setting[0], **setting[1])
     builder, k = builder_of(tokenizer, kind, markers="always"), 3
     thinker = Thinker(model, builder)
     rows = thinker.rows(builder.encode(problems("compact", 3)), k)
