@@ -187,3 +187,11 @@ def test_rows_behind_the_switch_are_refused_before_training(tmp_path: Path, monk
     outcome = lcot("fit", "-c", config)
     assert outcome.code == 2
     assert "and the model has 28" in outcome.block and "model.backbone" in outcome.block
+
+
+def test_rows_beyond_a_window_are_trained_and_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fields = {"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 4}
+    changed = {f"model.init_args.backbone.config.{name}": value for name, value in fields.items()}
+    outcome = lcot("fit", "-c", write_config(tmp_path, changed))
+    assert outcome.code == 0, outcome.block
