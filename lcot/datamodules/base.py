@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
@@ -16,7 +17,7 @@ from lcot.datamodules.doubts import say_cut, say_shared, with_steps
 from lcot.datamodules.measure import Longest, assistant_rows, gold_check, measure
 from lcot.datamodules.options import check_choice, check_least
 from lcot.datamodules.rows import Collator, RowForm, Source, StageDataset
-from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler
+from lcot.datamodules.sampler import Position, ResumableLoader, Share, StageBatchSampler, WindowLoader, batches_together
 from lcot.datamodules.tokenizers import build_word_tokenizer, load_tokenizer
 from lcot.errors import UserError
 from lcot.metrics import accuracy_names, resolved
@@ -381,7 +382,8 @@ class ReasoningDataModule(L.LightningDataModule):
             as_given=getattr(getattr(self.trainer, "lightning_module", None), "padding", None) is not None,
         )
         say_cut(split, len(source), batch_size * share.world, len(sampler), self.trainer)
-        loader = (ResumableLoader if training else DataLoader)(
+        kinds: dict[RowForm, type[DataLoader[Any]]] = {"train": ResumableLoader, "prompt": WindowLoader}
+        loader = kinds.get(form, DataLoader)(
             StageDataset(source, builder, clock.schedule, seed, form, self.shuffled_thoughts),
             batch_sampler=sampler,
             collate_fn=Collator(builder.special.pad, not training, builder.assistant_pad),
@@ -389,10 +391,6 @@ class ReasoningDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
-        if isinstance(loader, ResumableLoader):
-            loader.steps = self._steps
+        if isinstance(loader, WindowLoader):
+            loader.together = partial(batches_together, self.trainer, split)
         return loader
-
-    def _steps(self) -> tuple[int, float]:
-        assert self.trainer is not None
-        return self.trainer.accumulate_grad_batches, self.trainer.num_training_batches

@@ -141,30 +141,53 @@ class StageBatchSampler(Sampler[list[RowKey]]):
         return self.lengths[index]
 
 
-class ResumableLoader(DataLoader[Any]):
-    """A data loader that asks its sampler for nothing before the first batch is wanted.
+ANSWERED_TOGETHER = 16
+"""Batches of a window in test and prediction: only at its end are there places that nobody takes."""
 
-    Lightning makes iterators early: for the length of a learning-rate schedule even before a checkpoint is restored. A
-    plain loader with workers would then begin to prefetch from the wrong epoch and batch.
+
+def batches_together(trainer: Any, split: str) -> tuple[int, float]:
+    """How many batches of a split a window has, and how many a trainer asks for."""
+    if split == "train":
+        return trainer.accumulate_grad_batches, trainer.num_training_batches
+    return ANSWERED_TOGETHER, sum(getattr(trainer, f"num_{split}_batches", ()))
+
+
+class WindowLoader(DataLoader[Any]):
+    """A data loader whose batches know one another, some at a time (``ThoughtBatch.window``).
 
     Attributes:
-        steps: Says how many batches an optimizer step takes, and how many batches an epoch has: those of a step know
-            one another (``ThoughtBatch.window``).
+        together: Says how many batches a window has, and how many batches will be asked for.
     """
 
-    steps: Callable[[], tuple[int, float]] = staticmethod(lambda: (1, float("inf")))
+    together: Callable[[], tuple[int, float]] = staticmethod(lambda: (1, float("inf")))
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base class promises its private iterator class
-        assert isinstance(self.batch_sampler, StageBatchSampler)
-        number, batches = self.batch_sampler.position().batches, super().__iter__()
-        size, last = self.steps()
-        while together := list(islice(batches, int(min(size - number % size, max(1, last - number))))):
-            window = Window(tuple(together))
-            for batch in together:
+        number, batches = self.begins_at(), super().__iter__()
+        size, last = self.together()
+        while found := list(islice(batches, int(min(size - number % size, max(1, last - number))))):
+            window = Window(tuple(found))
+            for batch in found:
                 if isinstance(batch, ThoughtBatch):
                     batch.window = window
                 yield batch
-            number += len(together)
+            number += len(found)
+
+    def begins_at(self) -> int:
+        """The number of the first batch."""
+        return 0
+
+
+class ResumableLoader(WindowLoader):
+    """A data loader that asks its sampler for nothing before the first batch is wanted; its windows are steps.
+
+    Lightning makes iterators early: for the length of a learning-rate schedule even before a checkpoint is restored. A
+    plain loader with workers would then begin to prefetch from the wrong epoch and batch.
+    """
+
+    def begins_at(self) -> int:
+        """The batches of this epoch that a resumed run has seen."""
+        assert isinstance(self.batch_sampler, StageBatchSampler)
+        return self.batch_sampler.position().batches
 
     def state_dict(self) -> dict[str, int]:
         """Nothing: the sampler reads its position from the trainer. By this method Lightning knows that we resume."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning as L
@@ -14,16 +14,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lcot.errors import UserError
 from lcot.metrics import accuracy_names
-from lcot.modules.evaluation import Answers, Evaluation, Votes, clock_time
+from lcot.modules.evaluation import Answers, Evaluation, Votes
 from lcot.modules.judging import PathJudge
 from lcot.modules.records import records
+from lcot.modules.turns import Price, Turns, answered
 from lcot.modules.voting import Voting
 from lcot.modules.work import Columns
 from lcot.reasoning.batch import ThoughtBatch
 from lcot.reasoning.curriculum import find_clock
-from lcot.reasoning.decode import Draws, Sampling, decode
+from lcot.reasoning.decode import Sampling
 from lcot.reasoning.flops import Shape
-from lcot.reasoning.repeat import decode_copies
 from lcot.reasoning.text import TextFormat
 from lcot.reasoning.think import Thinking
 from lcot.reasoning.tokens import SpecialTokens
@@ -61,6 +61,7 @@ class AnsweringModule(L.LightningModule, ABC):
         self.text = TextFormat()
         self.extractors: tuple[str, ...] = ("string",)
         self._rows_at_once = 0
+        self._turns: Turns | None = None
         self._told_unpaired = False
         self.configure_metrics()
 
@@ -115,71 +116,46 @@ class AnsweringModule(L.LightningModule, ABC):
 
     def answer(self, batch: ThoughtBatch) -> Answers:
         """Think and write for every row of a batch: one text each, the first under the first seed."""
-        assert self.model is not None and self.special is not None
-        start = clock_time(self.device)
-        with torch.no_grad():
-            thinking = next(self.thinkings(batch, paths=1))
-            assert len(thinking.thoughts) == len(batch), "thinkings() gives as many paths as it is asked for"
-            tokens = decode(
-                self.model,
-                thinking,
-                max_new_tokens=self.max_new_tokens,
-                eos=self.special.eos,
-                sampling=self.sampling,
-                index=batch.index,
-            )
-        seconds = clock_time(self.device) - start
-        price = self._price(batch, thinking, 1)
-        return Answers(tokens, thinking.thoughts + batch.pauses, seconds, None if price is None else price(tokens))
+        (votes,) = answered(self, [batch], Voting(), 1, len(batch))
+        return votes.every[0]
 
     def answers(self, batch: ThoughtBatch) -> Votes:
         """All votes of all runs (:class:`~lcot.modules.voting.Voting`).
 
-        Each path is thought once for all of its texts. They are written in groups of at most as many rows as an
-        evaluation batch has (or the thinking itself, if those are more), so that memory stays that of one batch and
-        its copy. A text depends on its question, seed, path and number of the sample, and on nothing beside it.
+        Each path is thought once for all of its texts. At most as many are written at once as an evaluation batch has
+        rows (or the thinking itself, if those are more), so that memory stays that of one batch and its copy. A text
+        depends on its question, seed, path and number of the sample, and on nothing beside it.
         """
         if self.voting.texts * self.thought_paths == 1:
             return Votes.single(self.answer(batch))
-        assert self.model is not None and self.special is not None
-        start, index, seed = clock_time(self.device), batch.index.tolist(), self.sampling.seed
-        votes: list[list[tuple[list[list[int]], torch.Tensor, list[float] | None]]] = [
-            [] for _ in range(self.voting.runs)
-        ]
-        wanted = [(run, sample) for run in range(self.voting.runs) for sample in range(self.voting.samples)]
-        first = 0
-        with torch.no_grad():
-            for thinking in self.thinkings(batch, paths=self.thought_paths):
-                paths = len(thinking.thoughts) // len(batch)
-                copies = [
-                    [Draws(seed + run, row, first + path, sample) for row in index for path in range(paths)]
-                    for run, sample in wanted
-                ]
-                texts = decode_copies(
-                    self.model,
-                    thinking,
-                    copies,
-                    rows=max(len(batch), self._rows_at_once),
-                    max_new_tokens=self.max_new_tokens,
-                    eos=self.special.eos,
-                    sampling=self.sampling,
-                )
-                price = self._price(batch, thinking, self.voting.samples)
-                costs = [None if price is None else price(written) for written in texts]
-                for path in range(paths):
-                    thoughts = thinking.thoughts[path::paths] + batch.pauses
-                    for (run, _), written, cost in zip(wanted, texts, costs, strict=True):
-                        votes[run].append((written[path::paths], thoughts, cost and cost[path::paths]))
-                first += paths
-        assert first == self.thought_paths, "thinkings() gives as many paths as it is asked for"
-        seconds = (clock_time(self.device) - start) / sum(map(len, votes))
-        return Votes(
-            tuple(tuple(Answers(tokens, thoughts, seconds, cost) for tokens, thoughts, cost in run) for run in votes)
-        )
+        (votes,) = answered(self, [batch], self.voting, self.thought_paths, max(len(batch), self._rows_at_once))
+        return votes
 
-    def _price(
-        self, batch: ThoughtBatch, thinking: Thinking, samples: int
-    ) -> Callable[[Sequence[Sequence[int]]], list[float]] | None:
+    def answers_in_turn(self, batch: ThoughtBatch) -> Votes:
+        """All votes of a loader's batch, whose texts are written among those of the batches that follow it.
+
+        Texts are those of :meth:`answers`; a class with one of its own, or its own :meth:`answer`, is asked for each
+        batch by itself.
+        """
+        known = (AnsweringModule.answer, AnsweringModule.answers)
+        own = [getattr(asked, "__func__", None) for asked in (self.answer, self.answers)] != [*known]
+        if batch.window is None or own:
+            return self.answers(batch)
+        if self._turns is None or not self._turns.are_at(batch):
+            if batch.window.batches[0].index.tolist() != batch.index.tolist():
+                return self.answers(batch)
+            batches, rows = map(self._moved, batch.window.batches), max(len(batch), self._rows_at_once)
+            self._turns = Turns(batch.window, answered(self, batches, self.voting, self.thought_paths, rows))
+        return self._turns.take()
+
+    def _moved(self, batch: ThoughtBatch) -> ThoughtBatch:
+        """A loader's batch as Lightning hands it to a step."""
+        trainer = self.trainer
+        batch = self._on_before_batch_transfer(trainer.precision_plugin.convert_input(batch), 0)
+        moved: ThoughtBatch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+        return moved
+
+    def price(self, batch: ThoughtBatch, thinking: Thinking, samples: int) -> Price | None:
         """What gives the operations of each of a thinking's texts, so many in a run; ``None`` if nobody knows them."""
         assert self.model is not None
         shape = Shape.of(self.model)
@@ -264,12 +240,12 @@ class AnsweringModule(L.LightningModule, ABC):
             Under ``right``, of each run which questions were answered right, and under ``answers`` what was written:
             callbacks may keep them.
         """
-        answers = self.answers(batch)
+        answers = self.answers_in_turn(batch)
         return {"answers": answers, "right": self._count("test", batch, answers)}
 
     def predict_step(self, batch: ThoughtBatch, batch_idx: int) -> list[dict[str, Any]]:
         """One record a question: see :meth:`records`."""
-        return self.records(batch, self.answers(batch))
+        return self.records(batch, self.answers_in_turn(batch))
 
     def on_validation_epoch_start(self) -> None:
         """Forget what a sanity check, or a validation that was broken off, has counted."""
@@ -285,7 +261,12 @@ class AnsweringModule(L.LightningModule, ABC):
 
     def on_test_epoch_end(self) -> None:
         """Log test's means over all ranks."""
+        self._turns = None
         self._log_means("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Let go of what was thought for batches that nobody asked for."""
+        self._turns = None
 
     def records(self, batch: ThoughtBatch, answers: Answers | Votes) -> list[dict[str, Any]]:
         """Questions with what was written, as plain values.

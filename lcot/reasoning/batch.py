@@ -52,7 +52,8 @@ class ThoughtBatch:
         views: Other rows of the same examples by name, each a batch of B rows. A row that has not a view that others
             have holds a lone padding token there. ``assistant`` ends with the slots of the soft thoughts, which begin
             in its column ``first``.
-        window: The batches of the optimizer step that this one is trained in; ``None`` where nobody said.
+        window: The batches of the optimizer step that this one is trained in, or those that it is answered with;
+            ``None`` where nobody said.
         draws: ``(B,)`` what keys each row's own random draws; ``None`` in a batch that was not collated.
     """
 
@@ -111,7 +112,9 @@ class ThoughtBatch:
 
 
 class Window:
-    """The batches of one optimizer step, as the loader gave them; opaque to whoever maps over a batch.
+    """The batches of one optimizer step, or of one stretch of a test, as the loader gave them.
+
+    It is opaque to whoever maps over a batch.
 
     Attributes:
         batches: All of them, in their order.

@@ -115,6 +115,40 @@ def rewind(cache: Cache, columns: int) -> None:
         layer.rewind(columns)
 
 
+def move(cache: Cache, column: int, room: int) -> None:
+    """Copy all columns to buffers of their own, where as many stand before the next one as are wanted.
+
+    Only without gradients, as for :func:`rewind`.
+
+    Args:
+        cache: One whose layers are all written in place (:func:`attends_to_all`).
+        column: The number of columns from now on: the first ones are dropped, or zeros are put in front of them.
+        room: Number of columns that the new buffers have.
+    """
+    for layer in cache.layers:
+        assert isinstance(layer, GrowingLayer)
+        layer.move(column, room)
+
+
+def put(cache: Cache, places: Tensor, column: int, source: Cache, rows: Tensor, begin: int, end: int) -> None:
+    """Write rows of another cache over the last columns of some places, in buffers that :func:`move` has made.
+
+    Args:
+        cache: One whose layers are all written in place (:func:`attends_to_all`), of K columns.
+        places: ``(R,)`` where the rows go.
+        column: Where they begin; they end in the last of the K columns.
+        source: Likewise.
+        rows: ``(R,)`` rows of it.
+        begin: Their first column there.
+        end: The one behind their last, ``begin + K - column``.
+    """
+    for layer, other in zip(cache.layers, source.layers, strict=True):
+        assert isinstance(layer, GrowingLayer) and layer.keys is not None and layer.values is not None
+        assert isinstance(other, GrowingLayer) and other.keys is not None and other.values is not None
+        layer.keys[places, :, column:] = other.keys[rows, :, begin:end]
+        layer.values[places, :, column:] = other.values[rows, :, begin:end]
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values of one layer, in one buffer each.
 
@@ -165,6 +199,12 @@ class GrowingLayer(DynamicLayer):
         for buffer, view in zip(self._buffers, (self.keys, self.values), strict=True):
             buffer.view, buffer.pieces = view, [view]
 
+    def move(self, column: int, room: int) -> None:
+        """Copy the last columns to new buffers; see :func:`move`."""
+        assert self.keys is not None and self.values is not None and not self.keys.requires_grad
+        self._buffers = [_Buffer(view, room) for view in (self.keys, self.values)]
+        self.keys, self.values = (buffer.move(column) for buffer in self._buffers)
+
     def reset(self) -> None:
         """Forget all columns."""
         super().reset()
@@ -190,6 +230,16 @@ class _Buffer:
     def has_room(self, new: Tensor) -> bool:
         """Whether more columns can be written."""
         return self.data is None or self.view.shape[-2] + new.shape[-2] <= self.data.shape[-2]
+
+    def move(self, column: int) -> Tensor:
+        """Copy the columns to where so many stand before the next one, zeros in front; returns a view of them all."""
+        kept = min(column, self.view.shape[-2])
+        data = self.view.new_empty(*self.view.shape[:-2], max(self.columns, column), self.view.shape[-1])
+        data[..., : column - kept, :] = 0.0  # what is masked has weight 0, and must be finite
+        data[..., column - kept : column, :] = self.view[..., self.view.shape[-2] - kept :, :]
+        self.data, self.view = data, data[..., :column, :]
+        self.pieces = [self.view]
+        return self.view
 
     def append(self, new: Tensor) -> Tensor:
         """Write columns ``(B, H, k, D / H)`` behind the others; returns a view ``(B, H, K + k, D / H)`` of all."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from lcot.errors import UserError
-from lcot.reasoning.cache import reserve
+from lcot.reasoning.cache import attends_to_all, move, put, reserve
 from lcot.reasoning.keyed import keyed_seed
 from lcot.reasoning.think import Passes, Thinking
 
@@ -76,6 +78,196 @@ class Draws:
         return (keyed_seed("token", self.seed, self.index, *further, step) >> 39) / 2.0**24
 
 
+@dataclass(slots=True, eq=False)
+class Text:
+    """What is written of a row.
+
+    Attributes:
+        draws: Its random draws.
+        tokens: The new token ids so far.
+    """
+
+    draws: Draws
+    tokens: list[int] = field(default_factory=list)
+
+
+T = TypeVar("T", bound=Text)
+
+
+class Writer(Generic[T]):
+    """Writes texts token by token, one a place: rows of one batch, each with a place of its own.
+
+    A row whose text has ended leaves its place idle. Others may be seated there, and all rows then go on in one column:
+    what is in front of a shorter one is masked, as padding is.
+
+    Args:
+        model: The model that did the thinking.
+        max_new_tokens: Upper bound of new tokens a row.
+        eos: Ends a row.
+        sampling: How tokens are chosen.
+        spare: Number of columns to keep free so that rows can be seated for a while without a move.
+
+    Attributes:
+        live: The texts that are being written, by place.
+        places: How many there are.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, max_new_tokens: int, eos: int, sampling: Sampling, spare: int = 0
+    ) -> None:
+        self.model = model
+        self.max_new_tokens = max_new_tokens
+        self.eos, self.ends = eos, ends_of(model, eos)
+        self.sampling = sampling
+        self.spare = spare
+        self.live: dict[int, T] = {}
+        self.places = 0
+
+    def begin(self, thinking: Thinking, texts: Sequence[T]) -> None:
+        """Write the rows of a thinking, one text each, in the place of whatever was written before.
+
+        Args:
+            thinking: Of B rows, with its cache, which is consumed.
+            texts: B empty ones.
+        """
+        assert thinking.cache is not None, "think(..., keep_cache=True) before decoding"
+        self.places, length = thinking.attention_mask.shape
+        self._thinking, self._cache, self._column = thinking, thinking.cache, length
+        if self.spare and attends_to_all(self._cache):
+            move(self._cache, length, length + self.max_new_tokens + self.spare)
+        reserve(self._cache, length + self.max_new_tokens - 1)
+        seen = _prompt(thinking)
+        more = self.max_new_tokens + self.spare
+        self._mask = F.pad(seen, (0, more), value=True)
+        self._positions = F.pad(thinking.position_ids, (0, more))
+        self._offsets = thinking.next_positions() - length
+        self._states = thinking.state_at(thinking.prompt_ends - 1)
+        self._tokens = thinking.prompt_ends.new_zeros(self.places)
+        self._seen: Tensor | None = None  # tokens of each row's text, where they make a difference
+        self.live = dict(enumerate(texts)) if self.max_new_tokens else {}
+
+    @property
+    def idle(self) -> int:
+        """How many places nobody has."""
+        return self.places - len(self.live)
+
+    @property
+    def seats(self) -> bool:
+        """Whether rows of another thinking can have idle places: all layers see all columns, and some are spare."""
+        return self.spare > 0 and self.places > 0 and attends_to_all(self._cache)
+
+    def can_seat(self, thinking: Thinking) -> bool:
+        """Whether its rows can be written among those that are here."""
+        assert thinking.cache is not None
+        return self.seats and attends_to_all(thinking.cache) and thinking.spoken == self._thinking.spoken
+
+    def seat(self, thinking: Thinking, rows: Sequence[int], texts: Sequence[T]) -> None:
+        """Give idle places to rows of another thinking.
+
+        Args:
+            thinking: With a cache, which is only read.
+            rows: R of its rows, as many as there are idle places at most.
+            texts: R empty ones.
+        """
+        assert thinking.cache is not None and len(rows) <= self.idle
+        device = self._states.device
+        free = [place for place in range(self.places) if place not in self.live][: len(rows)]
+        chosen, there = torch.tensor(rows, device=device), torch.tensor(free, device=device)
+        seen = _prompt(thinking)[chosen]
+        begin, end = _span(seen)
+        self._make_room(end - begin)
+        first = self._column - (end - begin)
+        put(self._cache, there, first, thinking.cache, chosen, begin, end)
+        around = (first, self._mask.shape[1] - self._column)
+        self._mask[there] = F.pad(seen[:, begin:end], around, value=False)
+        self._mask[there, self._column :] = True
+        self._positions[there] = F.pad(thinking.position_ids[chosen, begin:end], around)
+        self._offsets[there] = thinking.next_positions()[chosen] - self._column
+        self._states[there] = thinking.state_at(thinking.prompt_ends - 1)[chosen]
+        if self._seen is not None:
+            self._seen[there] = False
+        self.live.update(zip(free, texts, strict=True))
+
+    def step(self, shrink: bool = True) -> list[T]:
+        """Write the next token of every live row.
+
+        Args:
+            shrink: Give up idle places as soon as half of all are.
+
+        Returns:
+            The texts that have ended.
+        """
+        live = sorted(self.live)
+        there = torch.tensor(live, device=self._states.device)
+        states = self._states if not self.idle else self._states[there]
+        logits = self._thinking.logits(self.model, states).float()
+        if self._seen is not None:
+            logits = penalize(logits, self._seen[there], self.sampling.repetition_penalty)
+        texts = [self.live[place] for place in live]
+        tokens = choose(logits, self.sampling, [text.draws for text in texts], [len(text.tokens) for text in texts])
+        self._tokens[there] = tokens
+        if self.sampling.repetition_penalty != 1.0:
+            if self._seen is None:
+                self._seen = logits.new_zeros(self.places, logits.shape[1], dtype=torch.bool)
+            self._seen[there, tokens] = True
+        ended = []
+        for place, text, token in zip(live, texts, tokens.tolist(), strict=True):
+            text.tokens.append(self.eos if token in self.ends else token)
+            if token in self.ends or len(text.tokens) == self.max_new_tokens:
+                ended.append(self.live.pop(place))
+        if self.live:
+            if shrink and 2 * len(self.live) <= self.places:
+                self._shrink()
+            self._read()
+        return ended
+
+    def _read(self) -> None:
+        """Read what was written last, in a column of its own."""
+        inputs = self.model.get_input_embeddings()(self._tokens[:, None])
+        busy = torch.tensor([place in self.live for place in range(self.places)], device=inputs.device)
+        # A table of positions ends somewhere, and nobody reads what is computed in idle places.
+        self._positions[:, self._column] = torch.where(busy, self._offsets + self._column, 0)
+        passes = Passes(self.model, self._mask, self._positions, self._cache)
+        self._states = passes(inputs, self._column, self._column + 1)[:, -1]
+        self._column += 1
+
+    def _shrink(self) -> None:
+        live = sorted(self.live)
+        kept = torch.tensor(live, device=self._states.device)
+        self._cache.batch_select_indices(kept)
+        self._mask, self._positions = self._mask[kept], self._positions[kept]
+        self._offsets, self._tokens = self._offsets[kept], self._tokens[kept]
+        self._seen = self._seen[kept] if self._seen is not None else None
+        self.live, self.places = {place: self.live[old] for place, old in enumerate(live)}, len(live)
+
+    def _make_room(self, width: int) -> None:
+        """Move all rows, if need be, so that so many columns fit before the next one, and a whole text behind them."""
+        if width <= self._column and self._column + self.max_new_tokens <= self._mask.shape[1]:
+            return
+        before = self._mask[:, : self._column]
+        kept = self._column - _span(before[list(self.live)])[0]  # nobody looks at what is further in front
+        column = max(width, kept)
+        more = self.max_new_tokens + self.spare
+        move(self._cache, column, column + more)
+        there = slice(self._column - kept, self._column)
+        self._mask = F.pad(F.pad(before[:, there], (column - kept, 0), value=False), (0, more), value=True)
+        self._positions = F.pad(self._positions[:, there], (column - kept, more))
+        self._offsets = self._offsets + (self._column - column)
+        self._column = column
+
+
+def _prompt(thinking: Thinking) -> Tensor:
+    """``(B, L)`` bool: the columns that text is written behind. Those of a gold text are not among them."""
+    columns = torch.arange(thinking.attention_mask.shape[1], device=thinking.attention_mask.device)
+    return thinking.attention_mask & (columns < thinking.prompt_ends[:, None])
+
+
+def _span(mask: Tensor) -> tuple[int, int]:
+    """The first column of ``(B, L)`` that is true in any row, and the one behind the last; ``(L, L)`` without any."""
+    columns = mask.any(dim=0).nonzero()[:, 0].tolist()
+    return (columns[0], columns[-1] + 1) if columns else (mask.shape[1], mask.shape[1])
+
+
 @torch.no_grad()
 def decode(
     model: PreTrainedModel,
@@ -105,45 +297,16 @@ def decode(
     Returns:
         B lists of new token ids; a row that ended has ``eos`` as its last id, whichever end it wrote.
     """
-    assert thinking.cache is not None, "think(..., keep_cache=True) before decoding"
     sampling = sampling or Sampling()
-    rows, length = thinking.attention_mask.shape
-    device = thinking.states.device
-    columns = torch.arange(length, device=device)
-    mask = thinking.attention_mask & (columns < thinking.prompt_ends[:, None])
-    mask = torch.cat([mask, mask.new_ones(rows, max_new_tokens)], dim=1)
-    following = thinking.next_positions()[:, None] + torch.arange(max_new_tokens, device=device)
-    positions = torch.cat([thinking.position_ids, following], dim=1)
     if draws is None:
-        draws = [Draws(sampling.seed, key) for key in (index.tolist() if index is not None else range(rows))]
-    embed, ends = model.get_input_embeddings(), ends_of(model, eos)
-    written: list[list[int]] = [[] for _ in range(rows)]
-    live = list(range(rows))
-    cache, states = thinking.cache, thinking.state_at(thinking.prompt_ends - 1)
-    reserve(cache, length + max_new_tokens - 1)
-    seen: Tensor | None = None  # tokens of each row's text, where they make a difference
-    for step in range(max_new_tokens):
-        logits = thinking.logits(model, states).float()
-        if seen is not None:
-            logits = penalize(logits, seen, sampling.repetition_penalty)
-        tokens = choose(logits, sampling, [draws[row] for row in live], step)
-        for row, token in zip(live, tokens.tolist(), strict=True):
-            if not written[row] or written[row][-1] != eos:
-                written[row].append(eos if token in ends else token)
-        going = [place for place, row in enumerate(live) if written[row][-1] != eos]
-        if not going or step + 1 == max_new_tokens:
-            break
-        if sampling.repetition_penalty != 1.0:
-            seen = torch.zeros_like(logits, dtype=torch.bool) if seen is None else seen
-            seen.scatter_(1, tokens[:, None], True)
-        if 2 * len(going) <= len(live):
-            kept = torch.tensor(going, device=device)
-            cache.batch_select_indices(kept)
-            mask, positions, tokens = mask[kept], positions[kept], tokens[kept]
-            seen = seen[kept] if seen is not None else None
-            live = [live[place] for place in going]
-        states = Passes(model, mask, positions, cache)(embed(tokens[:, None]), length + step, length + step + 1)[:, -1]
-    return written
+        keys = index.tolist() if index is not None else range(len(thinking.thoughts))
+        draws = [Draws(sampling.seed, key) for key in keys]
+    texts = [Text(row) for row in draws]
+    writer = Writer[Text](model, max_new_tokens, eos, sampling)
+    writer.begin(thinking, texts)
+    while writer.live:
+        writer.step()
+    return [text.tokens for text in texts]
 
 
 def ends_of(model: PreTrainedModel, eos: int) -> frozenset[int]:
@@ -152,14 +315,14 @@ def ends_of(model: PreTrainedModel, eos: int) -> frozenset[int]:
     return frozenset([eos, *(named if isinstance(named, list) else [])])
 
 
-def choose(logits: Tensor, sampling: Sampling, draws: Sequence[Draws], step: int) -> Tensor:
+def choose(logits: Tensor, sampling: Sampling, draws: Sequence[Draws], step: int | Sequence[int]) -> Tensor:
     """Pick one token a row.
 
     Args:
         logits: ``(B, V)`` in float32, penalties applied.
         sampling: The rule.
         draws: Random draws of the B rows.
-        step: Number of the token in its row.
+        step: Number of the token in its row, the same for all or one each.
 
     Returns:
         ``(B,)`` token ids.
@@ -167,10 +330,12 @@ def choose(logits: Tensor, sampling: Sampling, draws: Sequence[Draws], step: int
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     ids, cumulative, total = candidates(logits, sampling)
-    uniform = torch.tensor([row.uniform(step) for row in draws], dtype=total.dtype, device=total.device)
+    steps = [step] * len(draws) if isinstance(step, int) else step
+    places = [row.uniform(number) for row, number in zip(draws, steps, strict=True)]
+    uniform = torch.tensor(places, dtype=total.dtype, device=total.device)
     # One uniform number per row, placed on the cumulative distribution cut at top_p.
-    places = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
-    return ids.gather(1, places.clamp(max=cumulative.shape[1] - 1))[:, 0]
+    found = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
+    return ids.gather(1, found.clamp(max=cumulative.shape[1] - 1))[:, 0]
 
 
 def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,63 +8,21 @@ Letters in shapes: R rows, H heads of the keys, K columns, D hidden width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from lcot.errors import UserError
 from lcot.reasoning.buffers import FixedCache
 from lcot.reasoning.cache import GrowingLayer
 from lcot.reasoning.compiled import OneColumn
-from lcot.reasoning.decode import Draws, Sampling, decode
 from lcot.reasoning.think import Thinking
 
 _PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
 """Kinds of transformers' own layers that replace their tensors, and never write into them."""
-
-
-def decode_copies(
-    model: PreTrainedModel,
-    thinking: Thinking,
-    copies: Sequence[Sequence[Draws]],
-    *,
-    rows: int,
-    max_new_tokens: int,
-    eos: int,
-    sampling: Sampling,
-) -> list[list[list[int]]]:
-    """Write several texts a row.
-
-    Args:
-        model: The model that did the thinking.
-        thinking: Its record of R rows, with the cache kept; the cache is consumed.
-        copies: For each text of a row, the R rows' random draws.
-        rows: How many rows may be written at once; a whole copy is in any case.
-        max_new_tokens: Upper bound of new tokens a row.
-        eos: Ends a row.
-        sampling: How tokens are chosen; draws have seeds of their own.
-
-    Returns:
-        For each copy, the R lists of new token ids that :func:`~lcot.reasoning.decode.decode` would give it alone.
-
-    Raises:
-        UserError: If there is more than one copy, and the cache is of a kind that cannot be copied.
-    """
-    made = Copies(thinking) if len(copies) > 1 else None
-    together = max(1, rows // len(thinking.thoughts))
-    texts: list[list[list[int]]] = []
-    for start in range(0, len(copies), together):
-        group = copies[start : start + together]
-        again = thinking if made is None else made.make(len(group))
-        draws = [row for each in group for row in each]
-        found = decode(model, again, max_new_tokens=max_new_tokens, eos=eos, sampling=sampling, draws=draws)
-        size = len(found) // len(group)
-        texts += [found[place * size : (place + 1) * size] for place in range(len(group))]
-    return texts
 
 
 class Copies:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from benchmarks import checkpointing, dashboard, decode, sharding, softcot_step, train_step
+from benchmarks import checkpointing, dashboard, decode, sharding, softcot_step, train_step, turnover
 from benchmarks.common import Bound, interleave, make_workload, median_ratio, parser, peak_bytes, report
 from lcot.reasoning.batch import ThoughtBatch, collate
 from tests.reasoning.support import assert_same_gradients, loss_and_gradients
@@ -72,6 +72,31 @@ def test_decode_prints_its_ratio(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "definition / batched, seconds a question" in printed
     assert "3 of 3" in printed  # every repetition's text, that of the uncounted round included
+
+
+def test_turnover_prints_its_ratios_and_compares_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert turnover.main([*TINY, "--tokens=12", "--batches=4"]) == 0
+    printed = capsys.readouterr().out
+    assert "12 questions in batches of 3, 12 new tokens at most, float32" in printed
+    for line in ("generate / turnover, seconds", "generate / batch by batch, seconds", "places of generate in use"):
+        assert line in printed
+    assert printed.count("12 of 12") == 2
+    assert not any("BROKEN" in line for line in printed.splitlines() if "gap of logits" in line)
+
+
+def test_turnover_measures_differences() -> None:
+    """The gap is that of the two tokens behind the text that both have."""
+    model = make_workload(parser("", 1).parse_args(TINY)).model
+    row = turnover._plain([5, 6, 7])
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[5, 6, 7, 9]])).logits[0, -1]
+    gap = abs(float(logits[3] - logits[4]))
+    assert turnover.gap_of(model, row, [9, 3, 1], [9, 4]) == pytest.approx(gap, abs=1e-5) and gap > 1e-3
+
+
+def test_questions_of_turnover_are_of_all_kinds() -> None:
+    asked = turnover.questions(12)
+    assert asked[:3] == turnover.questions(3) and len({question.split()[0] for question in asked}) >= 5
 
 
 def test_decode_compares_compiled_texts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,7 +203,7 @@ def lone(keys: list[RowKey]) -> ThoughtBatch:
 def test_batches_of_an_optimizer_step_know_one_another(over: int, size: int, last: float, windows: list[int]) -> None:
     sampler = StageBatchSampler([5] * 14, 2, lambda: Position(0, 0, over))
     loader = ResumableLoader(Echo(), batch_sampler=sampler, collate_fn=lone)
-    loader.steps = lambda: (size, last)
+    loader.together = lambda: (size, last)
     batches = list(islice(loader, sum(windows)))
     at = 0
     for width in windows:

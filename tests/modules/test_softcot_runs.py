@@ -371,8 +371,8 @@ def test_memory_that_is_not_enough(run: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "lower data.batch_size" in outcome.block and "activation_checkpointing" in outcome.block
     # That of a CPU has no exception of its own.
     short = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-    monkeypatch.setattr("lcot.modules.answering.decode", failing(short))
+    monkeypatch.setattr("lcot.modules.answering.answered", failing(short))
     assert "lower data.eval_batch_size" in refused("test", "-c", "soft.yaml")
-    monkeypatch.setattr("lcot.modules.answering.decode", failing(RuntimeError("something else")))
+    monkeypatch.setattr("lcot.modules.answering.answered", failing(RuntimeError("something else")))
     with pytest.raises(RuntimeError, match="something else"):
         lcot("test", "-c", "soft.yaml")

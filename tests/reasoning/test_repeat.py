@@ -12,8 +12,9 @@ from lcot.errors import UserError
 from lcot.reasoning.batch import collate
 from lcot.reasoning.compiled import OneColumn
 from lcot.reasoning.decode import Draws, Sampling, decode
-from lcot.reasoning.repeat import Copies, decode_copies
+from lcot.reasoning.repeat import Copies
 from lcot.reasoning.think import Thinking, think
+from lcot.reasoning.turnover import Source, write
 from tests.models import SPECIAL, tiny_model
 from tests.reasoning.support import layouts
 from tests.reasoning.test_cache import windowed
@@ -53,9 +54,9 @@ def by_definition(model: PreTrainedModel, eos: int = SPECIAL.eos) -> list[list[l
 
 def written(model: PreTrainedModel, thinking: Thinking, rows: int, eos: int = SPECIAL.eos) -> list[list[list[int]]]:
     """All texts from one thinking."""
-    copies = [draws(of) for of in WANTED]
-    with torch.no_grad():
-        return decode_copies(model, thinking, copies, rows=rows, max_new_tokens=6, eos=eos, sampling=SAMPLING)
+    source = Source(thinking, [draws(of) for of in WANTED])
+    (found,) = write(model, [source], places=rows, max_new_tokens=6, eos=eos, sampling=SAMPLING)
+    return found.texts
 
 
 def test_texts_are_those_of_thinking_anew(model: PreTrainedModel) -> None:
@@ -84,8 +85,9 @@ def test_a_text_of_its_own_is_written_from_the_thinking_itself() -> None:
     model = tiny_model()
     thinking = thought(model)
     assert isinstance(thinking.cache, DynamicCache)
-    (text,) = decode_copies(model, thinking, [draws(WANTED[0])], rows=1, max_new_tokens=6, eos=NEVER, sampling=SAMPLING)
-    assert text == by_definition(model, NEVER)[0]
+    source = Source(thinking, [draws(WANTED[0])])
+    (found,) = write(model, [source], places=1, max_new_tokens=6, eos=NEVER, sampling=SAMPLING)
+    assert found.texts == by_definition(model, NEVER)[:1]
     assert thinking.cache.get_seq_length() == thinking.attention_mask.shape[1] + 5
 
 
