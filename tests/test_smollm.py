@@ -107,8 +107,8 @@ def test_thoughts_are_as_long_as_real_embeddings() -> None:
 @needs_weights
 @pytest.mark.timeout(900)
 def test_it_learns_the_form_of_the_answers(tmp_path: Path) -> None:
-    """After 24 steps every text has an answer, and most of the first sums are right."""
-    small = ("--data.train_size=192", "--data.val_size=4", "--data.test_size=8", "--trainer.max_epochs=1")
+    """After 32 steps texts end with an answer."""
+    small = ("--data.train_size=256", "--data.val_size=4", "--data.test_size=8", "--trainer.max_epochs=1")
     over = ("--model.backbone.path", WEIGHTS, "--data.tokenizer", WEIGHTS, "--trainer.enable_progress_bar=false")
     words = ("-c", CONFIG, "-c", METHODS / "cot.yaml", *small, *over, "--runs_dir", tmp_path, "--name", "cot")
     assert lcot("fit", *words).code == 0
