@@ -33,7 +33,7 @@ ASKED := -c configs/sums.yaml --runs_dir runs/smollm --model.backbone.path=model
 
 smollm: models/smollm2 .venv/installed
 	$(BIN)/python -m lcot test $(ASKED) -c configs/chat/chat.yaml --name zero_shot-0 --data.test_size=24 \
-		--data.ask=given --model.max_new_tokens=200 --trainer.enable_progress_bar=false
+		--data.ask=given --data.extractors=[boxed,last_number] --model.max_new_tokens=200 --trainer.enable_progress_bar=false
 	$(BIN)/python -m lcot compare $(SMOLLM) --methods cot coconut_rescale --seeds 0 --jobs 2
 	$(BIN)/python -m lcot compare runs/smollm --markdown runs/smollm/table.md
 
