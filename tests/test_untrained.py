@@ -116,7 +116,8 @@ def test_what_breaks_off_leaves_nothing(here: Path, command: str, monkeypatch: p
     def fail(*args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(AnsweringModule, "answer", fail)
+    for name in ("answer", "answers_in_turn"):
+        monkeypatch.setattr(AnsweringModule, name, fail)
     before = contents(here)
     with pytest.raises(ZeroDivisionError):
         lcot(command, "-c", "tiny.yaml", NONE)

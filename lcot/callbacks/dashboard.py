@@ -155,13 +155,6 @@ class Dashboard(Callback):
             graphs=first is not None and has_graph(first),
         )
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure the embeddings that thoughts are compared with; those of a model in pieces are left out."""
-        self._embedding = None
-        model = pl_module.model if isinstance(pl_module, ReasoningModule) and self.thoughts else None
-        if model is not None and loggers(trainer) and not isinstance(embedding_table(model), DTensor):
-            self._embedding = float(embedding_length(model))
-
     # -- steps ------------------------------------------------------------------------------------------------------
 
     def on_train_batch_start(
@@ -173,6 +166,7 @@ class Dashboard(Callback):
         if isinstance(pl_module, ReasoningModule):
             due = self.thoughts and (self._step + 1) % every == 0 and bool(loggers(trainer))
             pl_module.watch = self._watch.see if due else None
+            self._embedding = _embedding_length(pl_module) if due else None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -325,6 +319,13 @@ class Dashboard(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up."""
         self._watch.load_state_dict(state_dict.get("norms", {}))
+
+
+def _embedding_length(module: ReasoningModule) -> float | None:
+    """What thoughts are compared with; of a model in pieces it is left out."""
+    if module.model is None or isinstance(embedding_table(module.model), DTensor):
+        return None
+    return float(embedding_length(module.model))
 
 
 def _averaged(means: list[dict[str, float]]) -> dict[str, float]:

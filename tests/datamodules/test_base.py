@@ -66,11 +66,11 @@ def test_numbers_out_of_range(option: dict[str, int]) -> None:
 
 
 def test_extractors_are_those_of_the_data_set_or_of_the_user() -> None:
-    class Sums(Counting):
+    class Totals(Counting):
         default_extractors = ("number",)
 
-    assert Counting().extractors == ("string",) and Sums().extractors == ("number",)
-    assert Sums(extractors=["string", "last_number"]).extractors == ("string", "last_number")
+    assert Counting().extractors == ("string",) and Totals().extractors == ("number",)
+    assert Totals(extractors=["string", "last_number"]).extractors == ("string", "last_number")
     with pytest.raises(UserError, match="unknown extractor 'numeral'") as caught:
         Counting(extractors=["string", "numeral"])
     assert caught.value.where == "data.extractors"

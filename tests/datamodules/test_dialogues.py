@@ -44,7 +44,7 @@ def example(number: int, epoch: int = 0) -> ReasoningExample:
     return ReasoningExample(question, ("Count them.",), str(number + 1), str(number))
 
 
-class Sums(ReasoningDataModule):
+class Additions(ReasoningDataModule):
     """A few questions in each split."""
 
     default_extractors = ("last_number",)
@@ -56,7 +56,7 @@ class Sums(ReasoningDataModule):
         return [example(0).question, "Count them."]
 
 
-class Growing(Sums):
+class Growing(Additions):
     """Questions that are asked in other words at each visit."""
 
     def make_source(self, split: Split) -> Source:
@@ -74,7 +74,7 @@ def soft(train: int = 3, inference: int | None = 2) -> Fixed:
     return Fixed("none", train, "soft", inference_thoughts=inference)
 
 
-def set_up(schedule: Curriculum, stage: str = "fit", kind: type[Sums] = Sums, **options: Any) -> Sums:
+def set_up(schedule: Curriculum, stage: str = "fit", kind: type[Additions] = Additions, **options: Any) -> Additions:
     """A data module with its trainer, as it is when fit or test begins."""
     data = kind(**{"batch_size": 3, "seed": 0, **options})
     data.trainer = trainer = tiny_trainer(Path(), schedule)
@@ -101,7 +101,7 @@ class TestTokenizers:
     """Nothing is added to the vocabulary of a pretrained model."""
 
     def test_of_the_language_model(self, folders: dict[str, str]) -> None:
-        data = Sums(**llama(folders))
+        data = Additions(**llama(folders))
         tokenizer = data.set_up_tokenizer()
         assert tokenizer.get_vocab() == chat_tokenizer("llama3").get_vocab()
         assert data.special is not None and data.special.added == ()
@@ -112,15 +112,15 @@ class TestTokenizers:
         ]  # fmt: skip
 
     def test_of_the_assistant(self, folders: dict[str, str]) -> None:
-        same = Sums(**llama(folders))
+        same = Additions(**llama(folders))
         assert same.assistant_tokenizer is same.set_up_tokenizer()
-        other = Sums(**llama(folders, assistant=folders["qwen25"], assistant_prompt="qwen25/gsm8k"))
+        other = Additions(**llama(folders, assistant=folders["qwen25"], assistant_prompt="qwen25/gsm8k"))
         assert other.assistant_tokenizer is not None and other.assistant_special is not None
         assert other.assistant_tokenizer.get_vocab() == chat_tokenizer("qwen25").get_vocab()
         assert other.assistant_tokenizer is other.assistant_tokenizer  # loaded once
         slot = other.assistant_tokenizer.convert_tokens_to_ids("<|endoftext|>")
         assert (other.assistant_special.latent, other.assistant_special.pad) == (slot, slot)
-        none = Sums()
+        none = Additions()
         assert none.assistant_tokenizer is None and none.assistant_special is None
 
     def test_one_that_nobody_needs_is_not_loaded(self, folders: dict[str, str]) -> None:
@@ -143,7 +143,7 @@ class TestTokenizers:
         assert set(THOUGHT_TOKENS) <= tokenizer.get_vocab().keys()
         assert data.special is not None and data.special.latent == tokenizer.convert_tokens_to_ids("<|pause|>")
         # The words of the prompt are words of the vocabulary too.
-        wordy = Sums(dialogue=Dialogue("plain/yes_no")).set_up_tokenizer()
+        wordy = Additions(dialogue=Dialogue("plain/yes_no")).set_up_tokenizer()
         assert len(wordy("Finished reasoning")["input_ids"]) == 2
 
 
@@ -222,7 +222,7 @@ class TestRows:
 class TestShuffled:
     """A control: the thoughts of another question."""
 
-    def rows(self, data: Sums, form: RowForm, epoch: int = 0) -> list[Layout]:
+    def rows(self, data: Additions, form: RowForm, epoch: int = 0) -> list[Layout]:
         dataset = StageDataset(data.source("train"), data.builder(), soft(), 0, form, shuffled=True)
         return [row for row, _, _ in dataset.__getitems__([RowKey(epoch, 0, row) for row in range(SIZE)])]
 
@@ -264,7 +264,7 @@ class TestShuffled:
         with pytest.raises(UserError, match="shuffled_thoughts is true, and the kind of thought is 'none'"):
             set_up(no_thoughts(), shuffled_thoughts=True, **llama(folders))
 
-        class One(Sums):
+        class One(Additions):
             def make_source(self, split: Split) -> Source:
                 return ListSource([example(0)])
 
@@ -324,7 +324,7 @@ class TestChecks:
 @pytest.mark.parametrize(
     ("kind", "prompt", "extractors"),
     [
-        (Sums, "chat/steps", ("boxed",)),
+        (Additions, "chat/steps", ("boxed",)),
         (GSM8K, "chat/math", ("boxed",)),
         (Multiplication, "chat/math", ("boxed",)),
         (AQuA, "chat/choice", ("choice",)),
@@ -346,12 +346,12 @@ def test_what_was_chosen_for_a_tokenizer_is_said(
     family: str, folders: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="lcot"):
-        data = Sums(tokenizer=folders[family], dialogue=Dialogue("chat"))
+        data = Additions(tokenizer=folders[family], dialogue=Dialogue("chat"))
         tokenizer = data.set_up_tokenizer()
     (record,) = caplog.records
     assert data.special is not None
     names = tokenizer.convert_ids_to_tokens([data.special.eos, data.special.bot, data.special.eot])
     assert all(repr(name) in record.getMessage() for name in names)
     assert "turns by the tokenizer's chat template" in record.getMessage()
-    Sums(tokenizer=folders[family], dialogue=Dialogue(f"{family}/gsm8k")).set_up_tokenizer()
+    Additions(tokenizer=folders[family], dialogue=Dialogue(f"{family}/gsm8k")).set_up_tokenizer()
     assert len(caplog.records) == 1, "a prompt that names all its tokens leaves nothing to be said"
