@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -105,4 +106,5 @@ def test_a_test_is_written_beside_curves_and_nowhere_else(tmp_path: Path) -> Non
     trained(tmp_path / "run", no_thoughts(), Dashboard(), max_epochs=1)
     for accuracy in (0.25, 0.5):
         assert write_test(tmp_path / "run", {"hp/test_accuracy": accuracy})
+        time.sleep(1.1)  # files of one second are read in the order of their names, where 10 comes before 9
     assert scalars(read(tmp_path / "run"), "hp/test_accuracy") == {0: 0.5}
