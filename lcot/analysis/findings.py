@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from lcot.analysis.edits import Effect, Scope, edit_of
 from lcot.analysis.effects import UNCHANGED, EffectRow
@@ -16,6 +17,9 @@ _STRANGE = ("zero", "noise")
 
 _ORDER = ("reverse", "shuffle")
 _SURE = 0.05
+_MANY = 8
+"""With more thoughts than this, what other measures say of each is left to the tables."""
+
 _SHORT: Mapping[str, str] = {
     "zero": "zero",
     "mean": "their mean over the questions",
@@ -92,7 +96,7 @@ def _one_by_one(rows: Sequence[EffectRow]) -> Iterator[str]:
         for scope, effect, words in _SCOPES:
             own = [row for row in rows if (row.intervention, row.scope, row.effect) == (name, scope, effect)]
             if own:
-                said.append(f"{words} {', '.join(f'{_share(row.changed)} ({row.thought})' for row in own)}")
+                said.append(f"{words} {_numbered([(row.thought or 0, _share(row.changed)) for row in own])}")
         if said:
             yield f"Answers that change when a thought {what}, by its number: {'; '.join(said)}."
             return
@@ -102,14 +106,26 @@ def _weighed(rows: Sequence[WeightRow]) -> Iterator[str]:
     """What each thought is worth by other measures, and whether thoughts still move."""
     if not rows:
         return
+    if len(rows) > _MANY:
+        alike = [(row.thought, f"{row.previous:.2f}") for row in rows if row.previous is not None]
+        yield f"Cosine with the thought before, by its number: {_numbered(alike)}."
+        return
     said = [f"gradient times state {', '.join(f'{row.gradient:.2g}' for row in rows)} nats"]
     if (agreeing := [row.agreement for row in rows if row.agreement is not None]) and len(agreeing) == len(rows):
         said[0] += f" (r = {_listed(agreeing)} with what the text loses when the thought is zero)"
     if (shares := [row.attention for row in rows if row.attention is not None]) and len(shares) == len(rows):
         said.append(f"attention of the text {', '.join(map(_share, shares))}")
-    if alike := [row.previous for row in rows if row.previous is not None]:
-        said.append(f"cosine with the thought before {_listed(alike)}")
+    if befores := [row.previous for row in rows if row.previous is not None]:
+        said.append(f"cosine with the thought before {_listed(befores)}")
     yield f"Second opinion, by thought: {'; '.join(said)}."
+
+
+def _numbered(values: Sequence[tuple[int, str]]) -> str:
+    """Values with the numbers of their thoughts; neighbours that show the same value are put together."""
+    runs = [list(run) for _, run in groupby(values, key=lambda one: one[1])]
+    return ", ".join(
+        f"{run[0][1]} ({run[0][0]})" if len(run) == 1 else f"{run[0][1]} ({run[0][0]} to {run[-1][0]})" for run in runs
+    )
 
 
 def _listed(values: Iterable[float]) -> str:

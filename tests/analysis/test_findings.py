@@ -91,6 +91,17 @@ def test_second_opinion() -> None:
     assert findings([BASE], 1, [bare])[1:] == ["Second opinion, by thought: gradient times state 0.25 nats."]
 
 
+def test_many_thoughts_are_put_together() -> None:
+    shares = [100, 60, 0, 0, 0, 0, 0, 0, 3, 3]
+    rows = [row("pair", lost, scope="one", thought=number) for number, lost in enumerate(shares, 1)]
+    weighed = [WeightRow(n, 300, 0.25, 0.5, 0.02, None if n == 1 else 0.4 if n < 4 else 1.0, 0.0) for n in range(1, 11)]
+    assert findings([BASE, *rows], 10, weighed)[1:] == [
+        "Answers that change when a thought is that of the other question about the same facts, by its number:"
+        " alone 33.3 % (1), 20.0 % (2), 0.0 % (3 to 8), 1.0 % (9 to 10).",
+        "Cosine with the thought before, by its number: 0.40 (2 to 3), 1.00 (4 to 10).",
+    ]
+
+
 def last(*rows: EffectRow) -> str:
     return findings([BASE, *rows], 1)[-1]
 
