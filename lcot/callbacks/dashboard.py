@@ -176,10 +176,10 @@ class Dashboard(Callback):
         if trainer.global_step == self._step or trainer.global_step % every:
             return  # gradients are being accumulated, or this step is not logged
         means = self._watch.means()
-        self._means += [means] if means else []
         norm, length = means.pop("norm", None), self._embedding
         if norm is not None and length:
             means["embeddings"] = norm / length
+        self._means.append(means)
         found = {f"thoughts/{name}": value for name, value in means.items()}
         for logger in loggers(trainer) if found else []:
             logger.log_metrics(found, step=self._step)
@@ -246,7 +246,7 @@ class Dashboard(Callback):
         for logger in shown if records is not None else []:
             show_words(logger, records or [], stage, epoch, trainer.global_step - 1)
         means, self._means = self._means, []
-        for words in trouble(_averaged(means)) if ends or clock is None else []:
+        for words in trouble(_averaged(means)) if ends or over else []:
             _log.warning("at the end of stage %d, %s", stage, words)
         if len(norms) and board is not None:
             board.experiment.add_histogram(f"thought_norms/stage_{stage}", norms, epoch, bins=_BINS)

@@ -194,9 +194,8 @@ def config_differences(saved: str, mine: str) -> list[str]:
     Each release of transformers adds fields, with the default that its models had before: those of both count.
     """
     then, now = json.loads(saved), json.loads(mine)
-    keys = sorted((set(then) & set(now)) - _INCIDENTAL)
     # What ends a text follows from the tokenizer; former versions kept one of several ends.
-    keys = [key for key in keys if key != "eos_token_id"]
+    keys = sorted((set(then) & set(now)) - _INCIDENTAL - {"eos_token_id"})
     return [f"{key} {then[key]} ≠ {now[key]}" for key in keys if then[key] != now[key]][:4]
 
 

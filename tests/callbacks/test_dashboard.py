@@ -117,6 +117,18 @@ def test_thoughts_and_their_neighbours(board: EventAccumulator) -> None:
         assert found.sum / found.num == pytest.approx(means[stage], rel=0.05)
 
 
+def test_trouble_is_told_once_at_the_end_of_a_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lcot.callbacks.dashboard.trouble", lambda means: [f"seen {sorted(means)}"] if means else [])
+    trained(tmp_path, stages(max_stage=2, epochs_per_stage=2), Dashboard(), max_epochs=6)
+    told = [record.getMessage() for record in caplog.records if "at the end of stage" in record.getMessage()]
+    assert told == [
+        "at the end of stage 1, seen ['deviation', 'embeddings']",
+        "at the end of stage 2, seen ['cosine', 'deviation', 'distance', 'embeddings']",
+    ]
+
+
 def test_a_search_tree_for_each_stage(board: EventAccumulator) -> None:
     assert [event.step for event in board.Images("search_tree")] == [0, 1, 2, 3, 4]
     heights = [image(board, "search_tree", stage).shape[0] for stage in range(5)]
